@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hostfw.build.candidate import Candidate, CandidateCache
 from hostfw.build.generation import GenerationCache
-from hostfw.host.store.active import ActiveGeneration
+from hostfw.host.store.active import ActiveGeneration, load_active, record_stamp
 from hostfw.host.store.generations import Accepted, accepted_stamp, read_accepted, save_accepted
 from hostfw.host.store.sleep import SleepSoFar
 from hostfw.model.host.governance import Governance
@@ -82,6 +82,14 @@ def accepted_now(state_dir: Path, cache: EngineCache | None) -> tuple[Accepted |
     if cache is not None and accepted is not None and not problems:
         cache.accepted = stamp, accepted
     return accepted, problems
+
+
+def record_now(run_dir: Path, cache: EngineCache | None) -> ActiveGeneration | None:
+    """The record of what is in force, read only if it is another than that of the memory. Raises Unreadable."""
+    held = cache.last_commit if cache is not None else None
+    if held is not None and held.stamp and held.stamp == record_stamp(run_dir):
+        return held.record
+    return load_active(run_dir)[0]
 
 
 def accept(

@@ -103,13 +103,17 @@ def build(
     """
     if not candidate.is_valid:
         return Refused(candidate.problems)
-    last = cache.generation if cache else None
+    last = cache.generation if cache is not None else None
     if (
-        last is not None
+        cache is not None
+        and last is not None
         and last.candidate is candidate
-        and (last.facts, last.governance) == (facts, governance)
+        and last.facts == facts
+        and (last.governance == governance or _differ_in_moments(last, governance))
         and _ends_alike(last.plan, candidate, facts, governance)
     ):
+        if last.governance != governance:
+            last = cache.generation = replace(last, governance=governance)
         return last
     resolving = cache.resolve if cache else None
     plan, found = resolve(candidate.resources, candidate.settings, facts, resolving, governance)
@@ -147,6 +151,12 @@ def _boot_script(candidate: Candidate, facts: HostFacts, cache: GenerationCache 
     except DigestCollisionError:
         return ""
     return _opened_by(plan) + render(ruleset, caches.commands, BOOT_ELEMENTS)
+
+
+def _differ_in_moments(last: Generation, governance: Governance) -> bool:
+    """True if a record differs from that of a generation by the moment of its apply, and nothing there expires."""
+    expires = last.plan.expired or last.plan.next_expiry or governance.expired or last.governance.expired
+    return not expires and replace(last.governance, applied=governance.applied) == governance
 
 
 def _ends_alike(plan: Plan, candidate: Candidate, facts: HostFacts, governance: Governance) -> bool:

@@ -5,10 +5,11 @@ difference matters (`types`), so that a resource says exactly what its manifest 
 the Calico documentation for the meaning of each field.
 """
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.metadata import BEFORE_FAILSAFES, LOG, UNRECORDED, Labels, Metadata, SelectorText
@@ -320,21 +321,24 @@ class Resources:
     def of(cls, found: Iterable[Resource]) -> Self:
         """Resources, each kind sorted by name and then place, so that the order of files never matters."""
         ordered = sorted(found, key=lambda resource: (resource.metadata.full_name, resource.metadata.position))
+        by_kind: defaultdict[type, list[Resource]] = defaultdict(list)
+        for resource in ordered:
+            by_kind[type(resource)].append(resource)
         return cls(
-            policies=_of(GlobalNetworkPolicy, ordered),
-            endpoints=_of(HostEndpoint, ordered),
-            network_sets=_of(GlobalNetworkSet, ordered),
-            namespaced_sets=_of(NetworkSet, ordered),
-            namespaces=_of(Namespace, ordered),
-            workloads=_of(WorkloadEndpoint, ordered),
-            network_policies=_of(NetworkPolicy, ordered),
-            staged_network_policies=_of(StagedNetworkPolicy, ordered),
-            kubernetes_policies=_of(KubernetesNetworkPolicy, ordered),
-            tiers=_of(Tier, ordered),
-            profiles=_of(Profile, ordered),
-            feeds=_of(Feed, ordered),
-            interface_groups=_of(InterfaceGroup, ordered),
-            staged_policies=_of(StagedGlobalNetworkPolicy, ordered),
+            policies=_of(GlobalNetworkPolicy, by_kind),
+            endpoints=_of(HostEndpoint, by_kind),
+            network_sets=_of(GlobalNetworkSet, by_kind),
+            namespaced_sets=_of(NetworkSet, by_kind),
+            namespaces=_of(Namespace, by_kind),
+            workloads=_of(WorkloadEndpoint, by_kind),
+            network_policies=_of(NetworkPolicy, by_kind),
+            staged_network_policies=_of(StagedNetworkPolicy, by_kind),
+            kubernetes_policies=_of(KubernetesNetworkPolicy, by_kind),
+            tiers=_of(Tier, by_kind),
+            profiles=_of(Profile, by_kind),
+            feeds=_of(Feed, by_kind),
+            interface_groups=_of(InterfaceGroup, by_kind),
+            staged_policies=_of(StagedGlobalNetworkPolicy, by_kind),
         )
 
     @property
@@ -382,5 +386,5 @@ class Resources:
         )
 
 
-def _of(kind: type[_Kind], resources: Iterable[Resource]) -> tuple[_Kind, ...]:
-    return tuple([resource for resource in resources if isinstance(resource, kind)])
+def _of(kind: type[_Kind], by_kind: Mapping[type, list[Resource]]) -> tuple[_Kind, ...]:
+    return cast("tuple[_Kind, ...]", tuple(by_kind.get(kind, ())))

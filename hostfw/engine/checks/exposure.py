@@ -11,7 +11,6 @@ from hostfw.engine.kernel.external_members import with_members_now
 from hostfw.exposure.services import Change, Kind, changes, exposure
 from hostfw.exposure.wording import Line, change_lines, change_text, decision_text
 from hostfw.host.errors import HostError
-from hostfw.host.store.active import load_active
 from hostfw.manifest.decode import DecodeCache
 from hostfw.model.explanation import Step
 from hostfw.model.host.facts import HostFacts
@@ -42,7 +41,7 @@ def services_of(host: Host) -> HostServices | None:
 
 def exposure_of(before: Before, built: Generation, question: ExposureRequest | None) -> tuple[ExposureChange, ...]:
     """The exposure changes of putting a generation into force."""
-    record, _ = load_active(before.directories.run)
+    record = before.record()
     if question is None or (record is not None and record.id == built.id):
         return ()
     read_packets = before.host.read_packets

@@ -6,7 +6,6 @@ from hostfw.build.generation import Generation, Lasting
 from hostfw.engine.checks.lost_connections import Lockout, check_lockout, losses
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.kernel.external_members import with_members_now
-from hostfw.host.store.active import load_active
 from hostfw.model.host.baseline import Baseline
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.moments import moment_text
@@ -27,7 +26,7 @@ def lockout_of(before: Before, built: Generation, lockout: LockoutRequest | None
 
     What is accepted says what is lost already, or with `on_trial` what is in force instead and is to be taken back.
     """
-    record, _ = load_active(before.directories.run)
+    record = before.record()
     if lockout is None or (record is not None and record.id == built.id):
         return Lockout()
     return lockout_by(before, built.plan, lockout, lasting=built.lasting, on_trial=on_trial)
@@ -37,7 +36,7 @@ def lockout_by(
     before: Before, plan: Plan, lockout: LockoutRequest, *, lasting: Lasting | None = None, on_trial: bool = False
 ) -> Lockout:
     """Check what the host would lose by a plan, as `lockout_of` does; `lasting` is what stays of it for good."""
-    record, _ = load_active(before.directories.run)
+    record = before.record()
     facts, accepted = before.facts, lockout.accepted
     candidate = with_members_now(before.host, plan)
     result = check_lockout(candidate, None, facts, lockout.baseline, accepted=accepted)

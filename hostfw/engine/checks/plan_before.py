@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from hostfw.build.cache import EngineCache, cached_governance
+from hostfw.build.cache import EngineCache, cached_governance, record_now
 from hostfw.build.generation import Generation
 from hostfw.build.stored import stored_content
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.reading.standing import standing
 from hostfw.engine.reading.stored_active import stored_active
-from hostfw.host.store.active import load_active
+from hostfw.host.store.active import ActiveGeneration
 from hostfw.host.store.generations import Accepted, read_accepted
 from hostfw.manifest.decode import DecodeCache
 from hostfw.model.host.facts import HostFacts
@@ -30,9 +30,13 @@ class Before:
     last: Generation | None = None
     decoding: DecodeCache | None = None
 
+    def record(self) -> ActiveGeneration | None:
+        """The record of what is in force; None where there is none. Raises HostError."""
+        return record_now(self.directories.run, self.cache)
+
     def in_force(self) -> Plan | None:
         """The plan of what is in force; None where no rules are. Raises HostError."""
-        record, _ = load_active(self.directories.run)
+        record = self.record()
         if self.last is not None and record is not None and (record.id, self.facts) == (self.last.id, self.last.facts):
             return self.last.plan
         if not self.host.read_tables().ip.exists:
@@ -42,7 +46,7 @@ class Before:
 
     def is_unknown(self) -> bool:
         """True if a generation is in force that is neither known nor stored. Raises HostError."""
-        record, _ = load_active(self.directories.run)
+        record = self.record()
         if record is None or (self.last is not None and record.id == self.last.id):
             return False
         return stored_active(self.directories) is None

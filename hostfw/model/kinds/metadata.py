@@ -55,7 +55,8 @@ class Metadata:
 
     def annotation(self, key: str) -> str:
         """The value of an annotation, empty where there is none."""
-        return next((value for known, value in self.annotations if known == key), "")
+        # Most have none.
+        return next((value for known, value in self.annotations if known == key), "") if self.annotations else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ could not be read whole: a criterion with a mistake is missing. Endpoints are th
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -22,53 +22,87 @@ from hostfw.policy.check.selections import Selections, union
 _ANYTHING = EntityRule()
 
 
-def unreached_rules(owner: GlobalNetworkPolicy | Profile) -> Iterator[Problem]:
-    """The first rule of each direction behind one that matches every packet."""
+class Reach(NamedTuple):
+    """What a policy or profile lets by: problems of its own rules, and of each direction what others ask of it.
+
+    `deciders` are the first rules that match every packet, and `passes` is whether any rule passes.
+    """
+
+    problems: tuple[Problem, ...]
+    deciders: Mapping[Direction, Rule]
+    passes: frozenset[Direction]
+
+
+def reach_of(owner: GlobalNetworkPolicy | Profile) -> Reach:
+    """The reach of a policy or profile, which rests on nothing else."""
+    problems: list[Problem] = []
+    deciders: dict[Direction, Rule] = {}
     for direction in Direction:
         rules = owner.rules(direction)
         place = next((n for n, rule in enumerate(rules) if _decides_all(rule)), None)
-        if place is not None and place + 1 < len(rules):
+        if place is None:
+            continue
+        deciders[direction] = rules[place]
+        if place + 1 < len(rules):
             message = f"no packet reaches this rule: the {rules[place].action} at line {rules[place].position.line}"
-            yield _warning(rules[place + 1].position, f"{message} matches every packet before it", "move it further up")
+            hint = "move it further up"
+            problems.append(_warning(rules[place + 1].position, f"{message} matches every packet before it", hint))
+    passes = (way for way in Direction if any(rule.action is Action.PASS for rule in owner.rules(way)))
+    return Reach(tuple(problems), deciders, frozenset(passes))
 
 
 class _Ordered(NamedTuple):
-    """A policy with the endpoints that it selects, and its first rule that matches every packet."""
+    """A policy with the endpoints that it selects, its first rule that matches every packet, and if it passes any."""
 
     policy: GlobalNetworkPolicy
     endpoints: int
     decider: Rule | None
+    passes: bool
 
 
-def unreached(resources: Resources, tiers: Sequence[Tier], selections: Selections) -> Iterator[Problem]:
-    """Policies that no packet reaches, and catch-all Pass rules of which everything is denied, in evaluation order."""
-    by_tier: defaultdict[str, list[GlobalNetworkPolicy]] = defaultdict(list)
-    for policy in resources.enforced:
+def unreached(
+    resources: Resources, tiers: Sequence[Tier], selections: Selections, reaches: Sequence[Reach]
+) -> Iterator[Problem]:
+    """Policies that no packet reaches, and catch-all Pass rules of which everything is denied, in evaluation order.
+
+    `reaches` are of the policies that are enforced, in their order.
+    """
+    by_tier: defaultdict[str, list[tuple[GlobalNetworkPolicy, Reach]]] = defaultdict(list)
+    for policy, reach in zip(resources.enforced, reaches, strict=True):
         if policy.is_of(PolicyClass.NORMAL):
-            by_tier[policy.tier].append(policy)
+            by_tier[policy.tier].append((policy, reach))
+    decided = {way for policies in by_tier.values() for _, reach in policies for way in reach.deciders}
+    if len(by_tier) < 2 and not decided:
+        # In the only tier each policy is reached that none before it keeps all packets from.
+        return
     for policies in by_tier.values():
-        policies.sort(key=lambda p: (p.order is None, p.order or 0.0, f"{p.metadata.name}//"))
+        policies.sort(key=lambda p: (p[0].order is None, p[0].order or 0.0, f"{p[0].metadata.name}//"))
     for direction in Direction:
         ordered = [
-            (tier, [_ordered(p, direction, selections) for p in by_tier[tier.metadata.name] if direction in p.types])
+            (
+                tier,
+                [
+                    _ordered(policy, reach, direction, selections)
+                    for policy, reach in by_tier[tier.metadata.name]
+                    if direction in policy.types
+                ],
+            )
             for tier in tiers
         ]
         yield from _unreached_policies(ordered, direction)
         yield from _denied_passes(ordered, direction, resources.endpoints)
 
 
-def _ordered(policy: GlobalNetworkPolicy, direction: Direction, selections: Selections) -> _Ordered:
-    decider = None
-    if not policy.before_failsafes:
-        decider = next((rule for rule in policy.rules(direction) if _decides_all(rule)), None)
-    return _Ordered(policy, selections.endpoints(policy.selector.text), decider)
+def _ordered(policy: GlobalNetworkPolicy, reach: Reach, direction: Direction, selections: Selections) -> _Ordered:
+    decider = None if policy.before_failsafes else reach.deciders.get(direction)
+    return _Ordered(policy, selections.endpoints(policy.selector.text), decider, direction in reach.passes)
 
 
 def _unreached_policies(ordered: Iterable[tuple[Tier, list[_Ordered]]], direction: Direction) -> Iterator[Problem]:
     closed, closed_by = 0, ""
     for tier, policies in ordered:
         ended, ended_by = 0, ""
-        for policy, endpoints, decider in policies:
+        for policy, endpoints, decider, _ in policies:
             behind = endpoints and not endpoints & ~(closed | ended)
             # Forwarded traffic passes by the policies that do not apply to it, and comes to this one all the same.
             reached = policy.apply_on_forward or policy.before_failsafes
@@ -79,7 +113,7 @@ def _unreached_policies(ordered: Iterable[tuple[Tier, list[_Ordered]]], directio
             if decider is not None:
                 ended |= endpoints
                 ended_by = f"policy {quoted(policy.metadata.name)} (line {decider.position.line})"
-        passing = union(endpoints for policy, endpoints, _ in policies if _passes(policy, direction))
+        passing = union(policy.endpoints for policy in policies if policy.passes)
         selected = union(policy.endpoints for policy in policies)
         if tier.default_action is Action.DENY and selected & ~passing:
             closed |= selected & ~passing
@@ -93,7 +127,7 @@ def _denied_passes(
     profiled = sum(1 << place for place, endpoint in enumerate(endpoints) if endpoint.profiles)
     later = 0
     for tier, policies in reversed(ordered):
-        for _, selected, decider in policies:
+        for _, selected, decider, _ in policies:
             left = selected & ~later & ~profiled
             if decider is not None and decider.action is Action.PASS and left:
                 names = [e.metadata.name for place, e in enumerate(endpoints) if left >> place & 1]
@@ -104,10 +138,6 @@ def _denied_passes(
                 hint = "let it Allow, or put the policy into a tier that comes first"
                 yield _warning(decider.position, message, hint, unlisted(names))
         later |= union(policy.endpoints for policy in policies)
-
-
-def _passes(policy: GlobalNetworkPolicy, direction: Direction) -> bool:
-    return any(rule.action is Action.PASS for rule in policy.rules(direction))
 
 
 def _decides_all(rule: Rule) -> bool:

@@ -23,7 +23,7 @@ from hostfw.policy.check.exemption_warnings import exempted
 from hostfw.policy.check.failsafe_warnings import Opening, not_opened_before, opened_by, opened_by_failsafe, openings
 from hostfw.policy.check.impossible_rules import findings_of
 from hostfw.policy.check.selections import Selections, union
-from hostfw.policy.check.unreached_warnings import unreached, unreached_rules
+from hostfw.policy.check.unreached_warnings import Reach, reach_of, unreached
 from hostfw.policy.check.voided import Exemption, Voided, warnings_of
 from hostfw.policy.order import tiers_in_order
 from hostfw.selector.namespaces import NAMESPACE_PREFIX
@@ -36,6 +36,7 @@ class LintCache:
     found: ByResource[tuple[Problem, ...]] = field(default_factory=ByResource)
     voided: ByResource[tuple[Voided, ...]] = field(default_factory=ByResource)
     openings: ByResource[tuple[Opening, ...]] = field(default_factory=ByResource)
+    reaches: ByResource[Reach] = field(default_factory=ByResource)
     selections: Selections | None = None
     selected_from: tuple[object, ...] = ()
 
@@ -70,15 +71,18 @@ def lint(
         *_log_only(resources, selections),
         *_without_endpoints(resources, selections),
         *_forward_passes(resources, selections),
-        *(_never_reached(resources, selections) if whole else ()),
+        *(_never_reached(resources, selections, known.reaches) if whole else ()),
     )
 
 
-def _never_reached(resources: Resources, selections: Selections) -> Iterator[Problem]:
-    owners: tuple[GlobalNetworkPolicy | Profile, ...] = (*resources.every_policy, *resources.profiles)
-    for owner in owners:
-        yield from unreached_rules(owner)
-    yield from unreached(resources, tuple(tiers_in_order(resources.tiers).values()), selections)
+def _never_reached(resources: Resources, selections: Selections, known: ByResource[Reach]) -> Iterator[Problem]:
+    known.next_round()
+    of_policies = known.of_each(resources.every_policy, reach_of)
+    for reach in (*of_policies, *known.of_each(resources.profiles, reach_of, "profiles")):
+        yield from reach.problems
+    # Those that decide come first among all.
+    reaches = of_policies[: len(resources.enforced)]
+    yield from unreached(resources, tuple(tiers_in_order(resources.tiers).values()), selections, reaches)
 
 
 def _of_each(resources: Resources, selections: Selections, known: ByResource[tuple[Problem, ...]]) -> Iterator[Problem]:

@@ -6,15 +6,16 @@ length on that one link has, and what an administrator set unless it is a good p
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.plan import LINK_LOCAL, NO_NETWORKS, LinkNetworks
 from hostfw.model.problems import Problem, Severity
-from hostfw.model.resources import Resources, Rule
+from hostfw.model.resources import GlobalNetworkPolicy, Profile, Resources, Rule
 from hostfw.model.values import Cidr, Direction, Family, Learned, merge
+from hostfw.policy.cache import ByResource
 from hostfw.policy.resolve.bindings import Bindings
 
 SHORTEST = {Family.V4: 8, Family.V6: 32}
@@ -27,9 +28,9 @@ MOST_LEARNED = 16
 _WORDS = {Learned.DHCP: "DHCP", Learned.RA: "a router advertisement"}
 
 
-def local_networks(resources: Resources, facts: HostFacts, bound: Bindings) -> LinkNetworks:
+def local_networks(asking: Rule | None, facts: HostFacts, bound: Bindings) -> LinkNetworks:
     """The networks of the interfaces of a host; none where no rule asks for them, so that no rule depends on them."""
-    return link_networks(facts, bound) if next(_asking(resources), None) is not None else NO_NETWORKS
+    return link_networks(facts, bound) if asking is not None else NO_NETWORKS
 
 
 def link_networks(facts: HostFacts, bound: Bindings) -> LinkNetworks:
@@ -51,9 +52,8 @@ def link_networks(facts: HostFacts, bound: Bindings) -> LinkNetworks:
     return LinkNetworks(tuple((name, cidr) for name in sorted(found) for cidr in merge(found[name])))
 
 
-def left_out_problems(resources: Resources, facts: HostFacts) -> Iterator[Problem]:
-    """A warning for each network that `local` does not mean although an interface is on it."""
-    rule = next(_asking(resources), None)
+def left_out_problems(rule: Rule | None, facts: HostFacts) -> Iterator[Problem]:
+    """A warning for each network that `local` in a rule does not mean although an interface is on it."""
     if rule is None:
         return
     for interface in facts.interfaces:
@@ -92,13 +92,16 @@ def _told_apart(interface: Interface) -> tuple[tuple[Cidr, ...], tuple[_Known, .
     return tuple(counted), tuple(left_out)
 
 
-def _asking(resources: Resources) -> Iterator[Rule]:
-    """The rules that ask for the networks of interfaces."""
-    owners: Iterable[tuple[Rule, ...]] = chain(
-        (policy.rules(direction) for policy in resources.every_policy for direction in Direction),
-        (profile.rules(direction) for profile in resources.profiles for direction in Direction),
-    )
-    return (rule for rules in owners for rule in rules if asks_for_networks(rule))
+def first_asking(resources: Resources, known: ByResource[Rule | None]) -> Rule | None:
+    """The first rule that asks for the networks of interfaces; None where none does. `known` are those of last time."""
+    known.next_round()
+    of_policies = known.of_each(resources.every_policy, _first_of)
+    return next(filter(None, (*of_policies, *known.of_each(resources.profiles, _first_of, "profiles"))), None)
+
+
+def _first_of(owner: GlobalNetworkPolicy | Profile) -> Rule | None:
+    rules = chain.from_iterable(owner.rules(direction) for direction in Direction)
+    return next(filter(asks_for_networks, rules), None)
 
 
 def asks_for_networks(rule: Rule) -> bool:

@@ -15,7 +15,7 @@ from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.plan import NO_NETWORKS, LinkNetworks, Plan, PlannedEndpoint, PlannedPolicy, Workload
 from hostfw.model.problems import Problem, Severity, in_order
-from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Resources
+from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Resources, Rule
 from hostfw.model.settings import Loopback, Settings
 from hostfw.model.values import Cidr, Direction, Family, merge
 from hostfw.model.wording import listed, unlisted
@@ -29,7 +29,13 @@ from hostfw.policy.resolve.address_book import AddressBook
 from hostfw.policy.resolve.bindings import Bindings, bind, distrusted_problems, port_problems
 from hostfw.policy.resolve.directions import Governing, plan_directions
 from hostfw.policy.resolve.interface_groups import HostIndex, distrusted_addresses
-from hostfw.policy.resolve.link_networks import asks_for_networks, left_out_problems, link_networks, local_networks
+from hostfw.policy.resolve.link_networks import (
+    asks_for_networks,
+    first_asking,
+    left_out_problems,
+    link_networks,
+    local_networks,
+)
 from hostfw.policy.resolve.workloads import bridged_problems, running, with_workloads
 from hostfw.selector.evaluate import matches, parse
 
@@ -40,6 +46,7 @@ class ResolveCache:
 
     book: AddressBook | None = None
     planned: ByResource[PlannedPolicy] = field(default_factory=ByResource)
+    asking: ByResource[Rule | None] = field(default_factory=ByResource)
 
 
 def resolve(
@@ -75,7 +82,8 @@ def resolve(
 
     known = _with_learned_addresses(resources, bound, facts) if settings.learn_addresses else resources
     cache = ResolveCache() if cache is None else cache
-    book = _address_book(known, profiles, local_networks(resources, facts, bound), cache)
+    asking = first_asking(resources, cache.asking)
+    book = _address_book(known, profiles, local_networks(asking, facts, bound), cache)
     tiers = tiers_in_order(resources.tiers)
     policies = every_policy_in_order(resources, tiers)
     ingress, egress = (
@@ -109,7 +117,7 @@ def resolve(
         *_name_problems(local, node, None if settings.node else facts.node.lower()),
         *_untracked_problems(resources, governing, profiles),
         *unlearned,
-        *left_out_problems(resources, facts),
+        *left_out_problems(asking, facts),
     )
     return plan, in_order((*problems, *warnings))
 
@@ -138,7 +146,8 @@ def neighbour_problems(resources: Resources, settings: Settings, facts: HostFact
     bound, _ = bind(local, resources.interface_groups, settings.loopback, facts, settings.workloads)
     unlearned = _unlearned_problems(local, bound, facts) if settings.learn_addresses else ()
     distrusted = distrusted_problems(resources.interface_groups, local, HostIndex(facts))
-    return in_order((*distrusted, *unlearned, *left_out_problems(resources, facts)))
+    asking = first_asking(resources, ByResource())
+    return in_order((*distrusted, *unlearned, *left_out_problems(asking, facts)))
 
 
 def _address_book(

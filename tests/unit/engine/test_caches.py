@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,7 @@ from hostfw.host.store.files import read_configuration
 from hostfw.host.store.generations import Accepted, save_accepted
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.plan import Plan, PlannedSide
+from hostfw.model.resources import GlobalNetworkPolicy
 from hostfw.model.sources import Configuration
 from hostfw.model.values import TCP, PortRange
 from hostfw.nft.change import Change
@@ -49,6 +52,7 @@ class Living:
         self.workers = 0
         self.only_ours: Callable[[int, int], bool] = lambda _since, _until: False
         self.cache = EngineCache()
+        self.clock = FakeClock()
         configurations.write(root / "etc", POLICIES)
 
     def reload(self) -> Change:
@@ -67,7 +71,7 @@ class Living:
             self._read_tables,
             self._nftables,
             WriterLock,
-            now=FakeClock().now,
+            now=self.clock.now,
             read_names=self.kernel.read_names,
             read_sets=self.kernel.read_sets,
             edit_timed=self.kernel.edit_timed,
@@ -366,3 +370,49 @@ def test_a_changed_cut_is_the_cut_of_what_it_changed_to(
     )
     assert changed is not None or reaches_everywhere
     assert changed in (None, expected)
+
+
+def test_a_reload_without_a_change_compiles_nothing_although_time_went_by(
+    living: Living, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The moment of an apply is on record, and matters only where something expires."""
+    # The first one had nothing on record.
+    living.reload()
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("it was resolved")
+
+    monkeypatch.setattr("hostfw.build.generation.resolve", never)
+
+    assert living.reload().is_empty
+    built = living.cache.generation.generation
+    assert built is not None
+    living.clock.sleep(3600)
+    assert living.reload().is_empty
+    later = living.cache.generation.generation
+    assert later is not None
+    assert later.ruleset is built.ruleset
+    assert built.governance.applied is not None
+    assert later.governance.applied is not None
+    assert later.governance.applied > built.governance.applied
+
+
+def test_of_one_changed_file_only_its_policies_are_judged_again(
+    living: Living, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten policies of sixty, by each of the checks that look at every rule."""
+    judged: list[str] = []
+    for name in ("hostfw.policy.check.warnings.reach_of", "hostfw.policy.resolve.link_networks._first_of"):
+        module, _, function = name.rpartition(".")
+        real = getattr(import_module(module), function)
+        monkeypatch.setattr(name, partial(_noted, judged, real))
+    living.edit("10.0.33.7/32", "10.9.33.7/32")
+
+    living.reload()
+
+    assert sorted(judged) == sorted([f"service-{number}" for number in range(30, 40)] * 2)
+
+
+def _noted(judged: list[str], real: Callable[[GlobalNetworkPolicy], object], owner: GlobalNetworkPolicy) -> object:
+    judged.append(owner.metadata.name)
+    return real(owner)
