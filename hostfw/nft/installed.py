@@ -38,7 +38,7 @@ class InstalledTable:
     big sets among `sets` whose filling was cut short, `altered` the sets and maps to which another program gave other
     elements, and `misdeclared` those whose names it gave to something else. A `dormant` table is met by no packet.
     `others` are objects of kinds that hostfw never makes. Only its `owner` may change a table that has one, and nobody
-    one that is `abandoned` by it, which goes first.
+    one that is `abandoned` by it, which goes first; so does one that is `commented`, or has such a chain.
     """
 
     family: Family
@@ -55,6 +55,12 @@ class InstalledTable:
     others: tuple[tuple[DeletionKind, str], ...] = ()
     owner: str = ""
     abandoned: bool = False
+    commented: bool = False
+
+    @property
+    def goes_first(self) -> bool:
+        """True if it has to be deleted and made again, since what is wrong with it cannot be changed."""
+        return self.abandoned or self.commented
 
 
 def as_installed(chain: BaseChain) -> InstalledBaseChain:

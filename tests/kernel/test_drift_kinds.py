@@ -67,6 +67,16 @@ def _anew(kind: str, old: str, new: str) -> Callable[[Namespace], str]:
     return script
 
 
+def _commented_object(title: str) -> Callable[[Namespace], str]:
+    """The table made again as it is, but for a comment of itself or of a chain."""
+
+    def script(node: Namespace) -> str:
+        head, found, rest = re.split(rf"({title} \{{\n)", _listed(node), maxsplit=1)
+        return f'delete table ip hostfw\n{head}{found}comment "theirs"\n{rest}'
+
+    return script
+
+
 def _element(of: str, key: str, spec: str) -> Callable[[Namespace], str]:
     def script(node: Namespace) -> str:
         name = map_and_set(node)[of == "set"]
@@ -101,6 +111,9 @@ KINDS: dict[str, tuple[Callable[[Namespace], str], str]] = {
     "another size": (_redeclared("size 16384", "size 7"), "declared otherwise"),
     "another comment of a set": (_anew("set", "has(trusted)", "theirs"), "declared otherwise"),
     "a comment of a map": (_anew("map", "type", 'comment "theirs"\n\t\ttype'), "declared otherwise"),
+    "a comment of the table": (_commented_object("table ip hostfw"), "table ip hostfw: a comment was added"),
+    "a comment of a base chain": (_commented_object("chain input"), "a comment was added to chain input"),
+    "a comment of a chain": (_commented_object(r"chain in/uplink\S*"), "a comment was added to chain in/uplink"),
     "a statement for elements": (_anew("set", "type", "counter\n\t\ttype"), "declared otherwise"),
     "a comment of an element": (_element("set", "203.0.113.1", '203.0.113.1 comment "theirs"'), "the elements of"),
     "a comment of an entry": (_element("map", "192.0.2.0", '192.0.2.0 comment "theirs" : drop'), "the elements of"),
@@ -159,7 +172,7 @@ _TOGETHER = (
     ("a counter",),
     ("another size", "no interfaces"),
     ("another comment of a set",),
-    ("a statement for elements",),
+    ("a comment of a chain",),
 )
 """Each in a transaction of its own: more than five repairs within a minute are held back."""
 

@@ -4,6 +4,7 @@ Nobody listens meanwhile, so what was done is only seen by looking.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -43,10 +44,13 @@ def listed(node: Namespace, *options: str) -> list[dict[str, Any]]:
 
 def lasting(node: Namespace) -> list[str]:
     """Our tables without handles and counts, in an order of their own."""
-    text = ""
+    objects: list[str] = []
     for family in _OURS:
-        text += run(node, ["nft", "-s", "list", "table", family, "hostfw"]).stdout
-    return sorted(text.split("\n\t}\n"))
+        text = run(node, ["nft", "-s", "list", "table", family, "hostfw"]).stdout
+        # What begins a table and what ends it is no part of the object that happens to stand there.
+        objects += (one.removeprefix(f"table {family} hostfw {{\n").strip("\n}") for one in text.split("\n\t}\n"))
+        objects += re.findall(r"^\t(?:comment|flags) .*|^table .*", text, re.MULTILINE)
+    return sorted(objects)
 
 
 def changes(node: Namespace) -> Iterator[Change]:

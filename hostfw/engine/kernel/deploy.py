@@ -93,7 +93,7 @@ def _enforce(
     if (owned := _owned(kernel_state.installed)) is not None:
         return owned
     planned = Change() if kernel_state.ruleset is ruleset else change(ruleset, kernel_state.installed, texts)
-    is_anew = any(table.misdeclared or table.abandoned for table in kernel_state.installed)
+    is_anew = any(table.misdeclared or table.goes_first for table in kernel_state.installed)
     if is_anew or not planned.is_empty:
         note_begun(directories.run)
         if writer.cache is not None:
@@ -240,11 +240,11 @@ def _clear(generation: Generation, kernel_state: KernelState, nftables: Nftables
     """Delete sets and maps that are not what their names say, and first every rule, since any may look one up.
 
     None if it is done. Until the switch nothing passes input and output, which drop by policy. A table that another
-    program has abandoned can only be deleted, with its chains: it is made again in the same transaction.
+    program has abandoned or commented can only be deleted, with its chains: it is made again in the same transaction.
     """
-    abandoned = [table.family for table in kernel_state.installed if table.abandoned]
-    if abandoned:
-        gone = "".join(f"delete table {table_name(family)}\n" for family in abandoned)
+    going = [table.family for table in kernel_state.installed if table.goes_first]
+    if going:
+        gone = "".join(f"delete table {table_name(family)}\n" for family in going)
         return send(f"{gone}{generation.script}", nftables)
     deletions: list[Deletion] = []
     for table in kernel_state.installed:
@@ -267,7 +267,7 @@ def _from_nothing(
     except HostError as error:
         enforced = writer.sent.failed(error)
     if isinstance(enforced, Failed) and enforced.in_force == UNCHANGED:
-        anew = any(table.abandoned for table in before.installed)
+        anew = any(table.goes_first for table in before.installed)
         return replace(enforced, in_force=UNKNOWN if anew else CLEARED)
     return enforced
 

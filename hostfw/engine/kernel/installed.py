@@ -150,6 +150,7 @@ def drift(tables: KernelTables, record: ActiveGeneration | None) -> tuple[str, .
             if chain.hidden and chain.name in mine and chain.name not in changed
         )
         sentences.extend(f"{title}: {sentence}" for sentence in _loosened(there))
+        sentences.extend(f"{title}: {sentence}" for sentence in _commented(table))
         sentences.extend(f"{title}: {kind} {name} is not ours" for kind, name in table.others)
         if record.counters is not None:
             known = dict(record.counters).get(family, "")
@@ -204,6 +205,7 @@ def _installed(table: KernelTable, record: ActiveGeneration | None) -> Installed
         others=table.others,
         owner=table.owner,
         abandoned=table.is_abandoned,
+        commented=table.is_commented,
     )
 
 
@@ -246,6 +248,15 @@ def _flagged(table: KernelTable) -> Iterator[str]:
         yield f"was left behind by another program that it belonged to (flags {table.flags:#x})"
 
 
+def _commented(table: KernelTable) -> Iterator[str]:
+    """The table and chains that another program made again with a comment, in sentences."""
+    if table.comment:
+        yield "a comment was added by another program"
+    for chain in sorted(table.chains, key=attrgetter("name")):
+        if chain.comment:
+            yield f"a comment was added to chain {chain.name} by another program"
+
+
 def _missing(there: InstalledTable, wanted: Table) -> Iterator[str]:
     pairs = (
         ("counter", set(wanted.counters), there.counters),
@@ -262,6 +273,8 @@ def _missing(there: InstalledTable, wanted: Table) -> Iterator[str]:
         yield f"{title} awake"
     if there.owner or there.abandoned:
         yield f"{title} for everybody to change"
+    if there.commented:
+        yield f"{title} without a comment of another program"
     for kind, names, held in pairs:
         yield from (f"{kind} {name} of {title}" for name in sorted(names - held))
     for chain in wanted.base_chains:

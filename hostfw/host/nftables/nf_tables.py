@@ -57,14 +57,14 @@ OBJECT_TYPES = {
     10: DeletionKind.SYNPROXY,
 }
 """NFT_OBJECT_*: the kinds of stateful objects by number."""
-TABLE_FLAGS, _TABLE_OWNER = 2, 7
+TABLE_FLAGS, _TABLE_USERDATA, _TABLE_OWNER = 2, 6, 7
 DORMANT = 0x1
 """NFT_TABLE_F_DORMANT: no base chain of the table is attached anywhere."""
 OWNED, PERSISTENT = 0x2, 0x4
 """NFT_TABLE_F_OWNER: one socket alone may change the table, and it goes with that; NFT_TABLE_F_PERSIST: it stays."""
 GEN_ID = 1
 
-CHAIN_HANDLE, CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_USE, _CHAIN_TYPE = 2, 3, 4, 5, 6, 7
+CHAIN_HANDLE, CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_USE, _CHAIN_TYPE, _CHAIN_USERDATA = 2, 3, 4, 5, 6, 7, 12
 _HOOK_NUMBER, _HOOK_PRIORITY = 1, 2
 _RULE_HANDLE, _RULE_EXPRESSIONS, _RULE_USERDATA = 3, 4, 7
 _EXPR_NAME, _EXPR_DATA = 1, 2
@@ -130,7 +130,7 @@ class KernelChain:
     `rules` is their number and `digest` of their expressions and comments, without anything that traffic changes, so
     that changes by another program show; both are None where rules were not read. `base_rules` are those of a base
     chain, of which `rules` and `digest` are those that packets meet, up to the first final one; no packet meets those
-    behind it, which are `hidden`.
+    behind it, which are `hidden`. No chain of ours has a `comment`, which is said when a chain is made and never again.
     """
 
     name: str
@@ -140,6 +140,7 @@ class KernelChain:
     rules: int | None = None
     digest: str | None = None
     base_rules: tuple[KernelRule, ...] = ()
+    comment: str = ""
 
     @property
     def hidden(self) -> int:
@@ -221,7 +222,8 @@ def with_rules(chains: Iterable[KernelChain], messages: Iterable[bytes]) -> Iter
         rules = by_chain.get(chain.name.encode() + b"\0", [])
         base_rules = tuple(map(_rule, rules)) if chain.base else ()
         met = next((number for number, rule in enumerate(base_rules, 1) if rule.final), len(rules))
-        yield KernelChain(chain.name, chain.handle, chain.use, chain.base, met, _digest(rules[:met]), base_rules)
+        known = (chain.name, chain.handle, chain.use, chain.base)
+        yield KernelChain(*known, met, _digest(rules[:met]), base_rules, chain.comment)
 
 
 def set_of(message: bytes) -> KernelSet:
@@ -293,6 +295,11 @@ def table_flags_of(message: bytes) -> int:
     return u32_of(attributes(message, 4).get(TABLE_FLAGS, bytes(4)))
 
 
+def table_comment_of(message: bytes) -> str:
+    """The comment of a table, which none of ours has; like that of a chain it is said when it is made."""
+    return _comment(attributes(message, 4).get(_TABLE_USERDATA, b""))
+
+
 def table_owner_of(message: bytes) -> int:
     """The netlink port that alone may change a table, mostly the id of the process that has it; 0 for any."""
     return u32_of(attributes(message, 4).get(_TABLE_OWNER, bytes(4)))
@@ -310,6 +317,7 @@ def _chain(fields: dict[int, bytes]) -> KernelChain:
         _handle(fields[CHAIN_HANDLE]),
         u32_of(fields.get(_CHAIN_USE, bytes(4))),
         _base_hook(fields, attributes(hook)) if hook else None,
+        comment=_comment(fields.get(_CHAIN_USERDATA, b"")),
     )
 
 

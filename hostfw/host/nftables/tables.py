@@ -46,11 +46,17 @@ class KernelTable:
     flags: int = 0
     others: tuple[KernelObject, ...] = ()
     owner: str = ""
+    comment: str = ""
 
     @property
     def is_abandoned(self) -> bool:
         """True if it outlived its owner: nobody can change its flags, and we may only delete it."""
         return bool(self.flags & nf_tables.PERSISTENT and not self.owner)
+
+    @property
+    def is_commented(self) -> bool:
+        """True if another program made it, or a chain of it, with a comment: that goes with the table alone."""
+        return bool(self.comment) or any(chain.comment for chain in self.chains)
 
     @property
     def is_dormant(self) -> bool:
@@ -197,6 +203,7 @@ def _read(sock: NetlinkSocket, family: Family, *, every_rule: bool) -> KernelTab
         counters=counters,
         flags=nf_tables.table_flags_of(table),
         owner=_owner(table),
+        comment=nf_tables.table_comment_of(table),
         others=(*others, *flowtables),
     )
 
@@ -260,6 +267,7 @@ def _read_named(sock: NetlinkSocket, family: Family, names: Names) -> KernelTabl
         ),
         flags=nf_tables.table_flags_of(there[0]),
         owner=_owner(there[0]),
+        comment=nf_tables.table_comment_of(there[0]),
     )
 
 
