@@ -141,10 +141,9 @@ def _drift(report: HostReport) -> Iterator[Finding]:
     drift = report.status.drift
     if drift:
         more = f", and {len(drift) - 1} more" if len(drift) > 1 else ""
-        whose = "a change by hostfw did not end" if report.status.begun else "another program changed our tables"
         yield Finding(
             Check.DRIFT,
-            f"{whose}: {drift[0]}{more}",
+            f"{report.status.whose}: {drift[0]}{more}",
             "`hostfwctl reload` puts them right; `nft monitor` shows who changes them",
             more=tuple(drift[1:]),
         )

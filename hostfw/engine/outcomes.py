@@ -19,6 +19,7 @@ FEEDS_CHANGED = "the rules in force are unchanged, with the new content of big F
 SOME_FEEDS_CHANGED = "the rules in force are unchanged, with the new content of some big Feeds and the old of others"
 CLEARED = "every rule of hostfw was deleted first, as sets had been replaced: input and output are blocked"
 UNKNOWN = "the active rules are unknown: run `hostfwctl status`"
+UNRECORDED = "changed by hostfw or by another program, since no record can be written in the run directory"
 
 _MOST_TEXT = 200
 
@@ -98,6 +99,14 @@ class Status:
     governance: Governance = NOTHING_GOVERNED
     host_name: str = ""
     begun: bool = False
+    unrecorded: bool = False
+
+    @property
+    def whose(self) -> str:
+        """The author of the differences, as far as that is known, as the beginning of a sentence about them."""
+        if self.begun:
+            return "a change by hostfw did not end"
+        return UNRECORDED if self.unrecorded else "another program changed our tables"
 
     @property
     def other_name(self) -> str | None:

@@ -15,6 +15,7 @@ from hostfw.engine.reading.standing import standing
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.store.active import ActiveGeneration, has_begun, load_active
+from hostfw.host.store.atomic_files import is_read_only
 from hostfw.host.store.last_event import load_event
 from hostfw.host.store.trial import load_trial
 
@@ -36,11 +37,12 @@ def read_status(
         governance = standing(directories, host)
         event = load_event(directories.state)
         begun = has_begun(directories.run)
+        unrecorded = bool(found) and is_read_only(directories.run)
     except HostError as error:
         return failed(error)
     return Status(
         are_in_force(tables),
-        record,
+        None if unrecorded else record,
         found,
         tables,
         (*problems, *trial_problems),
@@ -53,6 +55,7 @@ def read_status(
         governance,
         host.host_name(),
         begun,
+        unrecorded,
     )
 
 
@@ -81,7 +84,7 @@ def compared(
     found = drift(tables, record) if record or tables.ip.exists or tables.ip6.exists else ()
     others = altered_by_name(tables, host, directories.run) | altered_links(tables, host, directories.run)
     found = (*found, *in_sentences(others))
-    if has_begun(directories.run):
-        # It may be ours.
+    if has_begun(directories.run) or is_read_only(directories.run):
+        # It may be ours: what could not be recorded is a change of ours as well.
         found = tuple(sentence.replace(_BY_ANOTHER, "") for sentence in found)
     return tables, found

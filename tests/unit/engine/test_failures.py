@@ -30,6 +30,7 @@ from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.script_runner import NftFailure, NftResult
 from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.store import atomic_files
+from hostfw.host.store.codec import StateError
 from hostfw.host.store.files import read_configuration
 from hostfw.host.store.last_event import load_event
 from hostfw.host.systemd.rollback_timer import WatchdogError
@@ -279,6 +280,33 @@ def test_a_record_that_cannot_be_written_does_not_lie(host: Machine, monkeypatch
 
     assert "another program" not in shown.out
     assert "not on record" in shown.out
+
+
+def test_a_run_directory_that_is_mounted_read_only_has_nobody_blamed(
+    host: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record of before cannot even be removed: what an apply wrote differs from it, and nobody else was there."""
+
+    def frozen(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    def kept(*_: object) -> None:
+        raise StateError("the record cannot be removed: the file system is mounted read-only")
+
+    with monkeypatch.context() as patch:
+        _full("run")(host, patch)
+        patch.setattr("hostfw.engine.kernel.record.forget_active", kept)
+        patch.setattr("hostfw.host.store.active.Path.write_text", frozen)
+        patch.setattr("hostfw.engine.reading.status.is_read_only", lambda path: path.name == "run")
+        patch.setattr("hostfw.cli.verbs.configuration.diff.is_read_only", lambda path: path.name == "run")
+        assert host.hostfwctl("apply").status == 0
+        shown, told, differing = (host.hostfwctl(verb) for verb in ("status", "doctor", "diff"))
+
+    assert "not on record: the run directory is mounted read-only" in shown.out
+    said = "changed by hostfw or by another program, since no record can be written in the run directory"
+    for done in (shown, told, differing):
+        assert said in " ".join(f"{done.out}{done.err}".split()), done
+        assert "another program changed" not in f"{done.out}{done.err}"
 
 
 def test_what_is_taken_back_is_so_although_its_record_stays(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,9 +21,10 @@ from hostfw.cli.output.exposure_change import changes_between
 from hostfw.cli.output.exposure_change import lines as exposure_lines
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.terminal import cell_width, printable, wrapped
-from hostfw.engine.outcomes import Failed
+from hostfw.engine.outcomes import UNRECORDED, Failed
 from hostfw.host.errors import HostError
 from hostfw.host.store.active import has_begun
+from hostfw.host.store.atomic_files import is_read_only
 from hostfw.model.host.services import ExposureChange
 from hostfw.model.wording import counted
 
@@ -147,7 +148,11 @@ def _say_drift(console: Console, drift: tuple[str, ...], options: Options) -> No
     """Say how the rules in force differ from what was written."""
     if drift:
         more = f", and {len(drift) - 1} more" if len(drift) > 1 else ""
-        whose = "a change by hostfw did not end" if has_begun(options.run_dir) else "changed by another program"
+        whose = "changed by another program"
+        if has_begun(options.run_dir):
+            whose = "a change by hostfw did not end"
+        elif is_read_only(options.run_dir):
+            whose = UNRECORDED
         console.say(f"{whose}: {drift[0]}{more}; `hostfwctl reload` puts it right")
         for one in drift[1:]:
             console.detail(f"  and {one}")

@@ -17,7 +17,7 @@ from hostfw.cli.quick.feed_state import feed_troubles
 from hostfw.control.channel import DaemonError, report
 from hostfw.control.messages import ServiceReport
 from hostfw.engine.context import Directories
-from hostfw.engine.outcomes import Failed, RolledBack, Status
+from hostfw.engine.outcomes import UNRECORDED, Failed, RolledBack, Status
 from hostfw.engine.reading.block_state import BlockContext, BlockState, block_state
 from hostfw.engine.reading.deadline import has_expired
 from hostfw.engine.reading.status import read_status
@@ -196,6 +196,8 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime, *, whole: b
     elif status.drift and status.begun:
         step = "`hostfwctl reload` ends it"
         yield _line("State", f"in force, with parts of a change by hostfw that did not end; {step}", Style.WARNING)
+    elif status.drift and status.unrecorded:
+        yield _line("State", f"in force, but {UNRECORDED}", Style.WARNING)
     elif status.drift:
         yield _line("State", "in force, but changed by another program", Style.WARNING)
     else:
@@ -216,6 +218,8 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime, *, whole: b
             text = f"{kept.name} under HostEndpoint {kept.endpoint}, which no longer claims it{since}: {kept.kept}"
             yield _line("Kept" if number == 0 else "", text, Style.WARNING)
         yield from _expiry_lines(accepted, status, now, whole=whole)
+    elif status.unrecorded:
+        yield _line("Generation", "not on record: the run directory is mounted read-only")
     elif status.in_force:
         yield _line("Generation", "not on record, as after a boot; `hostfwctl apply` makes it known")
     if accepted is not None and (record is None or accepted.id != record.id):
