@@ -16,6 +16,7 @@ LOGGED_REASONS = (
     Reason.NO_POLICY,
     Reason.UNMANAGED,
     Reason.INVALID,
+    Reason.REVERSE_PATH,
     Reason.SPOOFED,
     Reason.TO_HOST,
     Reason.UNIDENTIFIED,

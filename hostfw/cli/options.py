@@ -53,6 +53,7 @@ class Options(NamedTuple):
     mac: str | None = None
     ipsec: bool = False
     answer: bool = False
+    no_way_back: bool = False
     icmp: str | None = None
     state: str = "new"
     selector: str = ""

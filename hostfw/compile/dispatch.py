@@ -12,6 +12,7 @@ from hostfw.compile.layout.statements import StatementWriter
 from hostfw.compile.multicast_answers import answers
 from hostfw.compile.plan_programs import Programs
 from hostfw.compile.program import Program
+from hostfw.compile.reverse_path import reverse_path
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.host.interface_names import WILDCARD_END
 from hostfw.model.host.loopback import LOOPBACK
@@ -150,6 +151,17 @@ class Dispatch:
         by_index = self._renamed(side, "sources", verdicts, may_close=False)
         unidentified = self._unidentified(side, "sources", programs)
         return [*self._interfaces(side, "sources", verdicts), *by_index, *unidentified]
+
+    def reverse_path(self) -> list[Rule]:
+        """The rules by which new packets are denied that no route leads back from; none without the setting."""
+        program = self._programs_that_drop.without_a_way_back()
+        neighbours = tuple(self._neighbours())
+        return reverse_path(
+            self._plan.settings,
+            self._builder.family,
+            neighbours,
+            lambda: self._goto("reverse-path/denied", program, (Accept(),)),
+        )
 
     def pre_dnat(self, allow: tuple[Statement, ...], *, again: bool = False) -> list[Rule]:
         """The rules for new packets before destination NAT; empty without a preDNAT policy; `again` as in untracked."""

@@ -168,6 +168,10 @@ class Programs:
             ),
         )
 
+    def without_a_way_back(self) -> Program:
+        """The program of a new packet that no route leads back to the source of: it is denied."""
+        return Program(Direction.INGRESS, ((self._final(Direction.INGRESS, Reason.REVERSE_PATH),),))
+
     def unidentified(self, direction: Direction) -> Program:
         """The program of an interface of a workload that no WorkloadEndpoint names: every packet is denied."""
         return Program(direction, ((self._final(direction, Reason.UNIDENTIFIED),),))

@@ -8,7 +8,7 @@ as it enters a base chain, so it meets the old structure or the new one and neve
     prerouting   raw    -300    sources of workloads, only where interfaces are theirs; then untracked policy
                                 (doNotTrack), only where there is any
                  (conntrack -200)
-    prerouting   mangle -150    preDNAT policy, only where there is any
+    prerouting   mangle -150    the reverse path filter, then preDNAT policy, only where there is any
                  (destination NAT of others -100)
     input        filter    0    normal ingress policy
     forward      raw    -300    normal ingress policy of published ports, only where there is applyOnForward policy
@@ -126,10 +126,14 @@ def _prerouting(dispatch: Dispatch, builder: TableBuilder) -> list[Rule]:
     note = Rule((), (Remember(allowed, Key.CT_ID, None),))
     pass_on = builder.chain("pre-dnat/allowed", (note, Rule((), (Accept(),))))
     rules = dispatch.pre_dnat((Goto(pass_on),))
+    filtered = dispatch.reverse_path()
+    path_back = [Rule((_NEW,), (Jump(builder.chain("reverse-path", filtered)),))] if filtered else []
     if not rules:
+        if path_back:
+            builder.base_chain(Hook.PREROUTING, path_back, Priority.MANGLE)
         return untracked
     onward = Rule((), (Goto(builder.chain("pre-dnat", rules)),))
-    builder.base_chain(Hook.PREROUTING, [*_follows(builder.family), *untracked, onward], Priority.MANGLE)
+    builder.base_chain(Hook.PREROUTING, [*_follows(builder.family), *untracked, *path_back, onward], Priority.MANGLE)
     again = builder.chain("pre-dnat/again", dispatch.pre_dnat((Accept(),), again=True))
     noted = Rule((Match(Key.CT_ID, SetRef(allowed)),), (Forget(allowed, Key.CT_ID), Accept()))
     return [*untracked, Rule((_WITHOUT_CONNECTION,), (Jump(again),)), noted]

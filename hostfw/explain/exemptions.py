@@ -1,7 +1,9 @@
-"""Packets that policy is not asked about, as far as the packet itself tells."""
+"""Packets that policy is not asked about: neighbour discovery, answers to multicast, and what nothing leads back to."""
 
-from hostfw.model.packet import Packet
+from hostfw.model.host.loopback import LOOPBACK
+from hostfw.model.packet import ConntrackState, Packet
 from hostfw.model.plan import LINK_LOCAL, Plan
+from hostfw.model.settings import NeighbourDiscovery, ReversePathFilter
 from hostfw.model.values import IGMP, UDP, Cidr, Family
 
 _NEIGHBOUR_DISCOVERY_TYPES = frozenset((133, 134, 135, 136))
@@ -41,3 +43,20 @@ def is_multicast_answer(plan: Plan, packet: Packet) -> bool:
         return False
     near = packet.family is Family.V6 and LINK_LOCAL.contains(packet.source)
     return near or plan.networks.holds(interface, packet.family, packet.source)
+
+
+def lacks_a_way_back(plan: Plan, packet: Packet) -> bool:
+    """True if the reverse path filter denies a packet: a new one, of no failsafe port and no neighbour discovery."""
+    settings = plan.settings
+    if settings.reverse_path_filter is ReversePathFilter.DISABLED or not packet.no_way_back:
+        return False
+    if packet.state is not ConntrackState.NEW or packet.in_interface in (None, LOOPBACK):
+        return False
+    if settings.neighbour_discovery is NeighbourDiscovery.ACCEPT and is_neighbour_discovery(packet):
+        return False
+    return not any(
+        port.protocol.number == packet.protocol
+        and port.port == packet.destination_port
+        and (port.net is None or (port.net.family is packet.family and port.net.contains(packet.source)))
+        for port in settings.failsafe.inbound
+    )

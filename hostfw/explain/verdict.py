@@ -4,7 +4,8 @@ It is written to be read beside Calico's description of policy, not to be fast, 
 the two must agree on every packet. A packet meets, in this order,
 
 1. untracked policy (doNotTrack), before connection tracking, whatever its state;
-2. if it belongs to what is established, nothing more;
+2. if it belongs to what is established, nothing more; if it is new and nothing leads back, denial
+   (reversePathFilter);
 3. if it comes in, preDNAT policy, with the destination that it has before destination NAT;
 4. if it is for a published port, a port of the host that destination NAT sends on, the normal ingress policy of the
    interface that it came in on, with the destination that it had before;
@@ -21,7 +22,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from hostfw.explain.exemptions import is_multicast_answer, is_neighbour_discovery
+from hostfw.explain.exemptions import is_multicast_answer, is_neighbour_discovery, lacks_a_way_back
 from hostfw.explain.tiers import Place, policy_steps, tier_steps
 from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.explanation import Explanation, Step, StepVerdict
@@ -75,6 +76,11 @@ def _steps(plan: Plan, packet: Packet) -> Iterator[Step]:
         yield _first(plan, packet, path_class).step(StepVerdict.ALLOW, Reason.ESTABLISHED)
         return
     elif verdict is StepVerdict.NEXT and packet.in_interface is not None:
+        if lacks_a_way_back(plan, arriving):
+            step = _first(plan, arriving, PolicyClass.NORMAL).step(StepVerdict.DENY, Reason.REVERSE_PATH)
+            # Of a workload as well, whose policy on the way in is that of egress.
+            yield replace(step, direction=Direction.INGRESS)
+            return
         pre_dnat = _pre_dnat_steps(_first(plan, arriving, PolicyClass.PRE_DNAT), arriving, settings)
         verdict = yield from _until_decided(pre_dnat)
     if verdict is StepVerdict.DENY:

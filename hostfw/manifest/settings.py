@@ -48,6 +48,7 @@ SETTINGS_SHAPE = Shape(
             "historyLimit",
             "workloads",
             "multicastAnswers",
+            "reversePathFilter",
         )
     ),
 )
@@ -110,6 +111,7 @@ def _settings(reader: Reader, root: Node) -> Settings:
         history_limit=_whole(reader, found, "historyLimit", base.history_limit, HISTORY_BOUNDS),
         workloads=decode_workloads(reader, found.get("workloads"), base.workloads),
         multicast_answers=_question_ports(reader, found.get("multicastAnswers")),
+        reverse_path_filter=_word(reader, found, "reversePathFilter", base.reverse_path_filter),
     )
 
 

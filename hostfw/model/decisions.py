@@ -31,6 +31,7 @@ class Reason(StrEnum):
     NO_POLICY = "no-policy"
     UNMANAGED = "unmanaged-interface"
     NO_FORWARD_POLICY = "no-forward-policy"
+    REVERSE_PATH = "no-reverse-path"
     SPOOFED = "spoofed-source"
     TO_HOST = "workload-to-host"
     UNIDENTIFIED = "unidentified-workload"

@@ -49,7 +49,8 @@ class Packet:
     the host sends and `out_interface` for what it receives; a packet to one of the host's own addresses is sent on
     `lo` and then received on `lo`. `hop_limit` is the TTL of an IPv4 packet. `mac` is the Ethernet address that it came
     from, None for what came by no Ethernet; `ipsec` is whether it came through IPsec. `answer` is whether it goes where
-    a question of this host to multicast or broadcast came from a moment ago, on the same interface.
+    a question of this host to multicast or broadcast came from a moment ago, on the same interface. `no_way_back` is
+    whether the reverse path filter finds no route to its source.
     """
 
     family: Family
@@ -68,6 +69,7 @@ class Packet:
     mac: Mac | None = None
     ipsec: bool = False
     answer: bool = False
+    no_way_back: bool = False
 
     def __post_init__(self) -> None:
         if self.in_interface is None and self.out_interface is None:

@@ -34,6 +34,17 @@ class InvalidPackets(StrEnum):
     POLICED = "policed"
 
 
+class ReversePathFilter(StrEnum):
+    """The treatment of a new connection from a source to which no route leads back.
+
+    With `strict` the route has to lead to the interface that it came in on, with `loose` to any.
+    """
+
+    DISABLED = "disabled"
+    LOOSE = "loose"
+    STRICT = "strict"
+
+
 class DenyAction(StrEnum):
     """The sender's view of a denied packet."""
 
@@ -210,6 +221,7 @@ class Settings:
     history_limit: int = HISTORY_LIMIT
     workloads: Workloads = Workloads()
     multicast_answers: tuple[int, ...] = ()
+    reverse_path_filter: ReversePathFilter = ReversePathFilter.DISABLED
 
 
 CALICO_COMPATIBLE = Settings(

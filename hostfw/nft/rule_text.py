@@ -177,7 +177,7 @@ def _key_text(key: Key, family: Family) -> str:
             return f"{icmp} type"
         case Key.ICMP_CODE:
             return f"{icmp} code"
-        case Key.ETHER_SADDR | Key.SECPATH:
+        case Key.ETHER_SADDR | Key.SECPATH | Key.ROUTE_BACK | Key.ROUTE_BACK_BY_IIF:
             return key.value
         case Key.IIFNAME | Key.OIFNAME | Key.CT_STATE | Key.CT_STATUS | Key.NFPROTO | Key.TCP_SYN:
             return key.value

@@ -25,7 +25,8 @@ class Key(StrEnum):
     has let the packet in, in prerouting, input and forward alone (nft_meta.c).
     `SOURCE_ON_LINK` is the interface that a packet came in on, empty for none, with its source, and
     `DESTINATION_ON_LINK` the one that it goes out on with its destination. `QUESTION` is where a packet goes out and
-    came from, the interface, address and port, and `ANSWER` where it comes in and goes to.
+    came from, the interface, address and port, and `ANSWER` where it comes in and goes to. `ROUTE_BACK` is the route to
+    the source of what comes in, and `ROUTE_BACK_BY_IIF` the one by the interface that it comes in on.
     """
 
     IIF = "iif"
@@ -61,6 +62,8 @@ class Key(StrEnum):
     DESTINATION_ON_LINK = "oifname . daddr"
     QUESTION = "oifname . saddr . sport"
     ANSWER = "iifname . daddr . dport"
+    ROUTE_BACK = "fib saddr oif"
+    ROUTE_BACK_BY_IIF = "fib saddr . iif oif"
 
 
 SCRATCH_SHIFT = 16

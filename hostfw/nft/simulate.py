@@ -352,6 +352,8 @@ class _Walk:
                 return packet.hop_limit
             case Key.ETHER_SADDR:
                 return None if packet.mac is None else str(packet.mac)
+            case Key.ROUTE_BACK | Key.ROUTE_BACK_BY_IIF:
+                return "missing" if packet.no_way_back else "exists"
             case Key.SECPATH:
                 return "exists" if packet.ipsec else "missing"
             case Key.CT_STATE if self.state_known:

@@ -38,6 +38,7 @@ from hostfw.model.settings import (
     Logging,
     NeighbourDiscovery,
     PublishedPorts,
+    ReversePathFilter,
     Settings,
     Unmanaged,
     UnmanagedInterfaces,
@@ -348,6 +349,7 @@ all_settings = st.builds(
         st.just(TO_HOST_PORTS) | st.lists(failsafe_ports | lease_ports, max_size=3).map(tuple),
     ),
     multicast_answers=st.sampled_from(((), (), (53, 1900))),
+    reverse_path_filter=st.sampled_from((ReversePathFilter.DISABLED, *ReversePathFilter)),
 )
 
 
@@ -387,7 +389,7 @@ _PORTS = (*NAMED_PORTS, *NAMED_PORTS, *NAMED_PORTS, *PORTS, 67, 68, 546, 547)
 _PATHS = (Path.LOCAL_IN, Path.LOCAL_IN, Path.LOCAL_OUT, Path.FORWARDED)
 _WAYS = ("eth0", "eth0", "eth1", "eth1", "eth2", "eth3", "wg0", "wg0", "lo", "unknown0")
 _STATES = (*[ConntrackState.NEW] * 9, *ConntrackState)
-_CHOICES = 22
+_CHOICES = 23
 """Bytes that a packet is made of, one a choice."""
 
 
@@ -461,5 +463,6 @@ def _packet(choices: bytes) -> Packet:
         else None,
         mac if path is not Path.LOCAL_OUT else None,
         ipsec and path is not Path.LOCAL_OUT,
+        pick((False, False, False, True)) and path is not Path.LOCAL_OUT,
         pick((False, False, False, True)) and path is not Path.LOCAL_OUT,
     )

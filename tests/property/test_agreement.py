@@ -97,7 +97,11 @@ def _expected_fate(plan: Plan, explanation: Explanation) -> Fate:
         return Fate.ACCEPT
     packet, decided_by = explanation.packet, explanation.decided_by
     rerouted = packet.path is Path.LOCAL_OUT and packet.original is not None
-    silent = decided_by.reason in (Reason.INVALID, Reason.SPOOFED) or decided_by.policy_class in _PLACES or rerouted
+    silent = (
+        decided_by.reason in (Reason.INVALID, Reason.SPOOFED, Reason.REVERSE_PATH)
+        or decided_by.policy_class in _PLACES
+        or rerouted
+    )
     return Fate.REJECT if plan.settings.deny_action is DenyAction.REJECT and not silent else Fate.DROP
 
 

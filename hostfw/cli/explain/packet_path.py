@@ -20,6 +20,7 @@ from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.host.services import PublishedPort
 from hostfw.model.packet import ConntrackState, Original, Packet
+from hostfw.model.settings import ReversePathFilter
 from hostfw.model.values import FAMILIES, ICMP, ICMPV6, IGMP, Cidr, Family, address_text, parse_cidr
 
 
@@ -63,6 +64,27 @@ class _Chosen(NamedTuple):
 
 def find_packet_path(query: PacketQuery, host: PlannedHost) -> PacketPath:
     """The packets that a question is about. Raises QuestionError, which says what has to be given."""
+    return _with_way_back(_found(query, host), host)
+
+
+def _with_way_back(path: PacketPath, host: PlannedHost) -> PacketPath:
+    """The same, with what the reverse path filter finds of the sources of what comes in, where routes are known."""
+    wanted = host.plan.settings.reverse_path_filter
+    if wanted is ReversePathFilter.DISABLED or host.host is None:
+        return path
+    packets = []
+    for packet in path.packets:
+        source, into = Address(packet.family, packet.source), packet.in_interface
+        if into not in (None, LOOPBACK) and not _is_any(_LINK_LOCAL, source):
+            back = _routed(source, host)
+            lacks = back is None or (wanted is ReversePathFilter.STRICT and back.interface != into)
+            packets.append(replace(packet, no_way_back=packet.no_way_back or lacks))
+        else:
+            packets.append(packet)
+    return path._replace(packets=tuple(packets))
+
+
+def _found(query: PacketQuery, host: PlannedHost) -> PacketPath:
     source, destination = _addresses(query, host)
     from_here = _is_local(source, host)
     to_here = _is_local(destination, host)
@@ -155,6 +177,7 @@ def _packet(query: PacketQuery, source: Address, destination: Address, into: str
         mac=query.mac if into else None,
         ipsec=query.ipsec and bool(into),
         answer=query.answer and bool(into),
+        no_way_back=query.no_way_back and bool(into),
     )
 
 

@@ -66,6 +66,7 @@ class PacketQuery(NamedTuple):
     mac: Mac | None = None
     ipsec: bool = False
     answer: bool = False
+    no_way_back: bool = False
 
     @property
     def family(self) -> Family | None:
@@ -102,6 +103,7 @@ def packet_query(options: Options) -> PacketQuery:
         mac=None if options.mac is None else _mac(options.mac),
         ipsec=options.ipsec,
         answer=options.answer,
+        no_way_back=options.no_way_back,
     )
     _check_families(query)
     if protocol is not None and protocol.number in PORT_PROTOCOLS:

@@ -163,6 +163,7 @@ _WORDS = {
     Reason.NO_POLICY: "no policy of the direction selects the HostEndpoint",
     Reason.UNMANAGED: "unmanagedInterfaces",
     Reason.NO_FORWARD_POLICY: "no applyOnForward policy decided",
+    Reason.REVERSE_PATH: "no route leads back to its source (reversePathFilter)",
     Reason.SPOOFED: "from an address that is not the workload's",
     Reason.TO_HOST: "from a workload to this host",
     Reason.UNIDENTIFIED: "no WorkloadEndpoint names the interface",

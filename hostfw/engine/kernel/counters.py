@@ -144,6 +144,7 @@ def _drops(plan: Plan) -> Iterator[ReasonCounter]:
             yield _drop(direction, Reason.END_OF_TIER, tier)
         for reason in (Reason.NO_PROFILE_MATCH, Reason.NO_POLICY, Reason.UNMANAGED, Reason.INVALID, *_OF_WORKLOADS):
             yield _drop(direction, reason)
+    yield _drop(Direction.INGRESS, Reason.REVERSE_PATH)
 
 
 _OF_WORKLOADS = (Reason.SPOOFED, Reason.TO_HOST, Reason.UNIDENTIFIED)

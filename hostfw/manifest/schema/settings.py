@@ -39,6 +39,7 @@ from hostfw.model.settings import (
     Loopback,
     NeighbourDiscovery,
     PublishedPorts,
+    ReversePathFilter,
     Unmanaged,
 )
 
@@ -95,6 +96,10 @@ _SETTINGS: Fields = {
     "multicastAnswers": (
         listed(whole(1, LAST_PORT), QUESTION_PORTS_LIMIT),
         "UDP ports: answers of neighbours to a question of this host to multicast or broadcast there are let in.",
+    ),
+    "reversePathFilter": (
+        _of(ReversePathFilter),
+        "Whether a route must lead back to the source of a new connection, by the same interface (default: disabled).",
     ),
     "historyLimit": (
         whole(*HISTORY_BOUNDS),

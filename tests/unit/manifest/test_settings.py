@@ -19,6 +19,7 @@ from hostfw.model.settings import (
     Metrics,
     NeighbourDiscovery,
     PacketMarks,
+    ReversePathFilter,
     Settings,
     Unmanaged,
     UnmanagedInterfaces,
@@ -50,6 +51,7 @@ lockoutCheck: warn
 metrics: {textfile: /run/hostfw/hostfw.prom, intervalSeconds: 60}
 historyLimit: 25
 multicastAnswers: [3702, 1900]
+reversePathFilter: strict
 """
 
 
@@ -77,6 +79,7 @@ def test_every_setting_decodes() -> None:
         metrics=Metrics("/run/hostfw/hostfw.prom", 60),
         history_limit=25,
         multicast_answers=(1900, 3702),
+        reverse_path_filter=ReversePathFilter.STRICT,
     )
 
 

@@ -82,6 +82,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--sport", dest="source_port", type=int, metavar="N", help="the source port (default: 49152)")
     parser.add_argument("--mac", metavar="MAC", help="the Ethernet address of the neighbour that it comes from")
     parser.add_argument("--ipsec", action="store_true", help="a packet that comes in through IPsec")
+    parser.add_argument("--no-way-back", action="store_true", help="one to whose source no route leads back")
     parser.add_argument("--answer", action="store_true", help="one that answers a question to multicast or broadcast")
     parser.add_argument("--icmp", metavar="TYPE[/CODE]", help="the ICMP type and code (default: an echo request)")
     parser.add_argument(
