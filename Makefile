@@ -11,9 +11,9 @@ FULL := $(PYTEST) --hypothesis-profile=full
 GIVE_BACK = status=$$?; [ "$${SUDO_UID:-0}" = 0 ] || chown -R "$$SUDO_UID:$$SUDO_GID" .; exit $$status
 # How long `make fuzz` gives each target.
 SECONDS ?= 60
-# The tiers that measure time: one test at a time, each with the machine to itself.
-ALONE := kernel attacks
-# Whole hosts mostly wait: two at a time, each file with the hosts that it boots.
+# The tiers that have a kernel of their own, and mostly wait for it: three files at a time. What is marked `alone` measures
+# the machine, and has it to itself afterwards.
+NAMESPACES := kernel attacks
 HOSTS := system
 SCRIPTS := tools/bootstrap tools/ansible-lint tools/build-deb tools/molecule tools/clean-room .ci/run units/hostfw-boot debian/hostfw.prerm debian/hostfw.postrm debian/tests/service
 # What the installed package consists of besides Python modules; debian/rules calls `data` and `install-data`.
@@ -43,10 +43,10 @@ test: ## (sudo) everything: the linters and every tier of tests
 	@tools/bootstrap test
 	@tools/bootstrap system
 	@$(MAKE) --no-print-directory venv
-	@$(FULL) --numprocesses=2 $(addprefix --ignore=tests/,$(ALONE) $(HOSTS)) tests; beside=$$?; \
-		$(PYTEST) --numprocesses=2 --dist=loadfile $(addprefix tests/,$(HOSTS)); hosts=$$?; \
-		$(FULL) $(addprefix tests/,$(ALONE)); alone=$$?; \
-		(exit $$((beside ? beside : hosts ? hosts : alone))); $(GIVE_BACK)
+	@$(FULL) --numprocesses=2 $(addprefix --ignore=tests/,$(NAMESPACES) $(HOSTS)) tests; beside=$$?; \
+		$(FULL) --numprocesses=3 --dist=loadfile --timeout=300 -m 'not alone' $(addprefix tests/,$(HOSTS) $(NAMESPACES)); waiting=$$?; \
+		$(FULL) -m alone $(addprefix tests/,$(NAMESPACES)); alone=$$?; \
+		(exit $$((beside ? beside : waiting ? waiting : alone))); $(GIVE_BACK)
 
 quick: venv ## what to run while working: unit, golden and property tests but the slow ones, under a minute, no root
 	$(PYTEST) -q --quick --numprocesses=auto tests/unit tests/golden tests/property

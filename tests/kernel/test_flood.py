@@ -25,6 +25,8 @@ from lab.service import Service, service
 from tests.kernel.denied import FLOODER, HOST, HOST_ADDRESS, LIMITS, QuietNeighbour, log_counters, number, told, told_of
 from tests.kernel.web_policy import web_policy
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(name="running")
 def _running(installation: Installation, tmp_path: Path) -> Iterator[Service]:

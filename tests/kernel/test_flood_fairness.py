@@ -20,6 +20,8 @@ from lab.namespace import process, run, set_sysctl
 from lab.service import Service, service
 from tests.kernel.denied import FLOODER, HOST, HOST_ADDRESS, LIMITS, QuietNeighbour, log_counters, number, told, told_of
 
+pytestmark = pytest.mark.alone
+
 POLICY = """\
 apiVersion: projectcalico.org/v3
 kind: HostEndpoint
