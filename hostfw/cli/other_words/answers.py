@@ -64,7 +64,7 @@ class Elsewhere(NamedTuple):
 
     @property
     def message(self) -> str:
-        """What is wrong with the word."""
+        """The message for the word."""
         if self.word == "block" and self.hint.startswith("`hostfwctl lockdown"):
             return '"block" is called "lockdown"'
         return f"unknown: {self.word}" if self.word.startswith("-") else f'unknown verb "{self.word}"'

@@ -93,7 +93,7 @@ def test_an_address_is_put_in_without_a_look_at_policies_and_without_libnftables
 
 
 def test_a_prefix_goes_through_libnftables(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which knows how each kernel wants ranges that end."""
+    """It knows how each kernel wants ranges that end."""
     scripts: list[str] = []
 
     def commit(script: str) -> NftResult:
