@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 from hostfw.daemon.backoff import Retry
@@ -53,12 +54,14 @@ class Listening(Generic[L, News]):
         self._lost = asyncio.Event()
         self._retry = Retry()
         self._opened_s = 0.0
+        self._watched = -1
 
     def open(self) -> bool:
         """Listen from now on; where that fails, `run` tries again."""
         try:
             listener = self._open_listener()
-            self._loop.add_reader(listener.fileno(), self.read)
+            self._watched = listener.fileno()
+            self._loop.add_reader(self._watched, self.read)
         except Exception as error:  # noqa: BLE001  what cannot be opened now may be later, whatever it is
             self._failed(error)
             self._lost.set()
@@ -97,8 +100,9 @@ class Listening(Generic[L, News]):
                 self._missed()
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening. One that is broken is let go like any other, and keeps nobody from opening another."""
         if self.listener is not None:
-            self._loop.remove_reader(self.listener.fileno())
-            self.listener.close()
-            self.listener = None
+            listener, self.listener = self.listener, None
+            self._loop.remove_reader(self._watched)
+            with suppress(Exception):
+                listener.close()

@@ -325,8 +325,8 @@ class Model:
         begun = time.monotonic()
         starved_s, seen_s, starts = 0.0, self.daemon.starved_s(), self.daemon.starts
         why, took_s = "nothing was looked at", 0.0
-        # The last look begins after that time.
-        while took_s < within_s:
+        # The last look begins after that time. What looks waits for a processor as well, where there are too few.
+        while took_s < within_s * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)):
             self.daemon.tend()
             if starts != self.daemon.starts:
                 starts, seen_s = self.daemon.starts, 0.0
