@@ -23,6 +23,7 @@ from hostfw.control.socket import (
     socket_path,
 )
 from hostfw.engine.context import Directories
+from hostfw.host.descriptors import descriptor_identity
 from hostfw.host.errors import HostError
 
 READ_TIMEOUT_S = 60.0
@@ -34,6 +35,8 @@ MOST_AT_ONCE = 64
 """Conversations of which the request is still awaited: the oldest makes room for another, so that files are left."""
 ACCEPTING_S = 0.05
 """Longest time until a new connection is accepted."""
+ASIDE = ".aside"
+"""The end of the name that something gets that stood in the place of the socket and is none."""
 
 _PART_BYTES = 256 * 1024
 _ROOT = 0
@@ -51,6 +54,7 @@ class Server:
         self._defect = defect
         self.path = socket_path(directories.run)
         self._identity: tuple[int, int] | None = None
+        self._descriptor: tuple[int, int] | None = None
         self._conversations: set[asyncio.Task[None]] = set()
         self._awaited: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._server: asyncio.Server | None = None
@@ -64,24 +68,29 @@ class Server:
         path, old_server = self.path, self._server
         try:
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            _remove_stale_socket(path)
+            _make_room(path)
             old = os.umask(0o177)
             try:
                 self._server = await asyncio.start_unix_server(self._begin, str(path))
             finally:
                 os.umask(old)
             self._identity = _identity(path)
+            self._descriptor = descriptor_identity(self._server.sockets[0].fileno())
         except OSError as error:
             raise HostError(f"{path}: cannot be listened at: {error.strerror or error}") from error
         if old_server is not None:
             # Those who came before are let in.
             await asyncio.sleep(ACCEPTING_S)
-            old_server.close()
+            with suppress(OSError):
+                # It may have been closed under us.
+                old_server.close()
 
     def lacking(self) -> str:
         """The reason why clients do not find us at the path, empty if they do, or nobody is to."""
         if self._server is None or self._identity is None:
             return ""
+        if self._descriptor != descriptor_identity(self._server.sockets[0].fileno() if self._server.sockets else -1):
+            return "the control socket was closed"
         try:
             is_ours = _identity(self.path) == self._identity
         except (FileNotFoundError, NotADirectoryError):
@@ -207,9 +216,14 @@ def _not_ours(envelope: Envelope, directories: Directories) -> Refusal | None:
     return None
 
 
-def _remove_stale_socket(path: Path) -> None:
-    """Remove the socket of a daemon that is no more. Raises HostError if there is one still."""
-    if not path.is_socket():
+def _make_room(path: Path) -> None:
+    """Remove the socket of a daemon that is no more, and move aside what is no socket. Raises HostError, OSError.
+
+    HostError is for a daemon that is there still.
+    """
+    if not path.is_socket() or path.is_symlink():
+        with suppress(FileNotFoundError):
+            path.rename(path.with_name(f"{path.name}{ASIDE}"))
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
         probe.settimeout(1)

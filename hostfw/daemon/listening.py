@@ -1,12 +1,14 @@
 """A listener to the kernel that is opened anew when it fails: what was missed meanwhile counts as missed."""
 
 import asyncio
+import errno
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 from hostfw.daemon.backoff import Retry
 from hostfw.host.clock import monotonic
+from hostfw.host.descriptors import descriptor_identity
 
 _SOUND_S = 5.0
 """A listener that was good for so long did not fail for the reason of the one before it."""
@@ -55,18 +57,23 @@ class Listening(Generic[L, News]):
         self._retry = Retry()
         self._opened_s = 0.0
         self._watched = -1
+        self._identity: tuple[int, int] | None = None
 
     def open(self) -> bool:
         """Listen from now on; where that fails, `run` tries again."""
+        listener: L | None = None
         try:
             listener = self._open_listener()
             self._watched = listener.fileno()
             self._loop.add_reader(self._watched, self.read)
         except Exception as error:  # noqa: BLE001  what cannot be opened now may be later, whatever it is
+            if listener is not None:
+                _let_go(listener)
             self._failed(error)
             self._lost.set()
             return False
         self.listener = listener
+        self._identity = descriptor_identity(self._watched)
         self._opened_s = monotonic()
         return True
 
@@ -80,6 +87,11 @@ class Listening(Generic[L, News]):
             self.lose(error)
             return
         self._receive(news)
+
+    def check(self) -> None:
+        """Give up a listener that was closed under us: nothing ever comes of it, and no error either."""
+        if self.listener is not None and descriptor_identity(self._watched) != self._identity:
+            self.lose(OSError(errno.EBADF, "its descriptor was closed"))
 
     def lose(self, error: Exception) -> None:
         """Give up a listener that failed; `run` opens another."""
@@ -104,5 +116,9 @@ class Listening(Generic[L, News]):
         if self.listener is not None:
             listener, self.listener = self.listener, None
             self._loop.remove_reader(self._watched)
-            with suppress(Exception):
-                listener.close()
+            _let_go(listener)
+
+
+def _let_go(listener: Listener[Any]) -> None:
+    with suppress(Exception):
+        listener.close()

@@ -54,8 +54,8 @@ from hostfw.host.workloads.events import WorkloadEvents
 from hostfw.host.workloads.reader import FOLDER
 from hostfw.model.host.services import HostServices
 
-_IDLE_S = 3600.0
-"""Without a watchdog there is nothing to tell it."""
+IDLE_S = 60.0
+"""Interval between two looks at what the loop waits on, where there is no watchdog to be told."""
 READY_PATIENCE_S = 10.0
 """After so long systemd is told that the service is up, whatever stands in the way: others wait for it in the boot."""
 WRITING_LIMIT_S = 900.0
@@ -264,9 +264,8 @@ class Service:
 
     def _handle(self, engine: Engine, request: Request) -> Reply | Refusal:
         """On the writing thread, once it is its turn."""
-        if self._stopped.is_set():
-            return Refusal("the service is stopping", elsewhere=True)
-        return handle(engine, request)
+        is_over = self._stopped.is_set()
+        return Refusal("the service is stopping", elsewhere=True) if is_over else handle(engine, request)
 
     def _written(self) -> None:
         """After whatever was written: hear what came of it, and see to what could not be written down."""
@@ -295,12 +294,14 @@ class Service:
         return None if isinstance(known, Failed) else known
 
     async def _live(self) -> None:
-        """Tell the watchdog that the loop goes round, twice as often as it asks."""
+        """Tell the watchdog that the loop goes round, twice as often as it asks, and look at what it waits on."""
         limit_s = service_manager.watchdog_s()
         while True:
+            for listening in (self._nft, self._links, self._workloads, self._clock, self._audit):
+                listening.check()
             if self._writer.busy_s < WRITING_LIMIT_S:
                 self._notifier.alive()
-            await asyncio.sleep(_IDLE_S if limit_s is None else limit_s / 2)
+            await asyncio.sleep(IDLE_S if limit_s is None else limit_s / 2)
 
     def _listening(
         self, opened: Callable[[], L], receive: Callable[[News], None], missed: Callable[[], None], part: Part

@@ -6,6 +6,7 @@ and the service goes on. The work of one call is bounded, so a flood cannot bloc
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from hostfw.daemon.audit.losses import AuditLosses, Entries, open_audit_losses
 from hostfw.engine.kernel.log_counts import LogCounts, read_log_counts
 from hostfw.host import clock
 from hostfw.host.clock import Clock
+from hostfw.host.descriptors import descriptor_identity
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import Nflog, NflogReader, NflogRecord, interface_name
 from hostfw.journal.notices import log_readable, log_unreadable
@@ -85,6 +87,7 @@ class Audit:
     _others: list[tuple[float, Attribution]] = field(default_factory=list)
     _reader: Nflog | None = None
     _logging: Logging | None = None
+    _identity: tuple[int, int] | None = None
     _unreadable: bool = False
     _retry_s: float | None = None
     _records: int = 0
@@ -145,6 +148,11 @@ class Audit:
         if taken:
             self.losses.keep()
         return taken
+
+    def check(self) -> None:
+        """Join the group again where our socket was closed under us."""
+        if self._reader is not None and descriptor_identity(self._reader.fileno()) != self._identity:
+            self._cannot(HostError("the log cannot be read: its descriptor was closed"))
 
     def wait_s(self) -> float | None:
         """Time until `due` has something to do; None until something comes."""
@@ -291,6 +299,7 @@ class Audit:
             self._cannot(error)
             return
         self._seen_lost = 0, 0
+        self._identity = descriptor_identity(self._reader.fileno())
         if self._unreadable:
             self._unreadable = False
             self.outbox.send(log_readable(logging.group))
@@ -306,7 +315,9 @@ class Audit:
 
     def _close_reader(self) -> None:
         if self._reader is not None:
-            self._reader.close()
+            with suppress(OSError):
+                # It may have been closed already.
+                self._reader.close()
             self._reader = None
             self._changed.set()
 

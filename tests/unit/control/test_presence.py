@@ -71,9 +71,13 @@ async def until(holds: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("act", ["removed", "folder removed", "folder moved", "replaced"])
-def test_it_is_opened_again(tmp_path: Path, act: str) -> None:
-    """And told; where the folder was another one, so is what was in it."""
+@pytest.mark.parametrize(
+    "act",
+    ["removed", "folder removed", "folder moved", "replaced", "a file", "a folder", "a link", "another descriptor"],
+)
+def test_it_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: str) -> None:
+    """And told; where the folder was another one, so is what was in it. What is no socket is moved aside."""
+    monkeypatch.setattr("hostfw.control.presence.LOOK_S", 0.05)
     kept = Kept(tmp_path / "run")
 
     async def story() -> None:
@@ -86,6 +90,20 @@ def test_it_is_opened_again(tmp_path: Path, act: str) -> None:
                     shutil.rmtree(kept.path.parent)
                 case "folder moved":
                     kept.path.parent.rename(tmp_path / os.urandom(4).hex())
+                case "a file":
+                    kept.path.unlink()
+                    kept.path.write_text("theirs")
+                case "a folder":
+                    kept.path.unlink()
+                    kept.path.mkdir()
+                case "a link":
+                    kept.path.unlink()
+                    kept.path.symlink_to(tmp_path)
+                case "another descriptor":
+                    # As where it was closed, and its number given away.
+                    assert kept.server._server is not None
+                    with socket.socket(socket.AF_UNIX) as theirs:
+                        os.dup2(theirs.fileno(), kept.server._server.sockets[0].fileno())
                 case _:
                     other = tmp_path / "other"
                     with socket.socket(socket.AF_UNIX) as stale:
@@ -104,13 +122,18 @@ def test_what_stands_in_the_way_is_trouble_until_it_is_gone(tmp_path: Path) -> N
     """Clients know meanwhile that somebody listens whom they do not reach."""
     kept = Kept(tmp_path / "run")
 
+    aside = kept.path.with_name("control.sock.aside")
+
     async def story() -> None:
+        # What was moved aside before is not thrown away for it.
+        aside.mkdir()
+        (aside / "theirs").touch()
         kept.path.unlink()
         kept.path.mkdir()
         await until(lambda: kept.troubles[-1])
         assert "hostfwctl does not reach the service" in kept.troubles[-1]
         assert is_lost(kept.directories)
-        kept.path.rmdir()
+        shutil.rmtree(aside)
         await until(lambda: not kept.troubles[-1])
         assert kept.is_reached()
 

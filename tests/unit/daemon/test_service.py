@@ -19,9 +19,11 @@ from hostfw.build.refused import Refused
 from hostfw.control.channel import report
 from hostfw.control.client import ask
 from hostfw.control.messages import Apply, InForceNow, ServiceReport
+from hostfw.control.presence import Presence
 from hostfw.daemon import backoff
 from hostfw.daemon.audit.log_reader import Audit, AuditHost
 from hostfw.daemon.dependencies import Dependencies
+from hostfw.daemon.expiries import Expiries
 from hostfw.daemon.listening import Listening
 from hostfw.daemon.metrics.exporter import Exporter
 from hostfw.daemon.notifier import Notifier
@@ -435,6 +437,31 @@ def test_a_listener_that_fails_is_replaced(world: World, failure: Exception) -> 
     assert all(listener.is_closed for listener in world.links)
 
 
+@pytest.mark.parametrize("which", ["nft", "links", "readers"])
+def test_a_listener_that_is_closed_under_the_loop_is_replaced(
+    world: World, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    """Nothing comes of its descriptor any more, and no error either: it is looked at as often as the watchdog asks."""
+    monkeypatch.setattr("hostfw.daemon.service.IDLE_S", 0.05)
+    monkeypatch.setattr("hostfw.daemon.audit.log_reader.RETRY_S", 0.05)
+
+    async def story() -> None:
+        async with serving(world):
+            await until(world.is_whole)
+            listeners: list[Any] = getattr(world, which)
+            ours, theirs = socket.socketpair()
+            os.dup2(ours.fileno(), listeners[-1].fileno())
+            await until(lambda: len(listeners) == 2)
+            await until(world.is_whole)
+            if which == "nft":
+                world.flush()
+                await until(lambda: world.told("is restored"))
+            ours.close()
+            theirs.close()
+
+    live(story())
+
+
 @pytest.mark.parametrize("failure", FAILURES, ids=IDS)
 def test_listeners_that_cannot_be_opened_at_the_start_are_opened_later(world: World, failure: Exception) -> None:
     """And it is said meanwhile."""
@@ -618,6 +645,10 @@ TASKS = [
     (Repairer, "run"),
     (Repairer, "protect"),
     (Resync, "run"),
+    (Resync, "note_masters"),
+    (Expiries, "run"),
+    (Presence, "run"),
+    (Service, "_watch_callbacks"),
     (Listening, "run"),
     (Audit, "run"),
     (ForgottenConnections, "run"),
