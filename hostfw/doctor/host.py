@@ -279,10 +279,16 @@ def _state(report: HostReport) -> Iterator[Finding]:
     for problem in report.status.problems:
         yield Finding(Check.STATE, f"{problem.position.path}: {problem.message}", problem.hint)
     record, state = report.status.record, report.directories.state
-    if record is not None and not record.saved and report.status.in_force and report.status.trial is None:
+    if record is not None and report.status.in_force and report.status.trial is None:
         then = "enforces an earlier one" if report.accepted is not None else "enforces the failsafes alone"
-        message = f"generation {record.id} is in force and could not be saved: the next boot {then}"
-        yield Finding(Check.STATE, message, f"`hostfwctl apply`, once {state} can be written to")
+        if not record.saved:
+            message = f"generation {record.id} is in force and could not be saved: the next boot {then}"
+            yield Finding(Check.STATE, message, f"`hostfwctl apply`, once {state} can be written to")
+        elif report.accepted is None and not report.accepted_problems:
+            message = (
+                f"generation {record.id} is in force, and {state} has no accepted generation: the next boot {then}"
+            )
+            yield Finding(Check.STATE, message, "`hostfwctl apply` stores it")
     for directory in report.read_only:
         message = f"the file system that holds {directory} is mounted read-only: nothing can be changed or kept"
         yield Finding(Check.STATE, message, f"`findmnt --target {directory}` shows it; the kernel's log may say why")

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -307,6 +308,24 @@ def test_a_run_directory_that_is_mounted_read_only_has_nobody_blamed(
     for done in (shown, told, differing):
         assert said in " ".join(f"{done.out}{done.err}".split()), done
         assert "another program changed" not in f"{done.out}{done.err}"
+
+
+@pytest.mark.parametrize("gone", ["accepted", "."])
+def test_a_state_directory_that_lost_what_was_accepted_is_said_to_have(host: Machine, gone: str) -> None:
+    """What is in force is not what the next boot has, until it is applied again."""
+    path = state(host) / gone
+    shutil.rmtree(path) if gone == "." else path.unlink()
+    shown, told = host.hostfwctl("status"), host.hostfwctl("doctor")
+
+    said = (
+        "no accepted generation is stored, so the next boot enforces the failsafes alone; `hostfwctl apply` stores it"
+    )
+    assert said in " ".join(shown.out.split())
+    assert told.status == 1
+    assert "has no accepted generation: the next boot enforces the failsafes alone" in " ".join(told.out.split())
+    assert host.hostfwctl("apply").status == 0
+    assert "Not saved" not in host.hostfwctl("status").out
+    assert "no accepted generation" not in host.hostfwctl("doctor").out
 
 
 def test_what_is_taken_back_is_so_although_its_record_stays(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -224,9 +224,13 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime, *, whole: b
         yield _line("Generation", "not on record, as after a boot; `hostfwctl apply` makes it known")
     if accepted is not None and (record is None or accepted.id != record.id):
         yield _line("Accepted", f"generation {accepted.id}, which the next boot enforces")
-    if record is not None and not record.saved and status.in_force and status.trial is None:
-        unsaved = "the next boot enforces another generation; `hostfwctl apply` once there is room"
-        yield _line("Not saved", unsaved, Style.WARNING)
+    if record is not None and status.in_force and status.trial is None:
+        if not record.saved:
+            unsaved = "the next boot enforces another generation; `hostfwctl apply` once there is room"
+            yield _line("Not saved", unsaved, Style.WARNING)
+        elif accepted is None:
+            unsaved = "no accepted generation is stored, so the next boot enforces the failsafes alone"
+            yield _line("Not saved", f"{unsaved}; `hostfwctl apply` stores it", Style.WARNING)
     if status.trial is not None:
         left = f"generation {status.trial.id} is taken back in {duration_text(status.left_s)}"
         confirm = f"{left}, unless `hostfwctl confirm` is run in a new ssh connection"
