@@ -21,6 +21,20 @@ kind: HostEndpoint
 metadata: {name: uplink, labels: {role: web}}
 spec: {interfaceName: eth0}
 """
+SET = """\
+apiVersion: hostfw.io/v1
+kind: Feed
+metadata: {name: office, labels: {set: office}}
+spec: {external: true}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: office}
+spec:
+  selector: role == 'web'
+  ingress: [{action: Allow, protocol: TCP, source: {selector: set == 'office'}, destination: {ports: [9100]}}]
+"""
+"""A set that members are put into."""
 WEB = """\
 apiVersion: projectcalico.org/v3
 kind: GlobalNetworkPolicy
@@ -153,7 +167,7 @@ def test_the_commands_of_who_comes_from_elsewhere_do_something(page: str, street
     shown = [each.words for each in typed() if each.page == page and each.words not in INCOMPLETE]
     lines = dict.fromkeys(line for line in shown if not {"-f", "--ipv4"} & set(line))
     if ("init", "--write") not in lines:
-        (installation.config / "policy.yaml").write_text(f"{ENDPOINT}---\n{WEB}")
+        (installation.config / "policy.yaml").write_text(f"{ENDPOINT}---\n{WEB}---\n{SET}")
         hostfwctl(installation, "apply", "--accept-lockout")
     else:
         # Its first line, which begins with nothing.
