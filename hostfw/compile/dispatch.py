@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from hostfw.compile import object_names as names
 from hostfw.compile.before_translation import BeforeTranslation
-from hostfw.compile.incremental.memo import CompileCache
+from hostfw.compile.incremental.memo import CompileCache, identity
 from hostfw.compile.layout.common_ends import Split, common_ends
 from hostfw.compile.layout.cut import Layout
 from hostfw.compile.layout.rule_list import RuleList
@@ -78,6 +78,7 @@ class Dispatch:
         self._endpoints = {endpoint.name: endpoint for endpoint in plan.endpoints}
         # By the identity of what is planned: endpoints with the same policies share the very tuples.
         self._chains: dict[tuple[object, ...], Verdict] = {}
+        self._identities: dict[tuple[str, Direction], tuple[object, ...]] = {}
         self._ends: dict[str, dict[tuple[object, ...], Split | None]] = {}
 
     def local(self, direction: Direction) -> list[Rule]:
@@ -320,7 +321,10 @@ class Dispatch:
         *,
         again: bool,
     ) -> Verdict:
-        key = (purpose, *_met(endpoint, direction))
+        if endpoint.workload is not None and program_of not in self._of_workloads:
+            # No policy of theirs is of this class.
+            return Return()
+        key = (purpose, *self._met(endpoint, direction))
         if key not in self._chains:
             program = self._program(endpoint, direction, purpose, program_of)
             verdict: Verdict = Return()
@@ -334,19 +338,27 @@ class Dispatch:
             self._chains[key] = verdict
         return self._chains[key]
 
+    def _met(self, endpoint: PlannedEndpoint, side: Direction) -> tuple[object, ...]:
+        """The identity of what packets meet on one side of the interface of an endpoint."""
+        known = self._identities.get((endpoint.name, side))
+        if known is None:
+            of = endpoint.workload is not None, *identity(endpoint.direction(endpoint.met(side)))
+            known = self._identities[endpoint.name, side] = of
+        return known
+
     def _program(
         self, endpoint: PlannedEndpoint, direction: Direction, purpose: str, program_of: ProgramOf
     ) -> Program | None:
         """The program of what packets meet on one side of the interface of an endpoint."""
         met = endpoint.met(direction)
         planned = endpoint.direction(met)
-        key = (purpose, *_identity(planned), met, self._reject)
+        key = (purpose, *self._met(endpoint, direction), met, self._reject)
         if endpoint.workload is None:
-            return self._cache.program(key, lambda: program_of(planned, direction))
+            return self._cache.program(key, planned, lambda: program_of(planned, direction))
         of_workload = self._of_workloads.get(program_of, {}).get(direction)
         if of_workload is None:
             return None
-        return self._cache.program((of_workload.__name__, *key), lambda: of_workload(planned, met))
+        return self._cache.program((of_workload.__name__, *key), planned, lambda: of_workload(planned, met))
 
     def _splits(
         self, direction: Direction, purpose: str, program_of: ProgramOf
@@ -355,7 +367,7 @@ class Dispatch:
         if purpose not in self._ends:
             bound = {*(binding.endpoint for binding in self._plan.bindings), self._plan.wildcard}
             of = {
-                (purpose, *_met(endpoint, direction)): endpoint
+                (purpose, *self._met(endpoint, direction)): endpoint
                 for endpoint in self._plan.endpoints
                 if endpoint.name in bound
             }
@@ -376,22 +388,6 @@ class Dispatch:
     def _chain(self, purpose: str, program: Program, allow: tuple[Statement, ...], *, again: bool = False) -> str:
         writer = StatementWriter(self._builder, self._plan.settings.logging, allow, again)
         return Layout(RuleList(writer, program.direction), self._cache, self._reject).chain(purpose, program)
-
-
-def _met(endpoint: PlannedEndpoint, side: Direction) -> tuple[object, ...]:
-    """The identity of what packets meet on one side of the interface of an endpoint."""
-    return (endpoint.workload is not None, *_identity(endpoint.direction(endpoint.met(side))))
-
-
-def _identity(planned: PlannedDirection) -> tuple[int, ...]:
-    """The identity of what is planned: endpoints with the same policies share the very tuples."""
-    return (
-        id(planned.tiers),
-        id(planned.profiles),
-        id(planned.forward_tiers),
-        id(planned.untracked_tiers),
-        id(planned.pre_dnat_tiers),
-    )
 
 
 def _interface_key(direction: Direction) -> Key:

@@ -85,7 +85,7 @@ def compile_plan(plan: Plan, costs: CostModel = DEFAULT_COSTS, cache: CompileCac
     With a memory of the plan of before it takes as long as what differs.
     """
     known = CompileCache() if cache is None else cache
-    known.begin(costs)
+    known.begin(costs, plan.settings)
     try:
         ruleset = Ruleset(
             tuple(_table(plan, TableBuilder(family, costs, known.objects[family]), known) for family in FAMILIES)

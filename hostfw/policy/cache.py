@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 _R = TypeVar("_R")
 _T = TypeVar("_T")
@@ -38,3 +38,22 @@ class ByResource(Generic[_T]):
         known = {id(resource): before.get(id(resource)) or (resource, make(resource)) for resource in resources}
         self._now[aspect] = known
         return [known[id(resource)][1] for resource in resources]
+
+
+@dataclass(slots=True)
+class SameParts:
+    """Values that are made of others: made of the very same, they are the very same as in the round before."""
+
+    _now: dict[Hashable, tuple[tuple[object, ...], object]] = field(default_factory=dict)
+    _before: dict[Hashable, tuple[tuple[object, ...], object]] = field(default_factory=dict)
+
+    def next_round(self) -> None:
+        """Another round begins; what the last one did not need is forgotten."""
+        self._before, self._now = self._now, {}
+
+    def of(self, what: Hashable, parts: tuple[object, ...], make: Callable[[], _T]) -> _T:
+        """The value of some parts, which are kept beside it so that their identity stays their own."""
+        key = what, *map(id, parts)
+        found = self._now.get(key) or self._before.get(key) or (parts, make())
+        self._now[key] = found
+        return cast("_T", found[1])

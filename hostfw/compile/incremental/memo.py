@@ -17,7 +17,8 @@ from typing import TypeVar, cast
 from hostfw.compile.incremental.objects_in_use import ObjectsInUse
 from hostfw.compile.layout.costs import CostModel
 from hostfw.compile.program import Condition, Effect, Program, ProgramRule, Segment
-from hostfw.model.plan import PlannedPolicy
+from hostfw.model.plan import PlannedDirection, PlannedPolicy
+from hostfw.model.settings import Settings
 from hostfw.model.values import FAMILIES, Direction, Family
 from hostfw.nft.rules import Rule
 
@@ -97,10 +98,12 @@ class CompileCache:
     _by_name: dict[_RuleKey, tuple[ProgramRule, ...]] = field(default_factory=dict)
     _others: dict[tuple[Condition, Effect], ProgramRule] = field(default_factory=dict)
     _lists: dict[tuple[Rule, ...], tuple[Rule, ...]] = field(default_factory=dict)
-    _programs: dict[Hashable, Program | None] = field(default_factory=dict)
+    _settings: Settings | None = None
+    _programs: dict[Hashable, tuple[PlannedDirection, Program | None]] = field(default_factory=dict)
+    _programs_before: dict[Hashable, tuple[PlannedDirection, Program | None]] = field(default_factory=dict)
 
-    def begin(self, costs: CostModel) -> None:
-        """A plan is to be compiled."""
+    def begin(self, costs: CostModel, settings: Settings) -> None:
+        """A plan with these settings is to be compiled."""
         made = sum(objects.made for objects in self.objects.values())
         used = sum(objects.used for objects in self.objects.values())
         if costs != self.costs or made > _LITTER * used + _LITTER_OF_FEW:
@@ -109,13 +112,16 @@ class CompileCache:
         self.layout = Memo(previous_parts=self.layout.parts)
         self.shared = Memo(previous_parts=self.shared.parts)
         self._policies_before, self._policies = self._policies, {}
+        self._programs_before, self._programs = (self._programs if settings == self._settings else {}), {}
+        self._settings = settings
 
     def end(self) -> None:
         """The plan is compiled: what it did not need is forgotten."""
         self.layout.previous_parts = self.shared.previous_parts = _NOTHING
         for part in self.shared.parts.values():
             part.previous_parts, part.previous = _NOTHING, None
-        self._policies_before, self._programs = {}, {}
+        self._keep_policies()
+        self._policies_before, self._programs_before = {}, {}
         if len(self._by_name) > _LITTER * sum(map(len, self._policies.values())) + _LITTER_OF_FEW:
             self._by_name.clear()
         if len(self._others) > _LITTER_OF_FEW:
@@ -137,7 +143,7 @@ class CompileCache:
         self.layout, self.shared = Memo(), Memo()
         self.objects = {family: ObjectsInUse(family) for family in FAMILIES}
         self._policies, self._policies_before, self._by_name = {}, {}, {}
-        self._others, self._lists, self._programs = {}, {}, {}
+        self._others, self._lists, self._programs, self._programs_before = {}, {}, {}, {}
 
     def rules(
         self,
@@ -170,11 +176,22 @@ class CompileCache:
         self._by_name[name] = rules
         return _Policy(policy, rules)
 
-    def program(self, key: Hashable, make: Callable[[], Program | None]) -> Program | None:
-        """The program of an endpoint, made once for both tables of a plan."""
-        if key not in self._programs:
-            self._programs[key] = make()
-        return self._programs[key]
+    def _keep_policies(self) -> None:
+        """Keep what policies came to whose programs were not made again, as long as it is not too much."""
+        for place, before in self._policies_before.items():
+            kept = before | self._policies.get(place, {})
+            if len(kept) <= _LITTER * len(self._policies.get(place, {})) + _LITTER_OF_FEW:
+                self._policies[place] = kept
+
+    def program(self, key: Hashable, planned: PlannedDirection, make: Callable[[], Program | None]) -> Program | None:
+        """The program of what is planned for a direction of an endpoint, made once for both tables of a plan.
+
+        The key has the identity of what is planned, which is kept so that it stays its own.
+        """
+        known = self._programs.get(key)
+        if known is None:
+            known = self._programs[key] = self._programs_before.get(key) or (planned, make())
+        return known[1]
 
     def rule(self, condition: Condition, effect: Effect) -> ProgramRule:
         """A rule of no policy, the same object for the same content."""
@@ -187,6 +204,17 @@ class CompileCache:
         """The rules as a tuple that is the same object for equal rules."""
         content = tuple(rules)
         return self._lists.setdefault(content, content)
+
+
+def identity(planned: PlannedDirection) -> tuple[int, ...]:
+    """The identity of what is planned: endpoints with the same policies share the very tuples."""
+    return (
+        id(planned.tiers),
+        id(planned.profiles),
+        id(planned.forward_tiers),
+        id(planned.untracked_tiers),
+        id(planned.pre_dnat_tiers),
+    )
 
 
 def same_rules(before: tuple[ProgramRule, ...], now: tuple[ProgramRule, ...]) -> tuple[ProgramRule, ...]:

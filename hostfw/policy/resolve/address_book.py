@@ -5,14 +5,16 @@ HostEndpoint contributes its expectedIPs and never the addresses that its interf
 that has none is in no set, and `all()` means every address that the book knows, not every address.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain, groupby
+from typing import NamedTuple
 
-from hostfw.model.kinds.metadata import SelectorText
-from hostfw.model.kinds.workloads import WorkloadEndpoint
+from hostfw.model.kinds.metadata import Labels, SelectorText
+from hostfw.model.kinds.sets import Feed
+from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
 from hostfw.model.plan import NO_NETWORKS, AddressSet, ExternalSet, LinkNetworks, PortMember, PortSet
 from hostfw.model.prefixes import PACKED_FROM, Cidrs, CidrSet, union, unpacked
-from hostfw.model.resources import HostEndpoint, Profile, Resources
+from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, HostEndpoint, Profile, Resources
 from hostfw.model.values import Cidr, Protocol, merge
 from hostfw.policy.effective_labels import (
     NamespaceLabels,
@@ -21,16 +23,36 @@ from hostfw.policy.effective_labels import (
     members,
     selected,
 )
-from hostfw.selector.evaluate import Selector, canonical, parse
+from hostfw.selector.evaluate import Selector, canonical, matches, parse
+
+
+class Written(NamedTuple):
+    """Everything that the answers of a book come from.
+
+    `entries` are addresses with their labels, `fed` the Feeds and the external sets with theirs, `ports` the endpoints
+    that have named ports, and `networks` those of interfaces.
+    """
+
+    entries: frozenset[tuple[tuple[Cidr, ...], frozenset[tuple[str, str]]]]
+    fed: tuple[tuple[Feed, ...], tuple[ExternalSet, ...], tuple[Labels, ...]]
+    ports: tuple[tuple[tuple[EndpointPort, ...], tuple[Cidr, ...], dict[str, str]], ...]
+    networks: LinkNetworks
 
 
 class AddressBook:
     """Looks up selectors and port names; equal questions get the same object, worked out once."""
 
     def __init__(
-        self, resources: Resources, profiles: Mapping[str, Profile], networks: LinkNetworks = NO_NETWORKS
+        self,
+        resources: Resources,
+        profiles: Mapping[str, Profile],
+        networks: LinkNetworks = NO_NETWORKS,
+        before: "AddressBook | None" = None,
     ) -> None:
-        """The book of these resources; `networks` are those of the interfaces of this host."""
+        """The book of these resources; `networks` are those of the interfaces of this host.
+
+        What `before` has parsed need not be parsed again.
+        """
         self.networks = networks
         namespaces = self._namespaces = NamespaceLabels(resources)
         self._profiles = profiles
@@ -64,9 +86,16 @@ class AddressBook:
         self._with_ports = tuple(e for e in endpoints if e.ports and e.expected_ips)
         self._port_labels = index_labels(namespaces.of_endpoint(e, profiles) for e in self._with_ports)
         self._named = _bits_by_port_name(self._with_ports)
-        self._parsed: dict[str, tuple[Selector, str]] = {}
+        self._parsed: dict[str, tuple[Selector, str]] = before.parsed_in_use() if before is not None else {}
+        self._used: set[str] = set()
         self._gathered: dict[int, Cidrs] = {}
         self._address_sets: dict[str, AddressSet] = {}
+        self.written = Written(
+            frozenset((cidrs, frozenset(labels.items())) for cidrs, labels in entries),
+            (resources.feeds, self._external, tuple(labels_of_members(feed, resources) for feed in external)),
+            tuple((one.ports, one.expected_ips, self.labels_of(one)) for one in self._with_ports),
+            networks,
+        )
         self._port_sets: dict[tuple[str, str, int | None], PortSet] = {}
 
     @property
@@ -114,7 +143,49 @@ class AddressBook:
             self._port_sets[key] = known
         return known
 
+    def answers_of(self, before: "AddressBook") -> Callable[[GlobalNetworkPolicy | Profile], bool]:
+        """A function that tells if both books say the same to all that the rules of a policy or profile ask.
+
+        A selector stands for the same as before if it selects none of the entries that came or went.
+        """
+        now, then = self.written, before.written
+        changed = [dict(labels) for _, labels in now.entries ^ then.entries]
+        ports_alike, networks_alike = now.ports == then.ports, now.networks == then.networks
+        fed_alike = now.fed == then.fed
+        known: dict[str, bool] = {}
+
+        def stays(text: SelectorText | None) -> bool:
+            if text is None:
+                return True
+            if text.text not in known:
+                selector, name = self._parse(text)
+                known[text.text] = not name or (fed_alike and not any(matches(selector, one) for one in changed))
+            return known[text.text]
+
+        def side_stays(side: EntityRule) -> bool:
+            named = any(isinstance(port, str) for port in (*side.ports, *side.not_ports))
+            local = side.local or side.not_local
+            return (
+                (ports_alike or not named)
+                and (networks_alike or not local)
+                and stays(side.selector)
+                and stays(side.not_selector)
+            )
+
+        return lambda owner: all(
+            side_stays(side) for rule in (*owner.ingress, *owner.egress) for side in (rule.source, rule.destination)
+        )
+
+    def selector(self, text: SelectorText) -> Selector:
+        """The selector of a text, parsed once."""
+        return self._parse(text)[0]
+
+    def parsed_in_use(self) -> dict[str, tuple[Selector, str]]:
+        """The texts that were asked for since the book was made, parsed."""
+        return {text: self._parsed[text] for text in self._used}
+
     def _parse(self, text: SelectorText) -> tuple[Selector, str]:
+        self._used.add(text.text)
         known = self._parsed.get(text.text)
         if known is None:
             selector = parse(text.text)

@@ -11,12 +11,11 @@ from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.plan import PlannedDirection, PlannedPolicy, PlannedTier
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Tier
 from hostfw.model.values import Direction
-from hostfw.policy.cache import ByResource
+from hostfw.policy.cache import ByResource, SameParts
 from hostfw.policy.effective_labels import index_labels, members, selected
 from hostfw.policy.order import EvaluatedPolicy
 from hostfw.policy.resolve.address_book import AddressBook
 from hostfw.policy.resolve.rules import Owner, plan_rules
-from hostfw.selector.evaluate import parse
 
 PROFILE_KIND = "Profile"
 
@@ -38,6 +37,13 @@ class Governing(NamedTuple):
         return isinstance(self.endpoint, WorkloadEndpoint)
 
 
+class Known(NamedTuple):
+    """Policies and profiles as they were planned earlier, and what was made of them."""
+
+    policies: ByResource[PlannedPolicy]
+    parts: SameParts
+
+
 def plan_directions(
     governing: Sequence[Governing],
     policies: Sequence[EvaluatedPolicy],
@@ -45,20 +51,23 @@ def plan_directions(
     profiles: Mapping[str, Profile],
     book: AddressBook,
     direction: Direction,
-    known: ByResource[PlannedPolicy],
+    known: Known,
 ) -> list[PlannedDirection]:
     """The policies of one direction of each endpoint; equal parts are the same object in all of them.
 
-    `policies` are those of the direction and `tiers` those that they may be in, in evaluation order; `known` are
-    policies and profiles as the book made them earlier.
+    `policies` are those of the direction and `tiers` those that they may be in, in evaluation order; `known` is what
+    was planned earlier with books that say the same.
     """
+    parts = known.parts
     # Of every other class than normal are only those that say so, which are few.
     special = frozenset(place for place, policy in enumerate(policies) if _is_special(policy.spec))
 
-    selecting = _selecting_policies(policies, [book.labels_of(one.endpoint) for one in governing])
-    planned = _planned_policies(policies, frozenset[int]().union(*selecting), direction, book, known)
+    selecting = _selecting_policies(policies, [book.labels_of(one.endpoint) for one in governing], book)
+    planned = _planned_policies(policies, frozenset[int]().union(*selecting), direction, book, known.policies)
     named = {name: profiles[name] for one in governing for name in one.endpoint.profiles}
-    made = known.of_each(tuple(named.values()), lambda profile: _plan_profile(profile, direction, book), direction)
+    made = known.policies.of_each(
+        tuple(named.values()), lambda profile: _plan_profile(profile, direction, book), direction
+    )
     planned_profiles = dict(zip(named, made, strict=True))
 
     @cache
@@ -66,11 +75,18 @@ def plan_directions(
         grouped: defaultdict[str, list[int]] = defaultdict(list)
         for place in places:
             grouped[policies[place].spec.tier].append(place)
-        return tuple(tier_of(name, tuple(in_tier)) for name, in_tier in grouped.items())
+        made = tuple(tier_of(name, tuple(in_tier)) for name, in_tier in grouped.items())
+        return parts.of("tiers", made, lambda: made)
 
     @cache
     def tier_of(name: str, places: tuple[int, ...]) -> PlannedTier:
-        return PlannedTier(name, tiers[name].default_action, tuple([planned[place] for place in places]))
+        action, inside = tiers[name].default_action, tuple([planned[place] for place in places])
+        return parts.of((name, action), inside, lambda: PlannedTier(name, action, inside))
+
+    @cache
+    def profiles_of(named: tuple[str, ...]) -> tuple[PlannedPolicy, ...]:
+        made = tuple(planned_profiles[name] for name in named)
+        return parts.of("profiles", made, lambda: made)
 
     @cache
     def of_class(places: tuple[int, ...], policy_class: PolicyClass) -> tuple[int, ...]:
@@ -89,7 +105,7 @@ def plan_directions(
     ) -> PlannedDirection:
         return PlannedDirection(
             tiers=tiers_of(of_class(places, PolicyClass.NORMAL)),
-            profiles=tuple(planned_profiles[name] for name in profile_names),
+            profiles=profiles_of(profile_names),
             forward_tiers=() if of_workload else tiers_of(of_class(places, PolicyClass.FORWARD)),
             untracked_tiers=tiers_of(untracked),
             pre_dnat_tiers=tiers_of(pre_dnat),
@@ -139,7 +155,7 @@ def _is_special(policy: GlobalNetworkPolicy) -> bool:
 
 
 def _selecting_policies(
-    policies: Sequence[EvaluatedPolicy], label_sets: Sequence[Mapping[str, str]]
+    policies: Sequence[EvaluatedPolicy], label_sets: Sequence[Mapping[str, str]], book: AddressBook
 ) -> list[tuple[int, ...]]:
     """For each label set the places of the policies that select it, ascending.
 
@@ -147,7 +163,8 @@ def _selecting_policies(
     grows with the result rather than with policies times endpoints.
     """
     index = index_labels(label_sets)
-    bits_of = {text: selected(parse(text), index) for text in {p.spec.selector.text for p in policies}}
+    selectors = {p.spec.selector.text: p.spec.selector for p in policies}
+    bits_of = {text: selected(book.selector(selector), index) for text, selector in selectors.items()}
     alike: defaultdict[int, list[int]] = defaultdict(list)
     for place, policy in enumerate(policies):
         alike[bits_of[policy.spec.selector.text]].append(place)

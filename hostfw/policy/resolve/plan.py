@@ -20,17 +20,16 @@ from hostfw.model.settings import Loopback, Settings
 from hostfw.model.values import Cidr, Direction, Family, merge
 from hostfw.model.wording import listed, unlisted
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
-from hostfw.policy.cache import ByResource
+from hostfw.policy.cache import ByResource, SameParts
 from hostfw.policy.effective_labels import effective_labels
 from hostfw.policy.expiry import in_time
 from hostfw.policy.kept import closed, keep
 from hostfw.policy.order import every_policy_in_order, in_direction, tiers_in_order
 from hostfw.policy.resolve.address_book import AddressBook
 from hostfw.policy.resolve.bindings import Bindings, bind, distrusted_problems, port_problems
-from hostfw.policy.resolve.directions import Governing, plan_directions
+from hostfw.policy.resolve.directions import Governing, Known, plan_directions
 from hostfw.policy.resolve.interface_groups import HostIndex, distrusted_addresses
 from hostfw.policy.resolve.link_networks import (
-    asks_for_networks,
     first_asking,
     left_out_problems,
     link_networks,
@@ -47,6 +46,7 @@ class ResolveCache:
     book: AddressBook | None = None
     planned: ByResource[PlannedPolicy] = field(default_factory=ByResource)
     asking: ByResource[Rule | None] = field(default_factory=ByResource)
+    parts: SameParts = field(default_factory=SameParts)
 
 
 def resolve(
@@ -84,11 +84,12 @@ def resolve(
     cache = ResolveCache() if cache is None else cache
     asking = first_asking(resources, cache.asking)
     book = _address_book(known, profiles, local_networks(asking, facts, bound), cache)
+    cache.parts.next_round()
+    known_parts = Known(cache.planned, cache.parts)
     tiers = tiers_in_order(resources.tiers)
     policies = every_policy_in_order(resources, tiers)
     ingress, egress = (
-        plan_directions(governing, in_direction(policies, d), tiers, profiles, book, d, cache.planned)
-        for d in Direction
+        plan_directions(governing, in_direction(policies, d), tiers, profiles, book, d, known_parts) for d in Direction
     )
     endpoints = tuple(
         PlannedEndpoint(
@@ -153,13 +154,17 @@ def neighbour_problems(resources: Resources, settings: Settings, facts: HostFact
 def _address_book(
     resources: Resources, profiles: Mapping[str, Profile], networks: LinkNetworks, cache: ResolveCache
 ) -> AddressBook:
-    """The address book, and everything that was planned with another one forgotten."""
+    """The address book, and everything forgotten that was planned with one that said something else to it."""
     sets = (resources.network_sets, resources.namespaced_sets, resources.namespaces, resources.feeds)
     written_in = (resources.endpoints, resources.workloads, *sets, dict(profiles), networks)
-    if cache.book is None or cache.planned.rests_on != written_in:
-        cache.book = AddressBook(resources, profiles, networks)
-    cache.planned.next_round(written_in, keep=_asks_no_book)
-    return cache.book
+    before, book = cache.book, cache.book
+    if book is None or cache.planned.rests_on != written_in:
+        book = cache.book = AddressBook(resources, profiles, networks, before)
+    stays = book.answers_of(before) if before is not None and before is not book else lambda _: False
+    cache.planned.next_round(
+        written_in, keep=lambda owner: isinstance(owner, GlobalNetworkPolicy | Profile) and stays(owner)
+    )
+    return book
 
 
 def _addressed(
@@ -172,20 +177,6 @@ def _addressed(
 
 def _workload(endpoint: HostEndpoint | WorkloadEndpoint) -> Workload | None:
     return Workload(merge(endpoint.networks)) if isinstance(endpoint, WorkloadEndpoint) else None
-
-
-def _asks_no_book(owner: object) -> bool:
-    """True if a policy or profile names nothing that an address book would have to look up."""
-    if not isinstance(owner, GlobalNetworkPolicy | Profile):
-        return False
-    return not any(
-        asks_for_networks(rule)
-        or side.selector is not None
-        or side.not_selector is not None
-        or any(isinstance(port, str) for port in (*side.ports, *side.not_ports))
-        for rule in (*owner.ingress, *owner.egress)
-        for side in (rule.source, rule.destination)
-    )
 
 
 def _governing(local: Sequence[HostEndpoint], bound: Bindings, loopback: Loopback) -> list[Governing]:
