@@ -22,7 +22,7 @@ from hostfw.nft.block import block_script, boot_block_script, inexpressible
 BELOW_A_BLOCK = "the host is blocked: this counts once `hostfwctl unblock` is run"
 NO_SESSION = Failed(
     "no ssh session was found: nothing would pass but lo, and nobody could come in by ssh to end it",
-    "`hostfwctl lockdown --all` blocks everything all the same, `hostfwctl deny ADDRESS` one address",
+    "`hostfwctl lockdown --all` blocks everything anyway, `hostfwctl deny ADDRESS` blocks one address",
 )
 """The refusal to shut everybody out."""
 UNCONFIRMABLE = Failed(

@@ -16,6 +16,13 @@ from hostfw.policy.unmanaged import carriers
 
 _MOST_ADDRESSES = 4
 
+_HEAD = """\
+# A first configuration of {node}, from what `hostfwctl init` found.
+# Read it, edit it, and put it into force with
+#     hostfwctl apply --confirm-within 2m
+# Then open a new ssh connection, and accept it there with `hostfwctl confirm`.
+"""
+
 _ENDPOINT = """\
 apiVersion: projectcalico.org/v3
 kind: HostEndpoint
@@ -24,13 +31,18 @@ metadata:
   labels:
     interface: {resource}
 spec:
-  interfaceName: {name}  # {why}
+  # {why}
+  interfaceName: {name}
 """
 
 _SERVICES = """\
-# What comes in: each port that a program listens on now. What is not listed is denied, but for ssh (tcp 22), which
-# the failsafes of hostfw.yaml keep open. Take out what nobody should reach, or say who may reach it:
-#     - {action: Allow, protocol: TCP, source: {nets: [10.0.0.0/8]}, destination: {ports: [443]}}
+# What comes in: each port that a program listens on now. Anything else is
+# denied, but for ssh (tcp 22), which the failsafes of hostfw.yaml keep open.
+# Take out what nobody should reach, or say who may reach it:
+#     - action: Allow
+#       protocol: TCP
+#       source: {nets: [10.0.0.0/8]}
+#       destination: {ports: [443]}
 apiVersion: projectcalico.org/v3
 kind: GlobalNetworkPolicy
 metadata:
@@ -80,9 +92,7 @@ def starter(facts: HostFacts, services: HostServices) -> str:
         _SERVICES + "".join(_lines(rules)) + _PING,
         _OUTWARD,
     )
-    head = f"# A first configuration of {facts.node}, from what `hostfwctl init` found there: read it, edit it, then\n"
-    next_step = "# `hostfwctl apply --confirm-within 2m`, and `hostfwctl confirm` over a new ssh connection.\n"
-    return head + next_step + "---\n".join(documents)
+    return _HEAD.format(node=facts.node) + "---\n".join(documents)
 
 
 def _is_worth_it(interface: Interface) -> bool:

@@ -222,6 +222,20 @@ def _fleets() -> None:
         (folder / "shared/endpoints.yaml").write_text("---\n".join(endpoints))
 
 
+_IPTABLES = """\
+*filter
+:INPUT DROP [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -i lo -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 22 -m comment --comment "ssh from everywhere, as somebody wrote at length" -j ACCEPT
+-A INPUT -p tcp -m recent --update --seconds 60 --hitcount 4 --name addresses-of-the-last-minute --rsource -j DROP
+-A INPUT -p tcp -m string --string "GET /index.html" --algo bm -j DROP
+COMMIT
+"""
+
+
 def terminal_host(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Put a configuration into force on a host in memory, twice, and let packets come."""
     monkeypatch.chdir(directory)
@@ -236,6 +250,7 @@ def terminal_host(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     assert applied.status == 0, applied
     for number, counter in enumerate(made.kernel.read_tables().ip.counters):
         made.kernel.count(Family.V4, counter.name, 10**number % 99_999_999_999)
+    Path("rules.v4").write_text(_IPTABLES)
     broken = Path("broken")
     broken.mkdir()
     (broken / "broken.yaml").write_text(_BROKEN)

@@ -29,7 +29,7 @@ from hostfw.importer.text import policy_text
 from hostfw.manifest.encode import manifest
 from hostfw.model.problems import in_order
 from hostfw.model.sources import Configuration, Source
-from hostfw.model.values import FAMILIES, Family, address_text
+from hostfw.model.values import FAMILIES, NAMED_PROTOCOLS, Family, address_text
 from hostfw.model.wording import counted
 
 IPTABLES, NFT, UFW, FIREWALLD = "iptables-save", "nft", "ufw", "firewalld"
@@ -162,7 +162,7 @@ def _from_firewalld(options: Options) -> _Given:
     )
 
 
-_AFTER_RULES = "take the old rules away, which `hostfwctl doctor` names"
+_AFTER_RULES = "remove the old rules, which `hostfwctl doctor` names"
 _FORMS: Mapping[str, Callable[[Options], _Given]] = {
     IPTABLES: _from_iptables,
     NFT: _from_nft,
@@ -221,7 +221,7 @@ def run(options: Options, console: Console) -> ExitCode:
         else f"{counted(written, 'rule')} of {counted(len(imported.origins), 'policy', 'policies')}"
     )
     console.say(
-        "next: read it, copy it to /etc/hostfw, `hostfwctl apply --confirm-within 2m`, over a new connection "
+        "next: read it, copy it to /etc/hostfw, run `hostfwctl apply --confirm-within 2m`, and over a new connection "
         f"`hostfwctl confirm`; then {given.afterwards}"
     )
     return ExitCode.DONE
@@ -250,7 +250,12 @@ def _packet_text(difference: Difference) -> str:
         f"in {packet.in_interface}" if packet.in_interface else "",
         f"out {packet.out_interface}" if packet.out_interface else "",
     ]
-    return f"{source} to {destination}, protocol {packet.protocol}{ports}{icmp}, {' '.join(filter(None, way))}"
+    return f"{source} to {destination}, {_protocol_text(packet.protocol)}{ports}{icmp}, {' '.join(filter(None, way))}"
+
+
+def _protocol_text(number: int) -> str:
+    named = (name for name, protocol in NAMED_PROTOCOLS.items() if protocol.number == number)
+    return next(named, f"protocol {number}")
 
 
 def _as_document(imported: Imported, notes: Sequence[Note], comparison: Comparison) -> Document:

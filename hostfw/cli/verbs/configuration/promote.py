@@ -70,7 +70,8 @@ def run(options: Options, console: Console) -> ExitCode:
     if not after.is_valid:
         return refuse(after.problems, after.configuration, console, "it cannot be enforced as it is")
     console.data(*_patch(sources, changed))
-    console.say("`| patch -p1 -d /` makes this change of absolute paths; then hostfwctl diff, and apply")
+    command = f"hostfwctl promote {options.name} | patch -p1 -d /"
+    console.say(f"to make this change: `{command}`, then `hostfwctl diff` and `hostfwctl apply`")
     return ExitCode.DONE
 
 

@@ -79,9 +79,8 @@ def run(options: Options, console: Console) -> ExitCode:
             for session in outcome.kept:
                 console.say(f"  kept: ssh from {session_text(session)}")
             until = outcome.record.until
-            ends = f"it ends at {moment_text(until)}, and " if until is not None else ""
-            ends += "`hostfwctl unblock` ends it"
-            console.say(ends if outcome.unsaved else f"{ends}; a reboot does not")
+            time = "" if until is None else f"{moment_text(until)} or "
+            console.say(f"it lasts until {time}`hostfwctl unblock`{'' if outcome.unsaved else ', also over a reboot'}")
             return saved(outcome.unsaved, console)
         case Failed():
             return complain_of(outcome, console, in_force=True)
