@@ -94,12 +94,12 @@ def flood(
         batches = [_messages(frames[start : start + _BATCH]) for start in range(0, len(frames), _BATCH)]
         if len(frames) < _BATCH:
             batches = [_messages([frames[place % len(frames)] for place in range(_BATCH)])]
-        sent, began_s, turn = 0, monotonic(), 0
+        sent, began_s, position = 0, monotonic(), 0
         while (count is None or sent < count) and (seconds is None or monotonic() - began_s < seconds):
-            messages, _keep = batches[turn % len(batches)]
+            messages, _keep = batches[position % len(batches)]
             wanted = len(messages) if count is None else min(len(messages), count - sent)
             sent += _send(sock, messages, wanted)
-            turn += 1
+            position += 1
         return Flooded(sent, monotonic() - began_s)
 
 

@@ -105,7 +105,7 @@ def command(installation: Installation, *module: str) -> list[str]:
     return [sys.executable, "-m", *(module or ("hostfw.daemon",)), *installation.arguments[3:]]
 
 
-def reload_in_turn(installation: Installation, times: int, configure: Callable[[int], None]) -> None:
+def reload_repeatedly(installation: Installation, times: int, configure: Callable[[int], None]) -> None:
     """Have the service read its directory again and again, `configure` being called with a number before each time.
 
     Raises LabError for a reload that does not put a generation into force.

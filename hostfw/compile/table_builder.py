@@ -10,7 +10,7 @@ from hostfw.compile.layout.costs import CostModel
 from hostfw.compile.layout.shared_suffix import own_rules
 from hostfw.model.host.interface_names import is_safe_name
 from hostfw.model.plan import ExternalSet, LinkNetworks
-from hostfw.model.prefixes import APART_FROM, PACKED_FROM, Cidrs, CidrSet, PackedAddresses, pack
+from hostfw.model.prefixes import EDITED_IN_PLACE_FROM, PACKED_FROM, Cidrs, CidrSet, PackedAddresses, pack
 from hostfw.model.values import Family
 from hostfw.nft.objects import (
     BaseChain,
@@ -177,7 +177,7 @@ class TableBuilder:
             elements = tuple(addresses)
         else:
             elements = addresses if isinstance(addresses, PackedAddresses) else pack(self.family, addresses)
-        if from_feed and len(addresses) > APART_FROM:
+        if from_feed and len(addresses) > EDITED_IN_PLACE_FROM:
             contents = Set(f"nets/{length}", ElementType.ADDRESS, elements, comment=names.set_comment(comment))
             in_place = names.set_edited_in_place(contents, comment, self.family)
             if in_place.name not in self._edited_in_place:

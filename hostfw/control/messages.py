@@ -142,7 +142,7 @@ class ServiceReport:
 
     `trouble` is what is wrong at this moment, `repairs` how often changes by other programs to our tables were
     undone. Of the audit: `records` are the log records that were read, `lost` those that came too fast, `missed` those
-    that went by while nobody listened, and `suppressed` the packets beyond the kernel's limits since the tables were
+    that came while nobody read the log, and `suppressed` the packets beyond the kernel's limits since the tables were
     made; `entries_unwritten` were refused by the journal. `listening` is whether the log can be read at all.
     """
 

@@ -249,7 +249,7 @@ def clock_set(step_s: float) -> Fields:
 
 
 def records_missed(records: int, suppressed: int) -> Fields:
-    """While nothing read the log, `records` of packets went by, and `suppressed` packets were beyond the limits."""
+    """While nothing read the log, `records` of packets were missed, and `suppressed` packets were beyond the limits."""
     beyond = f", and {counted(suppressed, 'packet')} beyond the limits of the log" if suppressed else ""
     return entry(
         MessageId.RECORDS_MISSED,

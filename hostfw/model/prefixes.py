@@ -23,7 +23,7 @@ At 4,096 libnftables takes 26 ms to check and commit the text, and the kernel 2 
 and 0.4 (kernel 6.18, nft 1.0.6). Below, a readable script is worth the milliseconds.
 """
 
-APART_FROM = 65_536
+EDITED_IN_PLACE_FROM = 65_536
 """Fewest prefixes of one length, a Feed's among them, that make a set which is edited in place."""
 
 _LENGTH_BITS = 8

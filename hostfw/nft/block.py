@@ -1,4 +1,4 @@
-"""The block: a table of its own that lets nothing pass but what holds on to the host.
+"""The block: a table of its own that blocks all traffic except current ssh sessions.
 
 It stands beside our other tables, so no generation knows of it: whatever is applied, rolled back or repaired there goes
 on below, and what the block drops stays dropped, since a drop in any base chain is final. Its table is one object: it

@@ -17,7 +17,7 @@ from hostfw.model.values import Cidr
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """What a plan asks about interfaces: names, indices and hardware addresses, entries of groups, and addresses.
+    """The questions of a plan about interfaces: names, indices, hardware addresses, entries of groups, and addresses.
 
     `every_address` is whether each address of an interface without a binding counts.
     """

@@ -226,7 +226,7 @@ def kill_all(launcher: int) -> None:
 
 def offline(tree: Tree, argv: Sequence[str], text: str | None = None) -> "subprocess.CompletedProcess[str]":
     """Run a command in the tree of a host that does not run, as if its disk were in another machine."""
-    command = _apart(_OFFLINE, tree, argv)
+    command = _with_own_mounts(_OFFLINE, tree, argv)
     return subprocess.run(command, input=text or "", capture_output=True, text=True, check=False, timeout=_END_S)
 
 
@@ -235,7 +235,7 @@ def offline_mounted(tree: Tree, argv: Sequence[str], timeout_s: float = _END_S) 
 
     Raises LabError with what the command said.
     """
-    command = _apart(_MOUNTED, tree, [word.replace("@root@", f"{tree.directory}/root") for word in argv])
+    command = _with_own_mounts(_MOUNTED, tree, [word.replace("@root@", f"{tree.directory}/root") for word in argv])
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=timeout_s
     )
@@ -258,7 +258,7 @@ def sweep() -> None:
             remove_tree(Tree(name, Release.BOOKWORM, (), TREES / name))
 
 
-def _apart(script: str, tree: Tree, argv: Sequence[str]) -> list[str]:
+def _with_own_mounts(script: str, tree: Tree, argv: Sequence[str]) -> list[str]:
     """The command line of a script in a mount namespace of its own."""
     command = ["unshare", "--mount", "--propagation=private", "sh", "-c", script, "sh"]
     return [*command, tree.lower, str(tree.directory), tree.name, *argv]

@@ -16,7 +16,7 @@ from hostfw.host.nftables import elements
 from hostfw.host.nftables.elements import Keys, add_elements, delete_elements, is_loaded
 from hostfw.host.nftables.set_digests import READ_WHOLE
 from hostfw.host.nftables.tables import read_generation, read_tables
-from hostfw.model.prefixes import APART_FROM, PACKED_FROM
+from hostfw.model.prefixes import EDITED_IN_PLACE_FROM, PACKED_FROM
 from hostfw.model.values import TCP, Family
 from lab.hostfwctl import Installation, environment
 from lab.laboratory import Lab
@@ -253,7 +253,7 @@ def test_a_set_that_another_hand_emptied_is_filled_again(
     assert listed(node, "ip", name) == set(HOSTS[:PACKED_FROM])
 
 
-MORE = [f"11.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(APART_FROM + 100)]
+MORE = [f"11.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(EDITED_IN_PLACE_FROM + 100)]
 
 
 def sets_of(node: Namespace) -> tuple[list[str], list[str]]:

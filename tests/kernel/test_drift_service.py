@@ -11,7 +11,7 @@ from hostfw.daemon.writer import KNOWN_WORKERS
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import run
-from lab.service import Service, reload_in_turn
+from lab.service import Service, reload_repeatedly
 from tests.kernel.conftest import Hostfwctl
 from tests.kernel.test_drift import MADE_ANEW, TAMPERING, WITH_MAPS, admits, map_and_set, nft, script_of, structure
 from tests.kernel.test_service import _service
@@ -116,7 +116,7 @@ def test_a_flush_is_undone_after_more_writes_than_workers_are_remembered(
     def configure(number: int) -> None:
         policy.write_text(WITH_MAPS.replace("ports: [80]", f"ports: [80, {90 + number}]"))
 
-    reload_in_turn(installation, KNOWN_WORKERS + 2, configure)
+    reload_repeatedly(installation, KNOWN_WORKERS + 2, configure)
     before = structure(lab["host"])
 
     run(lab["host"], ["nft", "flush", "ruleset"])

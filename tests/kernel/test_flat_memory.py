@@ -9,7 +9,7 @@ import pytest
 from lab.hostfwctl import Installation, environment
 from lab.laboratory import Lab
 from lab.namespace import process, run
-from lab.service import Service, reload_in_turn, service
+from lab.service import Service, reload_repeatedly, service
 from tests.kernel.web_policy import two_endpoints
 
 _MOST_GROWTH = 1.05
@@ -50,7 +50,7 @@ def _configure(installation: Installation, port: int) -> None:
 
 def _write(installation: Installation, times: int) -> None:
     """Put two configurations into force in turn, so many times in all."""
-    reload_in_turn(installation, times, lambda number: _configure(installation, 80 + number % 2))
+    reload_repeatedly(installation, times, lambda number: _configure(installation, 80 + number % 2))
 
 
 def _flap(lab: Lab, times: int, pause_s: float) -> None:

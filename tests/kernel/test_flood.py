@@ -182,8 +182,8 @@ def test_a_source_keeps_its_limit_through_a_hundred_reloads(lab: Lab, installati
         flood(lab["peer"], "eth0", frames, count=2 * len(frames))
         flood(lab["peer"], "eth0", frames[:1], count=100)
         before, suppressed = sources_of(lab), log_counters(lab, Family.V4)[1]["source"]
-        for turn in range(1, 101):
-            apply(installation, engine, turn)
+        for change in range(1, 101):
+            apply(installation, engine, change)
         after = sources_of(lab)
         flood(lab["peer"], "eth0", frames[:1], count=100)
 
@@ -194,9 +194,9 @@ def test_a_source_keeps_its_limit_through_a_hundred_reloads(lab: Lab, installati
     assert log_counters(lab, Family.V4)[0] == 600
 
 
-def apply(installation: Installation, engine: Engine, turn: int) -> None:
+def apply(installation: Installation, engine: Engine, change: int) -> None:
     """Put another configuration into force."""
-    (installation.config / "policy.yaml").write_text(web_policy(1000 + turn))
+    (installation.config / "policy.yaml").write_text(web_policy(1000 + change))
     applied = engine.apply(check_candidate(*read_configuration(installation.config)))
     assert isinstance(applied, Applied), applied
     assert not applied.change.is_empty

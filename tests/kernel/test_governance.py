@@ -159,7 +159,7 @@ def test_a_host_that_is_renamed_keeps_its_policy(place: tuple[Lab, Installation]
 
 
 def test_an_empty_directory_opens_nothing(place: tuple[Lab, Installation]) -> None:
-    """A failed mount is refused by name, until somebody says that it is meant."""
+    """A failed mount is refused by name, until somebody accepts it."""
     lab, host = place
     policy = host.config / "policy.yaml"
     policy.write_text(_POLICY.format(claim="interfaceName: wan0"))

@@ -47,12 +47,12 @@ def test_a_killed_apply_leaves_one_generation_or_the_other(
     node = installation.node
     configurations = configuration(1, blocked), configuration(2, blocked + 1)
     goldens = []
-    turn_s = 0.0
+    apply_s = 0.0
     for each in configurations:
         _write(installation, each)
         started = monotonic()
         hostfwctl(installation, "apply", "--accept-loss")
-        turn_s = (monotonic() - started) / 2
+        apply_s = (monotonic() - started) / 2
         goldens.append(listed(node))
     enforced = [in_force(golden) for golden in goldens]
     assert enforced[0] != enforced[1]
@@ -61,12 +61,12 @@ def test_a_killed_apply_leaves_one_generation_or_the_other(
     for number in range(kills):
         target = number % 2
         _write(installation, configurations[target])
-        _kill_apply(installation, random.uniform(*SPREAD) * turn_s, worker_too=random.random() < 0.5)
+        _kill_apply(installation, random.uniform(*SPREAD) * apply_s, worker_too=random.random() < 0.5)
 
         now = in_force(listed(node))
         assert now in enforced, f"kill {number}: {_difference(now, enforced[target])}"
         turned += now == enforced[target]
-        turn_s *= 1 / FOLLOW if now == enforced[target] else FOLLOW
+        apply_s *= 1 / FOLLOW if now == enforced[target] else FOLLOW
         assert _after_a_boot(installation) in goldens, f"kill {number}"
         hostfwctl(installation, "apply", "--accept-loss")
         assert listed(node) == goldens[target], f"kill {number}: {_difference(listed(node), goldens[target])}"

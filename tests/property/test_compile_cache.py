@@ -48,14 +48,14 @@ _FEEDS = tuple("".join(f"192.0.2.{n}\n" for n in range(first, last)) for first, 
 def _many_rules(draw: st.DrawFn, name: str) -> str:
     """A policy of so many rules that they become lookups, by port, by address or by both."""
     count = draw(st.sampled_from((5, 30, 60)))
-    first, ports_apart, nets_apart = (draw(st.integers(0, limit)) for limit in (40, 3, 3))
+    first, port_step, net_step = (draw(st.integers(0, limit)) for limit in (40, 3, 3))
     changed = draw(st.integers(0, count - 1))
     rules = [
         {
             "action": "Deny" if number == changed else "Allow",
             "protocol": ("TCP", "UDP")[number % 7 == 0],
-            "source": {"nets": [f"10.{(first + number) * nets_apart}.0.0/{24 - number % 2}"]},
-            "destination": {"ports": [1000 + (first + number) * ports_apart]},
+            "source": {"nets": [f"10.{(first + number) * net_step}.0.0/{24 - number % 2}"]},
+            "destination": {"ports": [1000 + (first + number) * port_step]},
         }
         for number in range(count)
     ]

@@ -33,7 +33,7 @@ JOINED_S = 0.1
 """Time within which a new or changed interface has its policy."""
 MANY = 100
 MOST_CPU_S = 1.5
-"""What 200 pairs of interfaces of no interest may cost, three times what they do on a machine with other work."""
+"""The most that 200 pairs of interfaces of no interest may cost, three times what they do on a busy machine."""
 A_WORKER_S = 0.15
 """More than the one worker takes that had ended before and is waited for only now; for each pair it would be ten."""
 

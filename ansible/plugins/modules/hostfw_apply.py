@@ -289,7 +289,7 @@ def _refuse_removal(module, new):
         module.fail_json(
             msg=f"did not put {src} into force, and nothing was changed:\n{said}\n"
             "look at the source of the policies and at the inventory; "
-            "accept_removal (of the role: -e hostfw_accept_removal=true) says that it is meant"
+            "to do it anyway, set accept_removal (of the role: -e hostfw_accept_removal=true)"
         )
 
 

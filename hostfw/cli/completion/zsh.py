@@ -87,8 +87,8 @@ def _option(argument: Argument) -> Iterator[str]:
     for flag in argument.flags:
         # A long option takes its value after = as well.
         stuck = "=" if argument.takes_value and flag.startswith("--") else ""
-        apart = "*" if argument.repeatable else f"({' '.join(argument.flags)})"
-        yield _quoted(f"{apart}{flag}{stuck}{text}")
+        excluded = "*" if argument.repeatable else f"({' '.join(argument.flags)})"
+        yield _quoted(f"{excluded}{flag}{stuck}{text}")
 
 
 def _positional(number: int, argument: Argument) -> str:

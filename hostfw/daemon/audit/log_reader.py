@@ -100,7 +100,7 @@ class Audit:
     # ------------------------------------------------------------------------------------------ what it is told
 
     def listen(self, logging: Logging) -> None:
-        """Read the NFLOG group of these settings from now on; what went by since somebody last did is said."""
+        """Read the NFLOG group of these settings from now on, and report those that were missed."""
         wanted = (logging.group, logging.snaplen_bytes)
         if self._reader is not None and self._logging is not None:
             if wanted == (self._logging.group, self._logging.snaplen_bytes):
@@ -286,7 +286,7 @@ class Audit:
     # ---------------------------------------------------------------------------------------------------- the group
 
     def _open(self) -> None:
-        """Join the group, and say what went by since somebody last listened."""
+        """Join the group, and report the records that were missed since the last read."""
         logging = self._logging
         self._retry_s = None
         if logging is None:

@@ -149,7 +149,7 @@ class AuditLosses:
         self.keep()
 
     def _count(self) -> None:
-        """Count late what went by unread: the records beyond those that were reported since. Raises HostError."""
+        """Count missed records late: those beyond the ones that were reported since. Raises HostError."""
         counts = self.read_counts()
         self._is_uncounted = False
         if counts is not None:
@@ -160,7 +160,7 @@ class AuditLosses:
         self._unsaid = self._unsaid or replace(counts, records=max(counts.records - since, 0))
 
     def _say_missed(self, counts: LogCounts) -> None:
-        """Report the records that went by unread, beyond those of which a journal entry told before."""
+        """Report the missed records, beyond those of an earlier journal entry."""
         try:
             kept = self.checkpoint.load() or AuditCheckpoint(0, 0)
         except HostError as error:

@@ -1,7 +1,7 @@
 """A configuration that lost most of its content: a wrong checkout or an emptied directory must not remove policy.
 
 What is accepted says how many policies and HostEndpoints of this host there were. A configuration without any of a
-kind, or without more than half of them, is refused until a person says that the loss is meant. So is one whose
+kind, or without more than half of them, is refused until a person accepts the loss. So is one whose
 HostEndpoints govern no interface any more, or no way to everybody, whatever they are called.
 """
 

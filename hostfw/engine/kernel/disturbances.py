@@ -80,7 +80,7 @@ def disturbed(failure: Failed, writer: Writer, before: KernelState, commits: int
 
 
 def once(before_switch: Callable[[Change], Failed | None]) -> Callable[[Change], Failed | None]:
-    """What is to be done before a switch, done before the first one alone that has something to switch to."""
+    """The work before a switch, done once, before the first one that has something to switch to."""
     done = False
 
     def first(planned: Change) -> Failed | None:

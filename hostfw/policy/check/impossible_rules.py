@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 from hostfw.model.ranges import difference, ranges_of
 from hostfw.model.resources import LOCAL, EntityRule, Rule
-from hostfw.model.values import FAMILIES, ICMP, ICMPV6, Icmp, PortRange, Protocol
+from hostfw.model.values import FAMILIES, ICMP, ICMPV6, Family, Icmp, PortRange, Protocol
 from hostfw.model.wording import listed
 from hostfw.policy.rule_families import rule_families
 
-_ICMP_PROTOCOLS = frozenset((ICMP.number, ICMPV6.number))
+_ICMP_OF = {ICMP.number: Family.V4, ICMPV6.number: Family.V6}
+"""The IP version that a protocol by number is of: Calico refuses it beside an ipVersion of the other."""
 
 
 class Finding(NamedTuple):
@@ -51,8 +52,12 @@ def _reasons(rule: Rule) -> Iterator[str]:
             yield f"notProtocol excludes {rule.protocols[0]}, which protocol asks for"
     if rule.icmp is not None and rule.not_icmp is not None and _includes(rule.not_icmp, rule.icmp):
         yield "notICMP excludes the type that icmp asks for"
-    if not rule_families(rule):
+    families = rule_families(rule)
+    if not families:
         yield "its protocol, ipVersion and prefixes are of different IP versions"
+    elif rule.protocols and all(_ICMP_OF.get(one.number, families[0]) not in families for one in rule.protocols):
+        named = rule.protocols[0]
+        yield f"protocol {named} is that of IPv{_ICMP_OF[named.number]:d}, and its prefixes are of the other IP version"
     for name, side in (("source", rule.source), ("destination", rule.destination)):
         yield from _reasons_of_side(name, side)
 
@@ -74,7 +79,7 @@ def _reasons_of_side(name: str, side: EntityRule) -> Iterator[str]:
 
 
 def _is_icmp(number: int) -> bool:
-    return number in _ICMP_PROTOCOLS
+    return number in _ICMP_OF
 
 
 def _includes(wider: Icmp, narrower: Icmp) -> bool:

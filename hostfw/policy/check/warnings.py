@@ -263,7 +263,7 @@ def _unmatching_selectors(side: EntityRule, selections: Selections) -> Iterator[
             continue
         yield _warning(selector.position, f"{message}, so it matches {effect}", hint)
     if side.selector is not None and side.not_selector is not None and side.not_selector.text:
-        selected = selections.entities(side.selector.text)
+        selected = selections.entities(side.selector.text) & selections.addressed
         if selected and not selected & ~selections.entities(side.not_selector.text):
             message = "no packet matches this rule: notSelector excludes all that selector selects"
             yield _warning(side.not_selector.position, message, "remove one of the two, or the rule")

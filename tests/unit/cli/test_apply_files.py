@@ -172,7 +172,7 @@ def test_replace_lets_the_files_be_all_there_is(host: Machine) -> None:
 def test_what_lost_everything_of_a_kind_is_refused(
     host: Machine, verb: str, name: str, remove: tuple[str, ...], said: str
 ) -> None:
-    """Nothing changes, and `--accept-loss` says that it is meant."""
+    """Nothing changes, and `--accept-loss` does it anyway."""
     committed = len(host.kernel.committed)
     for file in remove:
         (host.config / f"{file}.yaml").unlink()

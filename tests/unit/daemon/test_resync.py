@@ -1,4 +1,4 @@
-"""What the service does about interfaces, counted: how often it looks at the host, and what it starts for that."""
+"""The work of the service for interfaces, counted: how often it looks at the host, and what it starts for that."""
 
 import asyncio
 import time

@@ -10,7 +10,7 @@ import pytest
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.elements import Edit, Keys
 from hostfw.host.nftables.script_runner import NftResult
-from hostfw.model.prefixes import APART_FROM, PACKED_FROM
+from hostfw.model.prefixes import EDITED_IN_PLACE_FROM, PACKED_FROM
 from hostfw.model.values import Family
 from tests.unit.cli_runs import UPLINK, Machine, machine
 
@@ -189,7 +189,7 @@ def test_feeds_are_listed_and_diffed(host: Machine) -> None:
     assert "    +# 4 prefixes, digest " in different.out
 
 
-MANY = APART_FROM + 1
+MANY = EDITED_IN_PLACE_FROM + 1
 
 
 def test_a_feed_that_is_apart_is_edited_in_place(host: Machine) -> None:

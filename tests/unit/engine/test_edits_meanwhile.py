@@ -116,7 +116,7 @@ def test_the_same_edit_each_time_is_not_called_ours(host: Machine, monkeypatch: 
 
 FLUSH = "delete table ip hostfw\ndelete table ip6 hostfw\n"
 STEPS = ("check", "commit", "activate", "delete", "read_tables", "read_some")
-"""What an apply does at the kernel, before or after any of which another program may flush it."""
+"""The steps of an apply at the kernel, before or after any of which another program may flush it."""
 
 
 def _flush(host: Machine, monkeypatch: pytest.MonkeyPatch, step: str, *, first: bool, times: int) -> list[str]:

@@ -375,7 +375,7 @@ def test_a_reload_by_a_timer_tells_of_guests_once(host: Machine) -> None:
 
 
 def test_diff_says_that_apply_would_be_refused(host: Machine) -> None:
-    """Beforehand, with what says that it is meant."""
+    """Beforehand, with the option that accepts it."""
     applied(host, ROUTER, UPLINK)
     host.write(uplink=UPLINK.replace("eth0", "eth7"))
 

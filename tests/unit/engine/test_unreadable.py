@@ -1,6 +1,6 @@
 """Files of the run and state directories that cannot be read for a moment: nothing is taken for absent or for damaged.
 
-What was in force, accepted, on trial, blocked or a member stays, and all is as it should be once they can be read.
+What was in force, accepted, on trial, blocked or a member stays, and nothing is missing once they can be read.
 """
 
 import errno

@@ -55,7 +55,7 @@ def _found(plan: Plan) -> list[tuple[str, str]]:
 def test_a_network_counts_from_a_length_on_that_depends_on_who_gave_it(
     learned: Learned | None, given: str, counts: bool
 ) -> None:
-    """What does not count is named, with its interface, how it came and what to write."""
+    """An address that does not count is named, with its interface, how it came and what to write."""
     facts = _facts(_eth0(given, learned=learned))
     plan, problems = resolve(_policy(FROM_LOCAL), Settings(), facts)
 

@@ -60,7 +60,7 @@ def test_policies_of_one_order_that_meet_on_an_endpoint_are_told_once() -> None:
     ]
 
 
-APART = [
+INCOMPARABLE = [
     ("{order: 5, selector: role == 'web'}", "{order: 5, selector: role == 'db'}"),
     ("{order: 5, types: [Ingress]}", "{order: 5, types: [Egress]}"),
     ("{order: 5}", "{order: 6}"),
@@ -71,7 +71,7 @@ APART = [
 ]
 
 
-@pytest.mark.parametrize(("one", "other"), APART)
+@pytest.mark.parametrize(("one", "other"), INCOMPARABLE)
 def test_policies_that_never_meet_may_have_one_order(one: str, other: str) -> None:
     """By their endpoints, direction, tier or class; and no order is not the same order."""
     assert _warnings(policy(one, "a"), policy(other, "b"), WEB, DB, manifest("Tier", name="other")) == []
@@ -151,7 +151,11 @@ SIDES = [
         "source: {selector: kind == 'office', notSelector: has(kind)}",
         [f"4:84 warning: {EXCLUDES_ALL}; hint: remove one of the two, or the rule"],
     ),
-    ("source: {selector: has(kind), notSelector: kind == 'office'}", []),
+    ("source: {selector: all(), notSelector: kind == 'office'}", []),
+    (
+        "source: {selector: kind == 'empty', notSelector: has(kind)}",
+        [f"4:53 warning: what the selector \"kind == 'empty'\" selects {NO_ADDRESS} no packet{ADDRESSES}"],
+    ),
     ("source: {selector: has(x)}", [f'4:53 warning: the selector "has(x)" {NOTHING} no packet{LABELS}']),
     ("source: {notSelector: has(x)}", [f'4:56 warning: the selector "has(x)" {NOTHING} every packet{LABELS}']),
     (

@@ -8,6 +8,7 @@ from tests.unit.policy_texts import decoded, manifest, policy, said
 WEB = manifest("HostEndpoint", "{interfaceName: eth0, profiles: [projectcalico-default-allow]}", "web")
 NOTHING = "no packet matches this rule: "
 OF_TWO_VERSIONS = "its protocol, ipVersion and prefixes are of different IP versions"
+OF_THE_OTHER = "protocol {} is that of IPv{}, and its prefixes are of the other IP version"
 
 CRITERIA = [
     ("protocol: TCP, notProtocol: TCP", f"{NOTHING}notProtocol excludes TCP, which protocol asks for"),
@@ -28,6 +29,10 @@ CRITERIA = [
     ("protocol: ICMP, destination: {notNets: ['fd00::/8']}", NOTHING + OF_TWO_VERSIONS),
     ("protocol: IGMP, source: {nets: ['fd00::/8']}", NOTHING + OF_TWO_VERSIONS),
     ("protocol: ICMPv6, source: {nets: ['fd00::/8']}", ""),
+    ("protocol: 1, source: {nets: ['fd00::/8']}", NOTHING + OF_THE_OTHER.format(1, 4)),
+    ("protocol: '58', destination: {notNets: [10.0.0.0/8]}", NOTHING + OF_THE_OTHER.format(58, 6)),
+    ("protocol: 1, source: {nets: [10.0.0.0/8]}", ""),
+    ("protocol: [1, TCP], source: {nets: ['fd00::/8']}", ""),
     ("protocol: TCP, notICMP: {type: 8}", "notICMP excludes nothing, because the rule is for TCP"),
     ("protocol: [TCP, ICMP], notICMP: {type: 8}", ""),
     ("notICMP: {type: 8}", ""),

@@ -14,12 +14,15 @@ CODE = ("hostfw", "lab", "tests", "bench", "tools")
 
 PRIVATE_WORDS = {
     "anatomy": "grammar",
+    "apart": "edited_in_place, or the difference itself",
     "armed": "rollback timer",
     "charge": "writer",
+    "damage": "tampering",
     "deed": "change",
     "deeds": "changes",
     "evidence": "baseline",
     "fed": "from_feed",
+    "fills": "set_loading",
     "follower": "resync",
     "governor": "governing_endpoint",
     "guard": "base_protection",
@@ -34,6 +37,8 @@ PRIVATE_WORDS = {
     "patient": "host_report",
     "refill": "reload_sets",
     "refilled": "reloaded",
+    "tails": "shared_suffix",
+    "turn": "activate",
     "unheard": "missed",
     "untold": "audit_losses",
     "upkeep": "reconcile",
@@ -73,12 +78,24 @@ ALLOWED: dict[str, str] = {
     "bench/flood.py:memory_bytes": "the memory of a process",
     "lab/hosts/virtual.py:_MEMORY": "the memory of a virtual machine",
     "lab/service.py:memory_bytes": "the memory of a process",
+    "hostfw/exposure/services.py:_tells_addresses_apart": "to tell apart",
+    "hostfw/importer/conditions.py:told_apart_by": "to tell apart",
+    "hostfw/policy/resolve/link_networks.py:_told_apart": "to tell apart",
     "tests/fuzz/run.py:MEMORY_MB": "the memory of a process",
+    "tests/property/test_unchanged.py:_damage": "damage to a file",
+    "tests/unit/ansible/test_turn.py:turn": "the turn of one of several runs of Ansible",
+    "tests/unit/engine/test_decoded.py:damage": "damage to a file",
+    "tests/unit/engine/test_recovery.py:damage": "damage to a file",
+    "tests/unit/engine/test_trial.py:damage": "damage to a file",
 }
 """Names in the words of their own field, each by its file and with the reason."""
 
 PHRASES = re.compile(
-    r"another's hand|another hand|\btold of\b|\blives by\b|\bwent by unheard\b|\bwho(ever)? asks\b|\bfared alike\b"
+    r"another's hand|another hand|\btold of\b|\blives by\b|\bwho(ever)? asks\b|\bfared alike\b"
+    r"|\bwent by (unheard|unread|while|meanwhile)|records of packets went by|while nobody listened"
+    r"|\bwhat was so long ago\b|\blets? nothing pass but\b|\bsays? that (the loss|it|this) is meant\b"
+    r"|\border none, so\b|\ball is as it should be\b|\bthat nobody else was at\b|\bthe leave of\b"
+    r"|\b(let|lets|left|letting) (it|them|this|that|these|those) be\b|\blet be\b"
 )
 """Phrases that have to be read twice."""
 HISTORY = ("docs/adr/", "CHANGELOG.md", "debian/changelog")

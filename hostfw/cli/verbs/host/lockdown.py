@@ -1,4 +1,4 @@
-"""`hostfwctl lockdown`: let nothing pass but what holds on to the host."""
+"""`hostfwctl lockdown`: block all traffic except current ssh sessions."""
 
 from argparse import ArgumentParser
 from collections.abc import Mapping
@@ -25,13 +25,13 @@ from hostfw.model.wording import counted
 USAGE = "[--all] [--for TIME] [-o text|json]"
 HELP = Page(
     """\
-The panic button. From one moment to the next nothing comes in, goes out or is
-forwarded any more, whatever policy says: only lo, the ssh sessions that there are
-now, and what these need to go on (neighbour discovery, path MTU discovery, the
-renewal of DHCP leases). With --all not even those.
+The panic button. At once nothing comes in, goes out or is forwarded any more,
+whatever policy says, except traffic on lo, the current ssh sessions, and what these
+need to go on (neighbour discovery, path MTU discovery, the renewal of DHCP leases).
+With --all everything but lo is blocked.
 
-Without any ssh session it is refused, since nobody could get in any more to end it:
---all says that this is meant. With --for it ends by itself after a time, also if the
+Without any ssh session it is refused, since nobody could get in any more to end it;
+to do it anyway, add --all. With --for it ends by itself after a time, also if the
 service is stopped meanwhile; after a reboot the service ends it.
 
 It needs neither the daemon nor a valid configuration, and stands beside the ruleset:

@@ -26,18 +26,18 @@ _DEADLINE_TIMEOUT_S = 20.0
 USAGE = "[--to NUMBER [--accept-lockout]] [-o text|json]"
 HELP = Page(
     """\
-Put what was accepted into force again in the place of what waits to be confirmed.
+Roll back a change that waits to be confirmed: what was accepted last is in force again.
 
 With --to put a stored generation into force and accept it: its configuration is
-compiled anew for the host as it is now. What would lose most of policy is refused as by
-`apply`, unless --accept-loss says that it is meant. So is a generation that can no longer
-be compiled: nothing shows what its stored script, which is loaded then, would lose. The
-configuration directory stays as it is; `hostfwctl diff` shows how it differs.
+compiled anew for the host as it is now. It is refused if most of the policies would be
+lost, as by `apply`, or if the generation can no longer be compiled, since nothing shows
+what its stored script would lose. The configuration directory stays as it is;
+`hostfwctl diff` shows how it differs.
 
-Either way, what would cut this host off is refused as by `apply`, unless --accept-lockout
-says that it is meant, and so is what would leave no interface with a HostEndpoint, or no
-default route, where there were some, unless --accept-loss does. At its deadline a trial
-is taken back whatever is lost by it.
+Either way, a rollback is refused that would leave no interface, or no default route,
+with a HostEndpoint where there were some. To accept such losses, add --accept-loss. One
+that would cut off connections the host depends on is refused too; to do it anyway, add
+--accept-lockout. At its deadline a trial is rolled back whatever is lost by it.
 
 With -o json the outcome is a document of kind RollbackResult (hostfw.io/v1): result is
 rolled-back, unchanged or failed (with message and hint).""",
