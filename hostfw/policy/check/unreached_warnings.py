@@ -23,9 +23,10 @@ _ANYTHING = EntityRule()
 
 
 class Reach(NamedTuple):
-    """What a policy or profile lets by: problems of its own rules, and of each direction what others ask of it.
+    """The rules of a policy or profile that end or pass on a packet.
 
-    `deciders` are the first rules that match every packet, and `passes` is whether any rule passes.
+    `problems` are those of its own rules, `deciders` are the first rules that match every packet, and `passes` is
+    whether any rule passes.
     """
 
     problems: tuple[Problem, ...]

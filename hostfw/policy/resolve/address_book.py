@@ -29,12 +29,12 @@ from hostfw.selector.evaluate import Selector, canonical, matches, parse
 class Written(NamedTuple):
     """Everything that the answers of a book come from.
 
-    `entries` are addresses with their labels, `fed` the Feeds and the external sets with theirs, `ports` the endpoints
-    that have named ports, and `networks` those of interfaces.
+    `entries` are addresses with their labels, `outside_sets` the Feeds and the external sets with theirs, `ports` the
+    endpoints that have named ports, and `networks` those of interfaces.
     """
 
     entries: frozenset[tuple[tuple[Cidr, ...], frozenset[tuple[str, str]]]]
-    fed: tuple[tuple[Feed, ...], tuple[ExternalSet, ...], tuple[Labels, ...]]
+    outside_sets: tuple[tuple[Feed, ...], tuple[ExternalSet, ...], tuple[Labels, ...]]
     ports: tuple[tuple[tuple[EndpointPort, ...], tuple[Cidr, ...], dict[str, str]], ...]
     networks: LinkNetworks
 
@@ -151,7 +151,7 @@ class AddressBook:
         now, then = self.written, before.written
         changed = [dict(labels) for _, labels in now.entries ^ then.entries]
         ports_alike, networks_alike = now.ports == then.ports, now.networks == then.networks
-        fed_alike = now.fed == then.fed
+        outside_alike = now.outside_sets == then.outside_sets
         known: dict[str, bool] = {}
 
         def stays(text: SelectorText | None) -> bool:
@@ -159,7 +159,7 @@ class AddressBook:
                 return True
             if text.text not in known:
                 selector, name = self._parse(text)
-                known[text.text] = not name or (fed_alike and not any(matches(selector, one) for one in changed))
+                known[text.text] = not name or (outside_alike and not any(matches(selector, one) for one in changed))
             return known[text.text]
 
         def side_stays(side: EntityRule) -> bool:

@@ -312,7 +312,7 @@ def test_a_run_directory_that_is_mounted_read_only_has_nobody_blamed(
 
 @pytest.mark.parametrize("gone", ["accepted", "."])
 def test_a_state_directory_that_lost_what_was_accepted_is_said_to_have(host: Machine, gone: str) -> None:
-    """What is in force is not what the next boot has, until it is applied again."""
+    """The next boot does not have what is in force, until it is applied again."""
     path = state(host) / gone
     shutil.rmtree(path) if gone == "." else path.unlink()
     shown, told = host.hostfwctl("status"), host.hostfwctl("doctor")
