@@ -115,6 +115,12 @@ class FakeKernel:
         for edit in edits:
             if edit.set_name not in self._tables.get(edit.family, empty_table())["set"]:
                 raise NetlinkError(errno.ENOENT, f"changing members of {edit.set_name}")
+        try:
+            failure = self._failure()
+        except NftFailure as of_worker:
+            raise NetlinkError(errno.EBUSY, "changing members") from of_worker
+        if failure and not failure.ok:
+            raise NetlinkError(errno.EBUSY, "changing members")
         self.committed.append("".join(map(str, edits)))
         self.generation += 1
 

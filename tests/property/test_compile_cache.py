@@ -164,7 +164,7 @@ def test_a_memory_changes_nothing(steps: list[tuple[tuple[Edit, ...], HostFacts]
     """After every edit of files, feeds and interfaces: scripts, plans, problems, and what the kernel then holds."""
     with _place(EngineCache()) as place, pytest.MonkeyPatch.context() as patch:
         patch.setattr(builder, "PACKED_FROM", 4)
-        patch.setattr(builder, "APART_FROM", 8)
+        patch.setattr(builder, "EDITED_IN_PLACE_FROM", 8)
         for (made, facts), feed in zip(steps, feeds, strict=False):
             for edit in (*made, ("bad.txt", feed)):
                 place.edit(edit)

@@ -115,6 +115,7 @@ def _unreadable(number: int, words: str) -> Injection:
             raise NetlinkError(number, "reading the tables hostfw", "", words)
 
         host.kernel.read_tables = host.kernel.read_names = refuse  # type: ignore[method-assign]
+        host.kernel.read_sets = refuse  # type: ignore[method-assign]
         host.kernel.read_some = refuse  # type: ignore[assignment]
 
     return inject
