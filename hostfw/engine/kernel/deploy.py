@@ -129,7 +129,7 @@ def _enforce(
     writer.observer.switching(generation)
     stopped = writer.sent.after(lambda: send_change(planned, kernel_state, writer))
     if stopped is not None:
-        return disturbed(stopped, writer, kernel_state, None if planned.set_loads else int(bool(planned.prepare)))
+        return disturbed(stopped, writer, kernel_state, _commits_before_switch(planned))
     noted = (*put_back, *after_switch(), *existing.after_switch())
     link_commits, unnoted = note_links(generation, writer, is_known=kernel_state.ruleset is not None)
     left = delete(planned.sweep, nftables)
@@ -282,6 +282,11 @@ def counts(generation: Generation) -> tuple[tuple[str, int], ...]:
         ("endpoints", len(generation.plan.host_endpoints)),
         ("interfaces", generation.governed_interfaces),
     )
+
+
+def _commits_before_switch(sent: Change) -> int | None:
+    """The commits of a change that failed at its switch or before; None if sets make it unknown how many were done."""
+    return None if sent.set_loads or sent.set_edits or sent.set_reloads else int(bool(sent.prepare))
 
 
 def _commits(sent: Change) -> int:

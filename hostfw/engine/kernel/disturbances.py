@@ -66,17 +66,28 @@ def _attempted(attempt: Callable[[], Enforced | Failed | Disturbed]) -> Enforced
 def disturbed(failure: Failed, writer: Writer, before: KernelState, commits: int | None) -> Failed | Disturbed:
     """The failure of what was sent on top of a state, and of so many commits of ours; Disturbed if others were there.
 
-    One that left open what the kernel did is none that anybody may try again.
+    One that left open what the kernel did is none that anybody may try again. Where commits cannot be counted, which
+    is None, others were there if chains are gone that nothing of ours removes before a switch.
     """
     if failure.in_force == UNKNOWN:
         return failure
     since = before.kernel_generation
     try:
         now = writer.host.read_generation()
+        if commits is None and not _has_lost_chains(before, writer):
+            return failure
     except HostError:
         return failure
     alone = commits is not None and now <= since + commits
     return failure if alone or writer.host.only_ours(since, now) else Disturbed(failure)
+
+
+def _has_lost_chains(before: KernelState, writer: Writer) -> bool:
+    tables = writer.host.read_names()
+    return any(
+        not {chain.name for chain in tables.of(table.family).chains}.issuperset((*table.chains, *table.base_chains))
+        for table in before.installed
+    )
 
 
 def once(before_switch: Callable[[Change], Failed | None]) -> Callable[[Change], Failed | None]:

@@ -178,11 +178,16 @@ def test_a_switch_without_an_answer_leaves_nothing_for_known(living: Living) -> 
 
 
 def test_a_commit_that_did_not_take_is_noticed(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sent rules are read back, with and without a cache."""
-    some = living.kernel.read_some
-    monkeypatch.setattr(
-        living.kernel, "read_some", lambda names: replace(some(names), ip=replace(some(names).ip, chains=()))
-    )
+    """The sent rules are read back, with and without a cache; to read all of them shows none of IPv4 either."""
+    some, everything = living.kernel.read_some, living.kernel.read_tables
+    switched: list[bool] = []
+
+    def after_switch(tables: KernelTables) -> KernelTables:
+        switched.append(True)
+        return replace(tables, ip=replace(tables.ip, chains=()))
+
+    monkeypatch.setattr(living.kernel, "read_some", lambda names: after_switch(some(names)))
+    monkeypatch.setattr(living.kernel, "read_tables", lambda: after_switch(everything()) if switched else everything())
     living.edit("10.0.33.7/32", "10.9.33.7/32")
 
     outcome = living.engine().apply(check_candidate(*read_configuration(living.root / "etc")))
