@@ -17,7 +17,7 @@ from hostfw.nft.change import Change
 
 TRIES = 5
 """A flush disturbs twice: base protection, which the service sends at once, is the second time."""
-WRITTEN_AGAIN = "another program removed rules while they were put into force: they were written again"
+WRITTEN_AGAIN = "another program changed our tables while rules were put into force: they were written again"
 
 _GONE = (errno.ENOENT, errno.EBUSY, errno.EEXIST)
 """Answers of the kernel to who knows of objects what is no longer so."""

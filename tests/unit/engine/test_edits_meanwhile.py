@@ -165,7 +165,10 @@ def test_a_flush_in_the_midst_is_told(host: Machine, monkeypatch: pytest.MonkeyP
         assert _flush(host, patch, "commit", first=False, times=1) == []
         done = host.hostfwctl("apply")
 
-    assert "warning: another program removed rules while they were put into force: they were written again" in done.err
+    assert (
+        "warning: another program changed our tables while rules were put into force: they were written again"
+        in done.err
+    )
 
 
 def test_who_flushes_without_pause_is_said_and_nothing_is_called_unchanged(
