@@ -5,7 +5,7 @@ PYTHON := /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-# As many examples of each property as CI tries; without it a tenth of them or fewer, for while one works.
+# As many examples of each property as CI tries (make soak tries many more); without it a few, for while one works.
 FULL := $(PYTEST) --hypothesis-profile=full
 # What sudo made in somebody's tree becomes theirs; to be used behind a command whose exit code counts.
 GIVE_BACK = status=$$?; [ "$${SUDO_UID:-0}" = 0 ] || chown -R "$$SUDO_UID:$$SUDO_GID" .; exit $$status
@@ -45,7 +45,7 @@ test: ## (sudo) everything: the linters and every tier of tests
 	@$(MAKE) --no-print-directory venv
 	@$(FULL) --numprocesses=2 $(addprefix --ignore=tests/,$(NAMESPACES) $(HOSTS)) tests; beside=$$?; \
 		$(FULL) --numprocesses=3 --dist=loadfile --timeout=300 -m 'not alone' $(addprefix tests/,$(HOSTS) $(NAMESPACES)); waiting=$$?; \
-		$(FULL) -m alone $(addprefix tests/,$(NAMESPACES)); alone=$$?; \
+		$(FULL) -m alone $(addprefix tests/,$(HOSTS) $(NAMESPACES)); alone=$$?; \
 		(exit $$((beside ? beside : waiting ? waiting : alone))); $(GIVE_BACK)
 
 quick: venv ## what to run while working: unit, golden and property tests but the slow ones, under a minute, no root

@@ -33,7 +33,7 @@ _BEGAN = pytest.StashKey[float]()
 
 # No deadline: a test machine is shared, and a slow example is not a wrong one.
 settings.register_profile("quick", max_examples=QUICK_EXAMPLES, deadline=None)
-settings.register_profile("full", max_examples=100, deadline=None)
+settings.register_profile("full", max_examples=60, deadline=None)
 settings.register_profile(
     "soak", max_examples=1_000, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )

@@ -127,6 +127,7 @@ def test_an_interface_moves_from_group_to_group(grouped: Host, street: Street) -
 _numbers = count()
 
 
+@pytest.mark.alone
 def test_a_new_interface_has_its_policy_within_100_ms(grouped: Host) -> None:
     """From when `ip link` begins to make it until the kernel has it with its HostEndpoint: a median of eleven.
 

@@ -73,6 +73,7 @@ def test_other_tables_are_left_alone(host: Host) -> None:
 
 
 @pytest.mark.alike
+@pytest.mark.alone
 def test_a_flood_of_tampering_is_backed_off(host: Host, street: Street) -> None:
     """Somebody who flushes all the time keeps the daemon neither busy nor quiet, and is shut out once it ends."""
     before = rules(host)
@@ -92,6 +93,7 @@ def test_a_flood_of_tampering_is_backed_off(host: Host, street: Street) -> None:
     assert max(at for _, at in knocks.through) < ended + BASE_S
 
 
+@pytest.mark.alone
 def test_a_thousand_policies_are_back_within_two_seconds(
     host: Host, street: Street, release: Release, soak: bool
 ) -> None:

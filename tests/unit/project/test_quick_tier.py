@@ -78,7 +78,7 @@ def test_a_tier_alone_tries_as_many_examples_as_in_make_test(target: str) -> Non
     assert f"$(FULL) tests/{target};" in _recipe(target)
     for run in (
         "-m 'not alone' $(addprefix tests/,$(HOSTS) $(NAMESPACES))",
-        "-m alone $(addprefix tests/,$(NAMESPACES))",
+        "-m alone $(addprefix tests/,$(HOSTS) $(NAMESPACES))",
     ):
         [line] = [line for line in _recipe("test").splitlines() if run in line]
         assert "$(FULL)" in line
