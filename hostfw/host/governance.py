@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from hostfw.host.store.atomic_files import write_atomically
-from hostfw.host.store.codec import garbage, load_json, saving, to_json_of_many
+from hostfw.host.store.codec import garbage, load_json, saving, to_json
 from hostfw.model.expiry import Expired
 from hostfw.model.host.governance import Governance, GovernedInterface
 from hostfw.model.moments import moment_of
@@ -18,8 +18,8 @@ GOVERNANCE = "governance.json"
 
 
 def governance_json(governance: Governance) -> bytes:
-    """The content of a record's file."""
-    return to_json_of_many(
+    """The content of a record's file: a field a line, as the boot script reads it, without Python."""
+    return to_json(
         node=governance.node,
         node_of_host=governance.node_of_host,
         boot=governance.boot,

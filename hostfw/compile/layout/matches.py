@@ -278,10 +278,10 @@ def _local(
 ) -> bool:
     """The test of a list of prefixes that has the networks of the interface as well; False if no packet passes it."""
     cidrs = tuple(cidr for cidr in local.nets if cidr.family is builder.family)
-    within = is_within(cidrs, region, builder)
-    if within is True:
+    if is_within(cidrs, region, builder) is True:
         return True
-    listed = [] if within is False else _address_matches(cidrs, None, keys, builder, inline_cidrs, negated=False)
+    # No region ends where these prefixes do, so a packet of one that they do not cover may still be in them.
+    listed = _address_matches(cidrs, None, keys, builder, inline_cidrs, negated=False) if cidrs else []
     on_link = [Match(keys.on_link, one) for one in builder.network_sets(local.links)]
     if listed or on_link:
         choices.append(tuple((one,) for one in (*listed, *on_link)))
