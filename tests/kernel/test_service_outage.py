@@ -7,8 +7,10 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from socket import AF_UNIX, socket
 from subprocess import CompletedProcess
 
+from hostfw.control.socket import socket_path
 from lab.hostfwctl import Installation, environment
 from lab.laboratory import Lab
 from lab.namespace import process, run
@@ -80,13 +82,14 @@ def _trouble(hostfwctl: Hostfwctl) -> str:
 
 
 def test_words_that_nobody_reads_do_not_keep_the_process_from_ending(lab: Lab, installation: Installation) -> None:
-    """As when another daemon listens already, and standard error is full."""
-    (installation.run / "control.sock").mkdir()
+    """Another daemon listens already, and standard error is full."""
     fill = (
         "import fcntl, os, sys; fcntl.fcntl(2, 1031, 4096); os.write(2, bytes(4096)); "
         "os.execv(sys.argv[1], sys.argv[1:])"
     )
-    with process(
-        lab["host"], [sys.executable, "-c", fill, *command(installation)], environment=environment()
-    ) as daemon:
-        assert daemon.wait(_PATIENCE_S) == 1
+    daemon_command = [sys.executable, "-c", fill, *command(installation)]
+    with socket(AF_UNIX) as another:
+        another.bind(str(socket_path(installation.run)))
+        another.listen()
+        with process(lab["host"], daemon_command, environment=environment()) as daemon:
+            assert daemon.wait(_PATIENCE_S) == 1
