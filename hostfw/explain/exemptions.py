@@ -18,7 +18,8 @@ Their hop limit is 1 and their source link-local, or unspecified before there is
 _GROUPS = Cidr(Family.V4, 224 << 24, 4)
 """IPv4 multicast: with a TTL of 1 to such an address, IGMP is what MLD is in IPv6 (RFC 3376, 4)."""
 
-_LINK_LOCAL = Cidr(Family.V6, 0xFE80 << 112, 10)
+_LINK_LOCAL_UNICAST = Cidr(Family.V6, 0xFE80 << 112, 10)
+"""All that RFC 4291 (2.4) reserves for the link, by which senders of MLD are known; `LINK_LOCAL` is a part of it."""
 _UNSPECIFIED = 0
 
 
@@ -30,7 +31,7 @@ def is_neighbour_discovery(packet: Packet) -> bool:
         return False
     if packet.icmp_type in _NEIGHBOUR_DISCOVERY_TYPES:
         return packet.hop_limit == 255
-    from_the_link = packet.source == _UNSPECIFIED or _LINK_LOCAL.contains(packet.source)
+    from_the_link = packet.source == _UNSPECIFIED or _LINK_LOCAL_UNICAST.contains(packet.source)
     return packet.icmp_type in _MULTICAST_LISTENER_TYPES and packet.hop_limit == 1 and from_the_link
 
 

@@ -25,23 +25,10 @@ from lab.hostfwctl import hostfwctl as run_hostfwctl
 from lab.laboratory import Lab
 from lab.namespace import Namespace, inside, open_socket, process, run
 from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
+from tests.kernel.web_policy import OPEN
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 
-OPEN = """\
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {name: uplink}
-spec: {node: host, interfaceName: eth0}
----
-apiVersion: projectcalico.org/v3
-kind: GlobalNetworkPolicy
-metadata: {name: open}
-spec:
-  types: [Ingress, Egress]
-  ingress: [{action: Allow}]
-  egress: [{action: Allow}]
-"""
 MORE = """\
 apiVersion: projectcalico.org/v3
 kind: GlobalNetworkPolicy

@@ -3,9 +3,6 @@
 The clock of a machine is one for all its containers, so the service runs in this process, with a clock that is set.
 """
 
-import asyncio
-import os
-import signal
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +12,6 @@ import pytest
 
 from hostfw.control.channel import report
 from hostfw.daemon.dependencies import Dependencies
-from hostfw.daemon.service import Service
 from hostfw.engine.context import Directories, Host
 from hostfw.host import clock
 from hostfw.host.errors import HostError
@@ -23,12 +19,12 @@ from lab.fakes import FakeJournal
 from lab.hostfwctl import Installation, hostfwctl, install
 from lab.laboratory import Lab
 from lab.namespace import inside
+from tests.kernel.beside_service import PATIENCE_S, live
 from tests.kernel.test_quick_rules import passing
 from tests.unit.daemon.test_expiries import FakeAlarm
 
 LATE_S = 5.0
 """Longest time that anything may outlive its own while something of ours runs."""
-_PATIENCE_S = 30.0
 _DAY_S = 86_400.0
 
 
@@ -61,28 +57,18 @@ class Clockwork:
 
     def live(self, story: Callable[[], None]) -> None:
         """Let a story happen beside the service, on a thread."""
-
-        async def both() -> None:
-            host = Host(
-                now=lambda: clock.now() + timedelta(seconds=self.ahead_s),
-                uptime=lambda: monotonic() + self.slept_s,
-            )
-            service = Service(self.directories, Dependencies(FakeJournal(), host=host, listen_clock=lambda: self.alarm))
-            running = asyncio.create_task(service.run())
-            try:
-                await asyncio.to_thread(story)
-            finally:
-                os.kill(os.getpid(), signal.SIGTERM)
-                await asyncio.wait_for(running, _PATIENCE_S)
-
-        asyncio.run(both())
+        host = Host(
+            now=lambda: clock.now() + timedelta(seconds=self.ahead_s),
+            uptime=lambda: monotonic() + self.slept_s,
+        )
+        live(self.directories, Dependencies(FakeJournal(), host=host, listen_clock=lambda: self.alarm), story)
 
 
 def took_s(holds: Callable[[], bool]) -> float:
     """The seconds until something holds."""
     began = monotonic()
     while not holds():
-        assert monotonic() < began + _PATIENCE_S
+        assert monotonic() < began + PATIENCE_S
     return monotonic() - began
 
 
@@ -138,7 +124,7 @@ def test_a_clock_that_is_a_day_behind_closes_what_ends_until_it_is_right(routed_
         clockwork.set_clock(-_DAY_S)
         assert took_s(lambda: not is_open(routed_lab)) < LATE_S
         clockwork.set_clock(0)
-        assert took_s(lambda: is_open(routed_lab)) < _PATIENCE_S
+        assert took_s(lambda: is_open(routed_lab)) < PATIENCE_S
 
     with inside(host.node):
         clockwork.live(story)

@@ -14,23 +14,20 @@ from lab.namespace import run, set_sysctl
 from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
 from lab.service import service
 from tests.kernel.test_neighbours import advertise
+from tests.kernel.web_policy import ETH0
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 
 _PATIENCE_S = 20.0
-_POLICY = """\
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {name: eth0}
-spec: {node: host, interfaceName: eth0}
----
+_POLICY = f"""\
+{ETH0}\
 apiVersion: projectcalico.org/v3
 kind: GlobalNetworkPolicy
-metadata: {name: lan}
+metadata: {{name: lan}}
 spec:
   types: [Ingress, Egress]
-  ingress: [{action: Allow, protocol: TCP, source: {nets: [local]}, destination: {ports: [445]}}]
-  egress: [{action: Allow, protocol: TCP, destination: {nets: [local], ports: [446]}}]
+  ingress: [{{action: Allow, protocol: TCP, source: {{nets: [local]}}, destination: {{ports: [445]}}}}]
+  egress: [{{action: Allow, protocol: TCP, destination: {{nets: [local], ports: [446]}}}}]
 """
 
 

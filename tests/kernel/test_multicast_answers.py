@@ -12,20 +12,17 @@ from hostfw.model.values import Family
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import Namespace, inside, open_socket, run
+from tests.kernel.web_policy import ETH0
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 
-_POLICY = """\
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {name: eth0}
-spec: {node: host, interfaceName: eth0}
----
+_POLICY = f"""\
+{ETH0}\
 apiVersion: projectcalico.org/v3
 kind: GlobalNetworkPolicy
-metadata: {name: out}
+metadata: {{name: out}}
 spec:
-  egress: [{action: Deny, protocol: UDP, destination: {ports: [3702]}}, {action: Allow}]
+  egress: [{{action: Deny, protocol: UDP, destination: {{ports: [3702]}}}}, {{action: Allow}}]
 """
 _SOCKETS = {Family.V4: socket.AF_INET, Family.V6: socket.AF_INET6}
 _GROUPS = {Family.V4: "239.255.255.250", Family.V6: "ff02::c"}

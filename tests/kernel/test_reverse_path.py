@@ -12,23 +12,10 @@ from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import open_socket, run, set_sysctl
 from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
+from tests.kernel.web_policy import OPEN
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 
-_POLICY = """\
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {name: eth0}
-spec: {node: host, interfaceName: eth0}
----
-apiVersion: projectcalico.org/v3
-kind: GlobalNetworkPolicy
-metadata: {name: open}
-spec:
-  types: [Ingress, Egress]
-  ingress: [{action: Allow}]
-  egress: [{action: Allow}]
-"""
 _NETS = {Family.V4: "192.0.2.0/24", Family.V6: "2001:db8::/64"}
 _HOST = {Family.V4: "192.0.2.1", Family.V6: "2001:db8::1"}
 _PEER = {Family.V4: "192.0.2.2", Family.V6: "2001:db8::2"}
@@ -37,7 +24,7 @@ _REASON = "drop/in/no-reverse-path"
 
 def _apply(installation: Installation, hostfwctl: Hostfwctl, settings: str) -> None:
     (installation.config / "hostfw.yaml").write_text(f"node: host\n{settings}")
-    (installation.config / "policy.yaml").write_text(_POLICY)
+    (installation.config / "policy.yaml").write_text(OPEN)
     hostfwctl("apply", "--accept-loss")
 
 

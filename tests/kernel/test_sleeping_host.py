@@ -3,9 +3,6 @@
 The service runs in this process, in the namespace of a node, with an alarm and a clock that the test controls.
 """
 
-import asyncio
-import os
-import signal
 from collections.abc import Callable
 from time import monotonic, sleep
 
@@ -13,7 +10,6 @@ import pytest
 
 from hostfw.control.channel import report
 from hostfw.daemon.dependencies import Dependencies
-from hostfw.daemon.service import Service
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.kernel import transactions
 from hostfw.engine.outcomes import Failed
@@ -23,12 +19,11 @@ from lab.fakes import FakeJournal
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import inside
+from tests.kernel.beside_service import PATIENCE_S, live
 from tests.kernel.conftest import Hostfwctl
 from tests.kernel.test_external_sets import POLICY, nft
 from tests.kernel.test_set_verb import members
 from tests.unit.daemon.test_expiries import FakeAlarm
-
-_PATIENCE_S = 30.0
 
 
 class Sleeper:
@@ -59,23 +54,13 @@ class Sleeper:
 
     def live(self, story: Callable[[], None]) -> None:
         """Let a story happen beside the service, on a thread."""
-
-        async def both() -> None:
-            host = Host(uptime=lambda: monotonic() + self.slept_s)
-            service = Service(self.directories, Dependencies(FakeJournal(), host=host, listen_clock=self.listen))
-            running = asyncio.create_task(service.run())
-            try:
-                await asyncio.to_thread(story)
-            finally:
-                os.kill(os.getpid(), signal.SIGTERM)
-                await asyncio.wait_for(running, _PATIENCE_S)
-
-        asyncio.run(both())
+        host = Host(uptime=lambda: monotonic() + self.slept_s)
+        live(self.directories, Dependencies(FakeJournal(), host=host, listen_clock=self.listen), story)
 
 
 def until(holds: Callable[[], object]) -> None:
     """Wait until something holds."""
-    deadline = monotonic() + _PATIENCE_S
+    deadline = monotonic() + PATIENCE_S
     while not holds():
         assert monotonic() < deadline
         sleep(0.05)

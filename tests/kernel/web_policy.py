@@ -1,4 +1,25 @@
-"""The policy of the tests that are not about policy: one port of the host is open."""
+"""The policies of the tests that are not about policy: one port of the host is open, or everything is."""
+
+ETH0 = """\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: uplink}
+spec: {node: host, interfaceName: eth0}
+---
+"""
+"""The HostEndpoint of eth0 alone, without labels, as the first document of a file."""
+
+OPEN = f"""\
+{ETH0}\
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {{name: open}}
+spec:
+  types: [Ingress, Egress]
+  ingress: [{{action: Allow}}]
+  egress: [{{action: Allow}}]
+"""
+"""A policy that lets everything in and out on eth0."""
 
 
 def two_endpoints(second: str) -> str:
