@@ -23,6 +23,7 @@ import pytest
 from lab.chaos import RATE, called_file, functions, places, told_file
 from lab.hostfwctl import Installation, hostfwctl
 from lab.laboratory import Lab
+from lab.load import crowding
 from lab.namespace import inside, run
 from lab.service import start
 from tests.kernel.web_policy import two_endpoints
@@ -326,7 +327,7 @@ class Model:
         starved_s, seen_s, starts = 0.0, self.daemon.starved_s(), self.daemon.starts
         why, took_s = "nothing was looked at", 0.0
         # The last look begins after that time. What looks waits for a processor as well, where there are too few.
-        while took_s < within_s * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)):
+        while took_s < within_s * crowding():
             self.daemon.tend()
             if starts != self.daemon.starts:
                 starts, seen_s = self.daemon.starts, 0.0

@@ -1,7 +1,6 @@
 """The moments around a change of links: an interface that is renamed or put into a bridge, and who knocks meanwhile."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 
 from lab.hostfwctl import Installation, hostfwctl, install
 from lab.laboratory import Lab
+from lab.load import crowding
 from lab.namespace import Namespace, process, run
 from lab.service import service
 from tests.kernel.test_governance import _ADDRESSES as ADDRESSES
@@ -93,7 +93,7 @@ def test_a_bridge_has_the_policy_of_its_port_at_once(place: tuple[Lab, Installat
         assert knocks.sent > 100
         span = knocks.through[-1] - knocks.through[0] if knocks.through else 0
         # A machine with more to do than it has processors for takes its time.
-        assert span <= MASTER_S * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)), knocks.through
+        assert span <= MASTER_S * crowding(), knocks.through
 
 
 def test_a_rename_without_the_service_changes_nothing(place: tuple[Lab, Installation], tmp_path: Path) -> None:

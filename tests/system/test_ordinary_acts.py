@@ -6,7 +6,6 @@ the host at the neighbour. One host serves for all, and each act is undone.
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import pytest
 from lab.hosts.host import Host, debian
 from lab.hosts.image import Release
 from lab.hosts.wire import neighbour, wire
+from lab.load import crowding
 from lab.namespace import Namespace, process
 from tests.system.street import CLOSED, HOST, HOST6, PEER, PEER6, Knocking, Street, connects, eventually
 
@@ -183,12 +183,12 @@ def watched(place: Place, *, steady: bool = False, inside: bool = True, moment_s
         assert out.sent > 100
         span_s = out.through[-1][1] - out.through[0][1] if out.through else 0
         # A machine with more to do than it has processors for takes its time.
-        allowed_s = moment_s * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+        allowed_s = moment_s * crowding()
         assert not out.through or span_s < allowed_s, out.through
     if steady:
         moments = [began, *(at for at in allowed.of("tcp") if began < at < ended), ended]
         longest_s = max(after - before for before, after in pairwise(moments))
-        assert longest_s < SILENCE_S * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+        assert longest_s < SILENCE_S * crowding()
 
 
 @contextmanager

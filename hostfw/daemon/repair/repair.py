@@ -274,7 +274,9 @@ class Repairer:
                 tampering.add(self._tampering)
                 self._tampering = tampering
         if is_fresh and (tampering.changes or outcome is not None):
-            self._backoff.note(monotonic())
+            # What is changed again while it is repaired counts as often.
+            for _ in range(1 + (outcome.again if isinstance(outcome, Enforced) else 0)):
+                self._backoff.note(monotonic())
         changes = tuple(tampering.changes) or ("the changes are unknown: too many at once",)
         if isinstance(outcome, Failed):
             self._repaired(Repair(changes, tampering.actor, outcome))

@@ -25,10 +25,14 @@ _GONE = (errno.ENOENT, errno.EBUSY, errno.EEXIST)
 
 @dataclass(frozen=True, slots=True)
 class Enforced:
-    """The change that was sent, and warnings about parts that failed without blocking it."""
+    """The change that was sent, and warnings about parts that failed without blocking it.
+
+    It was written again so many times since another program removed some of it.
+    """
 
     change: Change
     warnings: tuple[str, ...] = ()
+    again: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,12 @@ def until_undisturbed(attempt: Callable[[], Enforced | Failed | Disturbed], writ
     outcome = _attempted(attempt)
     if not isinstance(outcome, Disturbed):
         return outcome
-    for _ in range(TRIES - 1):
+    for again in range(1, TRIES):
         if writer.cache is not None:
             writer.cache.last_commit = None
         outcome = _attempted(attempt)
         if isinstance(outcome, Enforced):
-            return replace(outcome, warnings=(*outcome.warnings, WRITTEN_AGAIN))
+            return replace(outcome, warnings=(*outcome.warnings, WRITTEN_AGAIN), again=again)
         if isinstance(outcome, Failed):
             return replace(outcome, in_force=UNKNOWN)
     return replace(outcome.failed, in_force=UNKNOWN)
