@@ -3,14 +3,15 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1, NETWORKING_V1
+from hostfw.model.api_versions import CALICO_V3, CLUSTER_POLICY_V1, HOSTFW_V1, KUBERNETES_V1, NETWORKING_V1
 from hostfw.model.kinds.feed_sources import Download, External
-from hostfw.model.kinds.kubernetes import LabelOperator, LabelSelector
+from hostfw.model.kinds.kubernetes import LabelOperator, LabelSelector, NamespacedPods
 from hostfw.model.kinds.metadata import Labels
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.resources import (
+    ClusterNetworkPolicy,
     GlobalNetworkPolicy,
     HostEndpoint,
     InterfaceGroup,
@@ -82,6 +83,14 @@ KINDS = (
         ("POD-SELECTOR",),
         ("TYPES",),
         lambda resources: resources.kubernetes_policies,
+    ),
+    Kind(
+        CLUSTER_POLICY_V1,
+        "ClusterNetworkPolicy",
+        ("cnp", "cnps", "clusternetworkpolicy", "clusternetworkpolicies"),
+        ("TIER", "PRIORITY", "SUBJECT"),
+        ("TYPES",),
+        lambda resources: resources.cluster_policies,
     ),
     Kind(
         CALICO_V3,
@@ -158,6 +167,8 @@ def cells(resource: Resource, *, whole: bool = False) -> tuple[tuple[str, ...], 
             return _policy(resource)
         case KubernetesNetworkPolicy(spec=spec):
             return (label_selector_text(spec.pod_selector),), (_types(spec.types),)
+        case ClusterNetworkPolicy(spec=spec, policy=policy):
+            return (spec.tier.value, str(spec.priority), pods_text(spec.subject)), (_types(policy.types),)
         case NetworkPolicy():
             return _policy(resource.policy)
         case StagedGlobalNetworkPolicy() | StagedNetworkPolicy():
@@ -207,6 +218,12 @@ def label_selector_text(selector: LabelSelector) -> str:
         for one in selector.match_expressions
     )
     return ",".join((*(f"{key}={value}" for key, value in selector.match_labels), *expressions)) or "<none>"
+
+
+def pods_text(pods: NamespacedPods) -> str:
+    """Pods of namespaces, each by their label selector."""
+    namespaces = f"namespaces {label_selector_text(pods.namespace_selector)}"
+    return f"pods {label_selector_text(pods.pod_selector)} in {namespaces}" if pods.names_pods else namespaces
 
 
 def _order(order: float | None) -> str:

@@ -19,6 +19,7 @@ from hostfw.nft.rules import Rule
 
 _MAX_NAME = 120
 _KINDS = {
+    "ClusterNetworkPolicy": "cnp",
     "GlobalNetworkPolicy": "gnp",
     "KubernetesNetworkPolicy": "knp",
     "NetworkPolicy": "np",

@@ -22,10 +22,16 @@ from hostfw.manifest.kinds.policy import (
     decode_tier,
 )
 from hostfw.manifest.kinds.refused import API_VERSIONS, KINDS
-from hostfw.manifest.kinds.seldom import decode_feed, decode_kubernetes_policy, decode_namespace, decode_workload
+from hostfw.manifest.kinds.seldom import (
+    decode_cluster_policy,
+    decode_feed,
+    decode_kubernetes_policy,
+    decode_namespace,
+    decode_workload,
+)
 from hostfw.manifest.name_forms import NAMESPACE_NAME, NETWORK_POLICY_NAME, POLICY_NAME, SUBDOMAIN, TIER_NAME, NameForm
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, documents, is_null
-from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1, NETWORKING_V1
+from hostfw.model.api_versions import CALICO_V3, CLUSTER_POLICY_V1, HOSTFW_V1, KUBERNETES_V1, NETWORKING_V1
 from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.resources import (
@@ -122,6 +128,7 @@ class ResourceKind:
 
 
 RESOURCE_KINDS = {
+    "ClusterNetworkPolicy": ResourceKind(CLUSTER_POLICY_V1, SUBDOMAIN, decode_cluster_policy, _WITH_RULES),
     "Feed": ResourceKind(HOSTFW_V1, SUBDOMAIN, decode_feed, Traits(reserved=NAMESPACE_LABEL)),
     "GlobalNetworkPolicy": ResourceKind(CALICO_V3, POLICY_NAME, decode_policy, _WITH_RULES),
     "GlobalNetworkSet": ResourceKind(CALICO_V3, SUBDOMAIN, decode_network_set, Traits(reserved=NAMESPACE_LABEL)),

@@ -5,8 +5,8 @@ What is a default is left out, except `types`, which a reader should not have to
 
 from collections.abc import Iterable, Mapping
 
-from hostfw.manifest.kubernetes.encode import pod_policy_manifest
-from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1, NETWORKING_V1
+from hostfw.manifest.kubernetes.encode import cluster_policy_manifest, pod_policy_manifest
+from hostfw.model.api_versions import CALICO_V3, CLUSTER_POLICY_V1, HOSTFW_V1, KUBERNETES_V1, NETWORKING_V1
 from hostfw.model.kinds.feed_sources import DOWNLOAD_BYTES, EXTERNAL_SIZE, Download, External
 from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
 from hostfw.model.kinds.namespaces import Namespace
@@ -15,6 +15,7 @@ from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
 from hostfw.model.resources import (
     ANY_NODE,
     LOCAL,
+    ClusterNetworkPolicy,
     EntityRule,
     GlobalNetworkPolicy,
     HostEndpoint,
@@ -25,12 +26,11 @@ from hostfw.model.resources import (
     Profile,
     Resource,
     Rule,
-    StagedAction,
     StagedGlobalNetworkPolicy,
     StagedNetworkPolicy,
     Tier,
 )
-from hostfw.model.values import Action, Cidr, Icmp, PortRange, Protocol, address_text
+from hostfw.model.values import Action, Cidr, Icmp, PortRange, Protocol, StagedAction, address_text
 
 Document = dict[str, object]
 
@@ -41,11 +41,19 @@ def manifest(resource: Resource) -> Document:
         "apiVersion": _version(resource),
         "kind": kind_of(resource),
         "metadata": _metadata(resource.metadata),
-        # An empty podSelector is said, as Kubernetes asked for one before its release 1.33.
-        "spec": {"podSelector": {}, **_given(_spec(resource))}
-        if isinstance(resource, KubernetesNetworkPolicy)
-        else _given(_spec(resource)),
+        "spec": _given_spec(resource),
     }
+
+
+def _given_spec(resource: Resource) -> Document:
+    """The spec without what is absent; an empty selector stays where Kubernetes asks for one."""
+    spec = _spec(resource)
+    if isinstance(resource, ClusterNetworkPolicy):
+        return dict(spec)
+    if isinstance(resource, KubernetesNetworkPolicy):
+        # Before release 1.33.
+        return {"podSelector": {}, **_given(spec)}
+    return _given(spec)
 
 
 def kind_of(resource: Resource) -> str:
@@ -56,6 +64,8 @@ def kind_of(resource: Resource) -> str:
 def _version(resource: Resource) -> str:
     if isinstance(resource, KubernetesNetworkPolicy):
         return NETWORKING_V1
+    if isinstance(resource, ClusterNetworkPolicy):
+        return CLUSTER_POLICY_V1
     if isinstance(resource, Namespace):
         return KUBERNETES_V1
     return HOSTFW_V1 if isinstance(resource, InterfaceGroup | Feed) else CALICO_V3
@@ -67,6 +77,8 @@ def _spec(resource: Resource) -> Mapping[str, object]:
             return _policy(resource)
         case KubernetesNetworkPolicy(spec=spec):
             return pod_policy_manifest(spec)
+        case ClusterNetworkPolicy(spec=spec):
+            return cluster_policy_manifest(spec)
         case NetworkPolicy(policy=policy):
             return _policy(policy)
         case StagedGlobalNetworkPolicy() | StagedNetworkPolicy():

@@ -14,8 +14,8 @@ from hostfw.manifest.yaml.nodes import documents
 from hostfw.manifest.yaml.spans import Spot
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem
-from hostfw.model.resources import StagedAction
 from hostfw.model.sources import Source
+from hostfw.model.values import StagedAction
 
 ENFORCED = "GlobalNetworkPolicy"
 STAGED = f"Staged{ENFORCED}"

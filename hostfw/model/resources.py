@@ -8,7 +8,6 @@ the Calico documentation for the meaning of each field.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 from hostfw.model.decisions import PolicyClass
@@ -17,11 +16,11 @@ from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
 from hostfw.model.positions import NOWHERE, Position
-from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Learned, Mac, PortRange, Protocol
+from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Learned, Mac, PortRange, Protocol, StagedAction
 
 if TYPE_CHECKING:
     # Loaded with the first manifest of Kubernetes, which most configurations have none of.
-    from hostfw.model.kinds.kubernetes import PodPolicy
+    from hostfw.model.kinds.kubernetes import ClusterPolicy, PodPolicy
 
 _Kind = TypeVar("_Kind")
 
@@ -140,26 +139,23 @@ class GlobalNetworkPolicy:
         return self.ingress if direction is Direction.INGRESS else self.egress
 
 
-class StagedAction(StrEnum):
-    """The proposal of a staged policy, spelled as in `projectcalico.org/v3`."""
-
-    SET = "Set"
-    DELETE = "Delete"
-    LEARN = "Learn"
-    IGNORE = "Ignore"
-
-
 @dataclass(frozen=True, slots=True)
-class _Staged:
-    """A policy that is tried without being enforced."""
+class _OfPolicy:
+    """A resource that says what a policy says; `policy` is what it comes to among those of no namespace."""
 
     policy: GlobalNetworkPolicy
-    staged_action: StagedAction = StagedAction.SET
 
     @property
     def metadata(self) -> Metadata:
         """Its name, namespace, labels, annotations and place."""
         return self.policy.metadata
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged(_OfPolicy):
+    """A policy that is tried without being enforced."""
+
+    staged_action: StagedAction = StagedAction.SET
 
     @property
     def is_evaluated(self) -> bool:
@@ -179,16 +175,10 @@ class StagedNetworkPolicy(_Staged):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkPolicy:
-    """A policy for the workloads of its namespace; `policy` is what it comes to among those of no namespace."""
+class NetworkPolicy(_OfPolicy):
+    """A policy for the workloads of its namespace."""
 
-    policy: GlobalNetworkPolicy
-
-    @property
-    def metadata(self) -> Metadata:
-        """Its name, namespace, labels, annotations and place."""
-        return self.policy.metadata
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +187,15 @@ class KubernetesNetworkPolicy:
 
     metadata: Metadata
     spec: "PodPolicy"
+    policy: GlobalNetworkPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterNetworkPolicy:
+    """A ClusterNetworkPolicy of Kubernetes, for workloads of all namespaces; `policy` is what it is converted to."""
+
+    metadata: Metadata
+    spec: "ClusterPolicy"
     policy: GlobalNetworkPolicy
 
 
@@ -281,6 +280,7 @@ Resource = (
     | NetworkPolicy
     | StagedNetworkPolicy
     | KubernetesNetworkPolicy
+    | ClusterNetworkPolicy
     | HostEndpoint
     | WorkloadEndpoint
     | GlobalNetworkSet
@@ -311,6 +311,7 @@ class Resources:
     network_policies: tuple[NetworkPolicy, ...] = ()
     staged_network_policies: tuple[StagedNetworkPolicy, ...] = ()
     kubernetes_policies: tuple[KubernetesNetworkPolicy, ...] = ()
+    cluster_policies: tuple[ClusterNetworkPolicy, ...] = ()
 
     @property
     def every_endpoint(self) -> tuple[HostEndpoint | WorkloadEndpoint, ...]:
@@ -334,6 +335,7 @@ class Resources:
             network_policies=_of(NetworkPolicy, by_kind),
             staged_network_policies=_of(StagedNetworkPolicy, by_kind),
             kubernetes_policies=_of(KubernetesNetworkPolicy, by_kind),
+            cluster_policies=_of(ClusterNetworkPolicy, by_kind),
             tiers=_of(Tier, by_kind),
             profiles=_of(Profile, by_kind),
             feeds=_of(Feed, by_kind),
@@ -347,9 +349,9 @@ class Resources:
         return (*self.policies, *(one.policy for one in self.of_workloads))
 
     @property
-    def of_workloads(self) -> tuple[NetworkPolicy | KubernetesNetworkPolicy, ...]:
+    def of_workloads(self) -> tuple[NetworkPolicy | KubernetesNetworkPolicy | ClusterNetworkPolicy, ...]:
         """The policies that decide about workloads alone."""
-        return (*self.network_policies, *self.kubernetes_policies)
+        return (*self.network_policies, *self.kubernetes_policies, *self.cluster_policies)
 
     @property
     def staged(self) -> tuple[StagedGlobalNetworkPolicy | StagedNetworkPolicy, ...]:
@@ -374,6 +376,7 @@ class Resources:
             *self.network_policies,
             *self.staged_network_policies,
             *self.kubernetes_policies,
+            *self.cluster_policies,
             *self.endpoints,
             *self.workloads,
             *self.network_sets,

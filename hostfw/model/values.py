@@ -60,6 +60,15 @@ class Action(StrEnum):
     PASS = "Pass"
 
 
+class StagedAction(StrEnum):
+    """The proposal of a staged policy, spelled as in `projectcalico.org/v3`."""
+
+    SET = "Set"
+    DELETE = "Delete"
+    LEARN = "Learn"
+    IGNORE = "Ignore"
+
+
 class Cidr(NamedTuple):
     """A prefix of one family. `address` is the network as an integer, host bits zero; `length` is in bits.
 

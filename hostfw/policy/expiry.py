@@ -16,6 +16,7 @@ from hostfw.model.kinds.metadata import Labels, SelectorText
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.resources import (
+    ClusterNetworkPolicy,
     EntityRule,
     GlobalNetworkPolicy,
     HostEndpoint,
@@ -37,6 +38,7 @@ MOST_GONE = 1024
 """Most resources that are remembered as expired although they are gone, the last ones first."""
 
 _NOBODY = "!all()"
+_OF_WORKLOADS = NetworkPolicy | KubernetesNetworkPolicy | ClusterNetworkPolicy
 _OPENING = (Action.ALLOW, Action.PASS)
 
 _ENDS = "hostfw.io/ends"
@@ -117,6 +119,7 @@ def without(resources: Resources, ended: Iterable[Expired]) -> Resources:
         policies=tuple(filter(stays, resources.policies)),
         network_policies=tuple(filter(stays, resources.network_policies)),
         kubernetes_policies=tuple(filter(stays, resources.kubernetes_policies)),
+        cluster_policies=tuple(filter(stays, resources.cluster_policies)),
         staged_network_policies=tuple(filter(stays, resources.staged_network_policies)),
         endpoints=tuple(
             _with_profiles(endpoint, lambda name: (Profile.__name__, name) not in gone)
@@ -148,15 +151,23 @@ def lasting(resources: Resources) -> Resources:
     policies = tuple(_closed(policy, sets) for policy in resources.policies)
     network_policies = tuple(replace(one, policy=_closed(one.policy, sets)) for one in resources.network_policies)
     kubernetes = tuple(replace(one, policy=_closed(one.policy, sets)) for one in resources.kubernetes_policies)
+    cluster = tuple(replace(one, policy=_closed(one.policy, sets)) for one in resources.cluster_policies)
     profiles = tuple(_closed(profile, sets) for profile in resources.profiles)
-    known = (resources.policies, resources.network_policies, resources.kubernetes_policies, resources.profiles)
-    if (policies, network_policies, kubernetes, profiles) == known:
+    decided = (policies, network_policies, kubernetes, cluster, profiles)
+    if decided == (
+        resources.policies,
+        resources.network_policies,
+        resources.kubernetes_policies,
+        resources.cluster_policies,
+        resources.profiles,
+    ):
         return resources
     return replace(
         resources,
         policies=policies,
         network_policies=network_policies,
         kubernetes_policies=kubernetes,
+        cluster_policies=cluster,
         profiles=profiles,
         network_sets=tuple(_marked(one, ends=one.metadata.expires is not None) for one in resources.network_sets),
         namespaced_sets=tuple(_marked(one, ends=one.metadata.expires is not None) for one in resources.namespaced_sets),
@@ -175,7 +186,7 @@ def _closed(ruled: _Ruled, sets: Sequence[Mapping[str, str]]) -> _Ruled:
 
 def _opens(resource: Resource) -> bool:
     """True if something may be allowed for the sake of a resource: by its rules, or by those that select a set."""
-    ruled = resource.policy if isinstance(resource, NetworkPolicy | KubernetesNetworkPolicy) else resource
+    ruled = resource.policy if isinstance(resource, _OF_WORKLOADS) else resource
     if isinstance(ruled, GlobalNetworkPolicy | Profile):
         return any(rule.action in _OPENING for rule in (*ruled.ingress, *ruled.egress))
     return isinstance(resource, GlobalNetworkSet | NetworkSet | Feed)

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 from hostfw.model.resources import GlobalNetworkPolicy, Resources, Tier
 from hostfw.model.values import Direction
-from hostfw.policy.built_in import DEFAULT_TIER
+from hostfw.policy.built_in import BUILT_IN_TIERS, DEFAULT_TIER
 
 POLICY_KIND = "GlobalNetworkPolicy"
 STAGED_KIND = "StagedGlobalNetworkPolicy"
-ENFORCED_KINDS = (POLICY_KIND, "NetworkPolicy", "KubernetesNetworkPolicy")
+ENFORCED_KINDS = (POLICY_KIND, "NetworkPolicy", "KubernetesNetworkPolicy", "ClusterNetworkPolicy")
 """The kinds of policies that decide."""
 _STAGED_KINDS = frozenset((STAGED_KIND, "StagedNetworkPolicy"))
 
@@ -24,6 +24,13 @@ class EvaluatedPolicy(NamedTuple):
     def staged(self) -> bool:
         """True if it decides nothing."""
         return self.kind in _STAGED_KINDS
+
+
+def every_tier(resources: Resources) -> tuple[Tier, ...]:
+    """The tiers that are declared, and the built-in ones that policies name."""
+    declared = {tier.metadata.name for tier in resources.tiers}
+    named = {policy.tier for policy in resources.every_policy} - declared
+    return (*resources.tiers, *(tier for name, tier in BUILT_IN_TIERS.items() if name in named))
 
 
 def tiers_in_order(tiers: Iterable[Tier]) -> dict[str, Tier]:

@@ -39,7 +39,7 @@ from pathlib import Path as FilePath
 
 import yaml
 
-from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1, NETWORKING_V1
+from hostfw.model.api_versions import CALICO_V3, CLUSTER_POLICY_V1, HOSTFW_V1, KUBERNETES_V1, NETWORKING_V1
 from hostfw.model.packet import ConntrackState, Original, Packet
 from hostfw.model.values import FAMILIES, ICMP, ICMPV6, SCTP, TCP, UDP, Family, parse_address
 from tests.kernel.frames import Form, Tcp
@@ -87,6 +87,7 @@ _KINDS = (
     "NetworkPolicy",
     "StagedNetworkPolicy",
     "KubernetesNetworkPolicy",
+    "ClusterNetworkPolicy",
     "HostEndpoint",
     "WorkloadEndpoint",
     "GlobalNetworkSet",
@@ -176,7 +177,12 @@ def _document(kind: str, name: str, fields: object) -> dict[str, object]:
     for field in ("namespace", "labels", "annotations"):
         if field in spec:
             metadata[field] = spec.pop(field)
-    versions = {"InterfaceGroup": HOSTFW_V1, "Namespace": KUBERNETES_V1, "KubernetesNetworkPolicy": NETWORKING_V1}
+    versions = {
+        "InterfaceGroup": HOSTFW_V1,
+        "Namespace": KUBERNETES_V1,
+        "KubernetesNetworkPolicy": NETWORKING_V1,
+        "ClusterNetworkPolicy": CLUSTER_POLICY_V1,
+    }
     written = kind.removeprefix("Kubernetes")
     return {"apiVersion": versions.get(kind, CALICO_V3), "kind": written, "metadata": metadata, "spec": spec}
 

@@ -9,14 +9,21 @@ from hypothesis import strategies as st
 
 from hostfw.manifest.kinds.feed import LARGEST_SIZE
 from hostfw.manifest.kinds.rule import of_namespace
+from hostfw.manifest.kubernetes.cluster_conversion import cluster_policy
 from hostfw.manifest.kubernetes.conversion import kubernetes_policy
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.feed_sources import Download, External
 from hostfw.model.kinds.kubernetes import (
+    ClusterPeer,
+    ClusterPolicy,
+    ClusterPort,
+    ClusterRule,
+    ClusterTier,
     IPBlock,
     LabelOperator,
     LabelRequirement,
     LabelSelector,
+    NamespacedPods,
     PeerRule,
     PodPolicy,
     PolicyPeer,
@@ -37,7 +44,6 @@ from hostfw.model.resources import (
     Profile,
     Resource,
     Rule,
-    StagedAction,
     StagedGlobalNetworkPolicy,
     StagedNetworkPolicy,
     Tier,
@@ -57,6 +63,7 @@ from hostfw.model.values import (
     Learned,
     PortRange,
     Protocol,
+    StagedAction,
     host_cidr,
     mask_of,
 )
@@ -279,6 +286,30 @@ pod_policies = st.builds(
     few(peer_rules),
     few(peer_rules),
 )
+cluster_pods = st.builds(NamespacedPods, label_selectors) | st.builds(
+    NamespacedPods, label_selectors, label_selectors, st.just(True)
+)
+cluster_ports = st.builds(ClusterPort, st.sampled_from((TCP, UDP, SCTP)), port_ranges) | st.builds(
+    ClusterPort, st.none(), endpoint_port_names
+)
+cluster_actions = st.sampled_from((Action.ALLOW, Action.DENY, Action.PASS))
+incoming_rules = st.builds(
+    ClusterRule, cluster_actions, few(st.builds(ClusterPeer, cluster_pods), least=1), few(cluster_ports), words
+)
+outgoing_rules = st.builds(
+    ClusterRule,
+    cluster_actions,
+    few(st.builds(ClusterPeer, cluster_pods) | st.builds(ClusterPeer, networks=few(cidrs(), least=1)), least=1),
+    few(st.builds(ClusterPort, st.sampled_from((TCP, UDP, SCTP)), port_ranges)),
+)
+cluster_policies = st.builds(
+    ClusterPolicy,
+    st.sampled_from(ClusterTier),
+    st.integers(0, 1000),
+    cluster_pods,
+    few(incoming_rules, least=1),
+    few(outgoing_rules),
+)
 endpoint_ports = st.builds(
     EndpointPort,
     endpoint_port_names,
@@ -343,6 +374,7 @@ resources: st.SearchStrategy[Resource] = st.one_of(
     st.builds(NetworkPolicy, network_policies),
     st.builds(StagedNetworkPolicy, network_policies, _rules_staged),
     st.builds(kubernetes_policy, namespaced, pod_policies),
+    st.builds(cluster_policy, metadatas, cluster_policies),
     endpoints(),
     st.builds(GlobalNetworkSet, metadatas, few(cidrs())),
     workloads(),

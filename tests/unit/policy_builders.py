@@ -13,11 +13,20 @@ from hostfw.model.resources import (
     InterfaceMatch,
     Profile,
     Rule,
-    StagedAction,
     StagedGlobalNetworkPolicy,
     Tier,
 )
-from hostfw.model.values import Action, Cidr, Direction, PortRange, Protocol, host_cidr, parse_address, parse_cidr
+from hostfw.model.values import (
+    Action,
+    Cidr,
+    Direction,
+    PortRange,
+    Protocol,
+    StagedAction,
+    host_cidr,
+    parse_address,
+    parse_cidr,
+)
 
 INGRESS = (Direction.INGRESS,)
 EGRESS = (Direction.EGRESS,)

@@ -7,7 +7,7 @@ from hostfw.cli.describe.description import Description, Entry, Role, Section
 from hostfw.cli.describe.references import references_to
 from hostfw.cli.describe.rules import addresses_text, rule_entry, rules_by_identity
 from hostfw.cli.facts import PlannedHost
-from hostfw.cli.kinds import cells, label_selector_text, pairs
+from hostfw.cli.kinds import cells, label_selector_text, pairs, pods_text
 from hostfw.explain.governing import NOBODY, governing_endpoint
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.feed_sources import Download
@@ -16,6 +16,7 @@ from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.resources import (
+    ClusterNetworkPolicy,
     GlobalNetworkPolicy,
     HostEndpoint,
     InterfaceGroup,
@@ -31,7 +32,7 @@ from hostfw.model.resources import (
 from hostfw.model.values import Direction, merge
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
 from hostfw.policy.effective_labels import NamespaceLabels
-from hostfw.policy.order import POLICY_KIND, EvaluatedPolicy, policies_in_order, tiers_in_order
+from hostfw.policy.order import POLICY_KIND, EvaluatedPolicy, every_tier, policies_in_order, tiers_in_order
 from hostfw.policy.resolve.address_book import AddressBook
 from hostfw.policy.resolve.directions import PROFILE_KIND
 from hostfw.policy.resolve.interface_groups import in_group
@@ -53,13 +54,17 @@ def describe_policy(policy: GlobalNetworkPolicy, host: PlannedHost) -> Descripti
     return _policy(EvaluatedPolicy(POLICY_KIND, policy), host, ())
 
 
-def describe_network_policy(one: NetworkPolicy | KubernetesNetworkPolicy, host: PlannedHost) -> Description:
-    """A NetworkPolicy, of Calico or of Kubernetes; of the latter also under which name it decides."""
-    more = (
-        (("podSelector", (label_selector_text(one.spec.pod_selector),)), ("as", (one.policy.metadata.full_name,)))
-        if isinstance(one, KubernetesNetworkPolicy)
-        else ()
-    )
+def describe_network_policy(
+    one: NetworkPolicy | KubernetesNetworkPolicy | ClusterNetworkPolicy, host: PlannedHost
+) -> Description:
+    """A policy of workloads; of one of Kubernetes also the name under which it decides."""
+    more: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    if isinstance(one, KubernetesNetworkPolicy):
+        more = (("podSelector", (label_selector_text(one.spec.pod_selector),)),)
+    if isinstance(one, ClusterNetworkPolicy):
+        more = (("subject", (pods_text(one.spec.subject),)),)
+    if more:
+        more = (*more, ("as", (one.policy.metadata.full_name,)))
     described = _policy(EvaluatedPolicy(type(one).__name__, one.policy), host, more)
     return replace(described, name=one.metadata.full_name)
 
@@ -167,7 +172,7 @@ def describe_tier(tier: Tier, host: PlannedHost) -> Description:
     """A Tier, declared or built in."""
     resources = host.candidate.resources
     name = tier.metadata.name
-    order = list(tiers_in_order(resources.tiers))
+    order = list(tiers_in_order(every_tier(resources)))
     place = _nth(order.index(name), len(order), "tier")
     properties = (
         ("order", (f"{'none' if tier.order is None else f'{tier.order:.15g}'}, {place}",)),
@@ -181,7 +186,7 @@ def _tier_sections(tier: str, host: PlannedHost) -> Iterator[Section]:
     resources = host.candidate.resources
     for direction in Direction:
         entries = []
-        for policy in policies_in_order(resources, tiers_in_order(resources.tiers), direction):
+        for policy in policies_in_order(resources, tiers_in_order(every_tier(resources)), direction):
             spec = policy.spec
             if spec.tier != tier:
                 continue
@@ -252,7 +257,7 @@ def _endpoint(endpoint: HostEndpoint | WorkloadEndpoint, host: PlannedHost) -> E
 def _places(policy: EvaluatedPolicy, resources: Resources) -> Iterator[str]:
     """The place of a policy among those of its tier, in each direction that it has."""
     spec = policy.spec
-    tiers = tiers_in_order(resources.tiers)
+    tiers = tiers_in_order(every_tier(resources))
     for direction in spec.types:
         of_tier = [p for p in policies_in_order(resources, tiers, direction) if p.spec.tier == spec.tier]
         if policy in of_tier:

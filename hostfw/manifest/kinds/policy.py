@@ -29,12 +29,11 @@ from hostfw.model.resources import (
     NetworkPolicy,
     Profile,
     Rule,
-    StagedAction,
     StagedGlobalNetworkPolicy,
     StagedNetworkPolicy,
     Tier,
 )
-from hostfw.model.values import Action, Direction
+from hostfw.model.values import Action, Direction, StagedAction
 
 POLICY_SHAPE = Shape(
     "the spec of a GlobalNetworkPolicy",

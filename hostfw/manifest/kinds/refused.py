@@ -65,5 +65,9 @@ API_VERSIONS = {
     "v1": Refusal(
         "it is a Kubernetes resource, or one of Calico before version 3", "leave it out, or write projectcalico.org/v3"
     ),
+    **dict.fromkeys(
+        ("policy.networking.k8s.io/v1alpha1", "policy.networking.k8s.io/v1alpha2"),
+        Refusal("of it hostfw knows ClusterNetworkPolicy of v1alpha2 alone", "write a ClusterNetworkPolicy"),
+    ),
     "networking.k8s.io/v1": Refusal("of it hostfw knows NetworkPolicy alone", "leave it out of this directory"),
 }

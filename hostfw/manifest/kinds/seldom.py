@@ -6,7 +6,7 @@ from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Feed
 from hostfw.model.kinds.workloads import WorkloadEndpoint
-from hostfw.model.resources import KubernetesNetworkPolicy
+from hostfw.model.resources import ClusterNetworkPolicy, KubernetesNetworkPolicy
 
 
 def decode_feed(reader: Reader, metadata: Metadata, spec: Node) -> Feed:
@@ -35,3 +35,10 @@ def decode_kubernetes_policy(reader: Reader, metadata: Metadata, spec: Node) -> 
     from hostfw.manifest.kubernetes import network_policy
 
     return network_policy.decode_kubernetes_policy(reader, metadata, spec)
+
+
+def decode_cluster_policy(reader: Reader, metadata: Metadata, spec: Node) -> ClusterNetworkPolicy:
+    """A ClusterNetworkPolicy of Kubernetes."""
+    from hostfw.manifest.kubernetes import cluster_policy
+
+    return cluster_policy.decode_cluster_policy(reader, metadata, spec)

@@ -4,7 +4,7 @@ Each peer of a rule becomes a rule for each of its protocols, which stands where
 whoever runs them; network sets and HostEndpoints are none.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from hostfw.manifest.kinds.rule import of_namespace
 from hostfw.manifest.kubernetes.labels import terms
@@ -32,7 +32,7 @@ def kubernetes_policy(metadata: Metadata, spec: PodPolicy) -> KubernetesNetworkP
     policy = GlobalNetworkPolicy(
         named,
         order=ORDER,
-        selector=of_namespace(_pods(spec.pod_selector), metadata.namespace),
+        selector=of_namespace(pod_selector(spec.pod_selector), metadata.namespace),
         types=spec.types,
         ingress=tuple(_rules(spec.ingress, Direction.INGRESS, metadata.namespace)),
         egress=tuple(_rules(spec.egress, Direction.EGRESS, metadata.namespace)),
@@ -45,7 +45,7 @@ def _rules(rules: tuple[PeerRule, ...], direction: Direction, namespace: str) ->
         for peer in rule.peers or (None,):
             side = EntityRule() if peer is None else _side(peer, namespace)
             position = rule.position if peer is None else peer.position
-            for protocol, ports in _by_protocol(rule.ports):
+            for protocol, ports in by_protocol(rule.ports):
                 yield _rule(direction, side, protocol, ports, position)
 
 
@@ -63,7 +63,7 @@ def _rule(
     return Rule(Action.ALLOW, protocol=protocol, destination=to, position=position)
 
 
-def _by_protocol(ports: tuple[PolicyPort, ...]) -> Iterator[tuple[Protocol | None, tuple[PortRange | str, ...]]]:
+def by_protocol(ports: Sequence[PolicyPort]) -> Iterator[tuple[Protocol | None, tuple[PortRange | str, ...]]]:
     """The ports of each protocol, none where every one is meant; no protocol without ports."""
     if not ports:
         yield None, ()
@@ -77,10 +77,11 @@ def _side(peer: PolicyPeer, namespace: str) -> EntityRule:
     if peer.ip_block is not None:
         return EntityRule(nets=(peer.ip_block.cidr,), not_nets=peer.ip_block.except_)
     if peer.namespace_selector is None:
-        return EntityRule(selector=of_namespace(_pods(peer.pod_selector or LabelSelector()), namespace))
+        return EntityRule(selector=of_namespace(pod_selector(peer.pod_selector or LabelSelector()), namespace))
     pods = peer.pod_selector or LabelSelector(position=peer.namespace_selector.position)
-    return EntityRule(selector=_pods(pods, tuple(terms(peer.namespace_selector, NAMESPACE_PREFIX))))
+    return EntityRule(selector=pod_selector(pods, tuple(terms(peer.namespace_selector, NAMESPACE_PREFIX))))
 
 
-def _pods(selector: LabelSelector, more: tuple[str, ...] = ()) -> SelectorText:
+def pod_selector(selector: LabelSelector, more: tuple[str, ...] = ()) -> SelectorText:
+    """The selector of pods by their labels, with more that must hold."""
     return SelectorText(" && ".join((_IS_A_POD, *terms(selector), *more)), selector.position)

@@ -3,8 +3,19 @@
 from collections.abc import Iterable
 
 from hostfw.manifest.kubernetes.network_policy import PEERS
-from hostfw.model.kinds.kubernetes import LabelSelector, PeerRule, PodPolicy, PolicyPeer, PolicyPort
-from hostfw.model.values import Direction, PortRange
+from hostfw.model.kinds.kubernetes import (
+    ClusterPeer,
+    ClusterPolicy,
+    ClusterPort,
+    ClusterRule,
+    LabelSelector,
+    NamespacedPods,
+    PeerRule,
+    PodPolicy,
+    PolicyPeer,
+    PolicyPort,
+)
+from hostfw.model.values import Action, Direction, PortRange
 
 Document = dict[str, object]
 
@@ -47,6 +58,44 @@ def _port(port: PolicyPort) -> Document:
             return {**protocol, "port": first, **({"endPort": last} if last != first else {})}
         case name:
             return {**protocol, "port": name}
+
+
+def cluster_policy_manifest(spec: ClusterPolicy) -> Document:
+    """The spec of a ClusterNetworkPolicy."""
+    rules: Document = {
+        direction.value: [_cluster_rule(rule, PEERS[direction]) for rule in given]
+        for direction, given in ((Direction.INGRESS, spec.ingress), (Direction.EGRESS, spec.egress))
+    }
+    head = {"tier": spec.tier.value, "priority": spec.priority, "subject": _pods(spec.subject)}
+    return {**head, **_without_empty(rules)}
+
+
+def _cluster_rule(rule: ClusterRule, peers: str) -> Document:
+    return {
+        **({"name": rule.name} if rule.name else {}),
+        "action": "Accept" if rule.action is Action.ALLOW else rule.action.value,
+        peers: [_cluster_peer(peer) for peer in rule.peers],
+        **({"protocols": [_cluster_port(port) for port in rule.protocols]} if rule.protocols else {}),
+    }
+
+
+def _cluster_peer(peer: ClusterPeer) -> Document:
+    return {"networks": list(map(str, peer.networks))} if peer.pods is None else _pods(peer.pods)
+
+
+def _pods(pods: NamespacedPods) -> Document:
+    namespaces: object = label_selector_manifest(pods.namespace_selector)
+    if not pods.names_pods:
+        return {"namespaces": namespaces}
+    return {"pods": {"namespaceSelector": namespaces, "podSelector": label_selector_manifest(pods.pod_selector)}}
+
+
+def _cluster_port(port: ClusterPort) -> Document:
+    if isinstance(port.port, str) or port.protocol is None:
+        return {"destinationNamedPort": str(port.port)}
+    first, last = port.port.first, port.port.last
+    ports: Document = {"number": first} if first == last else {"range": {"start": first, "end": last}}
+    return {port.protocol.name.lower(): {"destinationPort": ports}}
 
 
 def label_selector_manifest(selector: LabelSelector) -> Document:

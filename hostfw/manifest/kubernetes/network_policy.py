@@ -89,13 +89,13 @@ def _peer(reader: Reader, node: Node, what: str) -> PolicyPeer | None:
 
 def _ip_block(reader: Reader, node: Node) -> IPBlock | None:
     found = fields(reader, node, IP_BLOCK_SHAPE)
-    cidr = _cidr(reader, found["cidr"], "cidr") if "cidr" in found else None
+    cidr = prefix(reader, found["cidr"], "cidr") if "cidr" in found else None
     if "cidr" not in found:
         reader.report(node, "cidr is missing", "a prefix such as 10.0.0.0/8 or fd00::/8")
     parts = []
     nodes = items(reader, found.get("except"), "except")
     for item in nodes:
-        part = _cidr(reader, item, "except")
+        part = prefix(reader, item, "except")
         if part is None or cidr is None:
             continue
         if part.family is not cidr.family or part.length <= cidr.length or not cidr.contains(part.address):
@@ -106,7 +106,7 @@ def _ip_block(reader: Reader, node: Node) -> IPBlock | None:
     return None if cidr is None else IPBlock(cidr, tuple(parts))
 
 
-def _cidr(reader: Reader, node: Node, what: str) -> Cidr | None:
+def prefix(reader: Reader, node: Node, what: str) -> Cidr | None:
     """A prefix; bits beyond its length are masked off, as Kubernetes has it."""
     value = text(reader, node, what)
     cidr = None if value is None else parse_cidr(value)

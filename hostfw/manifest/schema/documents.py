@@ -18,6 +18,7 @@ DRAFT = "http://json-schema.org/draft-07/schema#"
 SETTINGS = "Settings"
 
 _SPECS = {
+    "ClusterNetworkPolicy": "clusterPolicySpec",
     "Feed": "feedSpec",
     "GlobalNetworkPolicy": "policySpec",
     "GlobalNetworkSet": "networkSetSpec",
@@ -35,7 +36,7 @@ _SPECS = {
 }
 """The definition of each kind's spec."""
 
-_NEED_A_SPEC = ("Feed", "HostEndpoint", "InterfaceGroup", "WorkloadEndpoint")
+_NEED_A_SPEC = ("ClusterNetworkPolicy", "Feed", "HostEndpoint", "InterfaceGroup", "WorkloadEndpoint")
 """The kinds with required fields in it."""
 
 

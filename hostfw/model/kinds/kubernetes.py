@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from hostfw.model.kinds.metadata import Labels
 from hostfw.model.positions import NOWHERE, Position
-from hostfw.model.values import Cidr, Direction, PortRange, Protocol
+from hostfw.model.values import Action, Cidr, Direction, PortRange, Protocol
 
 
 class LabelOperator(StrEnum):
@@ -78,3 +78,63 @@ class PodPolicy:
     types: tuple[Direction, ...] = (Direction.INGRESS,)
     ingress: tuple[PeerRule, ...] = ()
     egress: tuple[PeerRule, ...] = ()
+
+
+class ClusterTier(StrEnum):
+    """The tiers of ClusterNetworkPolicies, spelled as in Kubernetes: before all others, and after tier `default`."""
+
+    ADMIN = "Admin"
+    BASELINE = "Baseline"
+
+    @property
+    def in_calico(self) -> str:
+        """The name of Calico's tier of it."""
+        return f"kube-{self.lower()}"
+
+
+@dataclass(frozen=True, slots=True)
+class NamespacedPods:
+    """Pods by their labels in namespaces by theirs; `names_pods` is False where all of those namespaces are meant."""
+
+    namespace_selector: LabelSelector = LabelSelector()
+    pod_selector: LabelSelector = LabelSelector()
+    names_pods: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPeer:
+    """Pods, or blocks of addresses and then no pods."""
+
+    pods: NamespacedPods | None = None
+    networks: tuple[Cidr, ...] = ()
+    position: Position = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPort:
+    """An item of `protocols`: ports of a protocol, or a port by its name, whatever the protocol is."""
+
+    protocol: Protocol | None
+    port: PortRange | str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRule:
+    """A rule of a ClusterNetworkPolicy for any of its peers. Without protocols it is about every packet."""
+
+    action: Action
+    peers: tuple[ClusterPeer, ...]
+    protocols: tuple[ClusterPort, ...] = ()
+    name: str = ""
+    position: Position = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPolicy:
+    """The spec of a ClusterNetworkPolicy; of those of a tier the lowest priority, from 0 to 1,000, comes first."""
+
+    tier: ClusterTier
+    priority: int
+    subject: NamespacedPods = NamespacedPods()
+    ingress: tuple[ClusterRule, ...] = ()
+    egress: tuple[ClusterRule, ...] = ()

@@ -22,21 +22,13 @@ from hostfw.model.resources import (
     Tier,
 )
 from hostfw.model.settings import Settings
-from hostfw.model.values import Action
 from hostfw.model.wording import listed, unlisted
-from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
+from hostfw.policy.built_in import BUILT_IN_TIERS, DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
 from hostfw.policy.cache import ByResource
 from hostfw.policy.check.before_failsafes import misplaced_before_failsafes
 from hostfw.policy.check.warnings import LintCache, lint
 from hostfw.policy.check.workloads import workload_problems
 from hostfw.selector.evaluate import SelectorError, parse
-
-RESERVED_TIERS = {
-    "default": (DEFAULT_TIER.order, Action.DENY),
-    "kube-admin": (1_000.0, Action.PASS),
-    "kube-baseline": (10_000_000.0, Action.PASS),
-}
-"""The order and default action that Calico demands of the tiers it knows by name. Only `default` always exists."""
 
 
 @dataclass(slots=True)
@@ -101,11 +93,11 @@ def _same_names(resources: Resources) -> Iterator[Problem]:
 def _reserved_tiers(tiers: Iterable[Tier]) -> Iterator[Problem]:
     for tier in tiers:
         name = tier.metadata.name
-        order, action = RESERVED_TIERS.get(name, (tier.order, tier.default_action))
-        if tier.order == order and tier.default_action is action:
+        built_in = BUILT_IN_TIERS.get(name, tier)
+        if (tier.order, tier.default_action) == (built_in.order, built_in.default_action):
             continue
-        expected = f"order: {order:.0f} and defaultAction: {action.value}"
-        hint = "it exists without being declared; leave it out" if name == "default" else "choose another name"
+        expected = f"order: {built_in.order:.0f} and defaultAction: {built_in.default_action.value}"
+        hint = "it exists without being declared; leave it out"
         yield Problem(tier.metadata.position, f"the tier {quoted(name)} is Calico's and fixed", expected, hint)
 
 
@@ -130,7 +122,7 @@ class _Names:
 def _references(resources: Resources) -> Iterator[Problem]:
     tiers = _names("tier", (*resources.tiers, DEFAULT_TIER))
     for policy in resources.every_policy:
-        if policy.tier not in tiers.known:
+        if policy.tier not in tiers.known and policy.tier not in BUILT_IN_TIERS:
             yield _unknown(tiers, policy.tier, policy.tier_position, policy.metadata.position)
     sets = _names("GlobalNetworkSet or Feed", (*resources.network_sets, *resources.feeds))
     for feed in resources.feeds:

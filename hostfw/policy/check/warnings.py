@@ -25,7 +25,7 @@ from hostfw.policy.check.impossible_rules import findings_of
 from hostfw.policy.check.selections import Selections, union
 from hostfw.policy.check.unreached_warnings import Reach, reach_of, unreached
 from hostfw.policy.check.voided import Exemption, Voided, warnings_of
-from hostfw.policy.order import tiers_in_order
+from hostfw.policy.order import every_tier, tiers_in_order
 from hostfw.selector.namespaces import NAMESPACE_PREFIX
 
 
@@ -82,7 +82,7 @@ def _never_reached(resources: Resources, selections: Selections, known: ByResour
         yield from reach.problems
     # Those that decide come first among all.
     reaches = of_policies[: len(resources.enforced)]
-    yield from unreached(resources, tuple(tiers_in_order(resources.tiers).values()), selections, reaches)
+    yield from unreached(resources, tuple(tiers_in_order(every_tier(resources)).values()), selections, reaches)
 
 
 def _of_each(resources: Resources, selections: Selections, known: ByResource[tuple[Problem, ...]]) -> Iterator[Problem]:
@@ -292,7 +292,7 @@ def _unknown_ports(rule: Rule, side: EntityRule, selections: Selections) -> Iter
 
 def _forward_passes(resources: Resources, selections: Selections) -> Iterator[Problem]:
     """The places where forwarded traffic leaves the last tier undecided, and is let through."""
-    tiers = tuple(tiers_in_order(resources.tiers).values())
+    tiers = tuple(tiers_in_order(every_tier(resources)).values())
     forward: defaultdict[tuple[str, Direction], list[GlobalNetworkPolicy]] = defaultdict(list)
     for policy in resources.enforced:
         if policy.apply_on_forward and policy.is_of(PolicyClass.FORWARD):

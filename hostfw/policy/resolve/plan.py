@@ -24,7 +24,7 @@ from hostfw.policy.cache import ByResource, SameParts
 from hostfw.policy.effective_labels import effective_labels
 from hostfw.policy.expiry import in_time
 from hostfw.policy.kept import closed, keep
-from hostfw.policy.order import every_policy_in_order, in_direction, tiers_in_order
+from hostfw.policy.order import every_policy_in_order, every_tier, in_direction, tiers_in_order
 from hostfw.policy.resolve.address_book import AddressBook
 from hostfw.policy.resolve.bindings import Bindings, bind, distrusted_problems, port_problems
 from hostfw.policy.resolve.directions import Governing, Known, plan_directions
@@ -86,7 +86,7 @@ def resolve(
     book = _address_book(known, profiles, local_networks(asking, facts, bound), cache)
     cache.parts.next_round()
     known_parts = Known(cache.planned, cache.parts)
-    tiers = tiers_in_order(resources.tiers)
+    tiers = tiers_in_order(every_tier(resources))
     policies = every_policy_in_order(resources, tiers)
     ingress, egress = (
         plan_directions(governing, in_direction(policies, d), tiers, profiles, book, d, known_parts) for d in Direction
@@ -133,6 +133,7 @@ def governs_alike(resources: Resources, settings: Settings, facts: HostFacts, re
         policies=(),
         network_policies=(),
         kubernetes_policies=(),
+        cluster_policies=(),
         staged_policies=(),
         staged_network_policies=(),
     )

@@ -129,6 +129,15 @@ apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: desks, namespace: shop}
 spec: {podSelector: {matchLabels: {app: desk}}}
+---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: desks}
+spec:
+  tier: Admin
+  priority: 5
+  subject: {namespaces: {matchLabels: {kind: shop}}}
+  ingress: [{action: Pass, from: [{pods: {podSelector: {matchLabels: {app: desk}}}}]}]
 """
 
 

@@ -64,6 +64,16 @@ metadata: {name: web, namespace: shop}
 spec:
   podSelector: {matchExpressions: [{key: a, operator: In, values: [b]}]}
   egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}}, {podSelector: {}}], ports: [{port: http}]}]
+---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: web}
+spec:
+  tier: Baseline
+  priority: 1
+  subject: {pods: {namespaceSelector: {matchLabels: {team: a}}, podSelector: {}}}
+  ingress: [{name: named, action: Accept, from: [{namespaces: {}}], protocols: [{destinationNamedPort: http}]}]
+  egress: [{action: Deny, to: [{networks: [10.0.0.0/8]}], protocols: [{tcp: {destinationPort: {number: 25}}}]}]
 """
 
 

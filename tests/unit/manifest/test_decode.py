@@ -18,7 +18,6 @@ from hostfw.model.resources import (
     Profile,
     Resources,
     Rule,
-    StagedAction,
     Tier,
 )
 from hostfw.model.settings import Settings
@@ -33,6 +32,7 @@ from hostfw.model.values import (
     Icmp,
     PortRange,
     Protocol,
+    StagedAction,
 )
 from tests.unit.policy_builders import net, nets
 from tests.unit.policy_texts import HOSTFW, decoded, manifest, mistakes, policy, resources, rule

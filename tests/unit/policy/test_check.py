@@ -104,10 +104,17 @@ TIERS = [
     ("default", "{}", "order: 1000000 and defaultAction: Deny", "it exists without being declared; leave it out"),
     ("default", "{order: 1000000, defaultAction: Pass}", "order: 1000000 and defaultAction: Deny",
      "it exists without being declared; leave it out"),
-    ("kube-admin", "{order: 1000}", "order: 1000 and defaultAction: Pass", "choose another name"),
+    ("kube-admin", "{order: 1000}", "order: 1000 and defaultAction: Pass",
+     "it exists without being declared; leave it out"),
     ("kube-baseline", "{order: 1, defaultAction: Pass}", "order: 10000000 and defaultAction: Pass",
-     "choose another name"),
+     "it exists without being declared; leave it out"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("tier", ["kube-admin", "kube-baseline"])
+def test_policies_may_name_calicos_own_tiers(tier: str) -> None:
+    """Undeclared, as on a cluster."""
+    assert _wrong(policy(f"{{tier: {tier}, ingress: [{{action: Pass}}]}}", f"{tier}.mine")) == []
 
 
 @pytest.mark.parametrize(("name", "spec", "expected", "hint"), TIERS)

@@ -4,9 +4,9 @@ import pytest
 
 from hostfw.model.plan import AddressSet, Plan, PlannedDirection, PlannedTier
 from hostfw.model.problems import Problem, Severity
-from hostfw.model.resources import HostEndpoint, Resources, StagedAction
+from hostfw.model.resources import HostEndpoint, Resources
 from hostfw.model.settings import Loopback, Settings
-from hostfw.model.values import TCP, Action, Direction, address_text
+from hostfw.model.values import TCP, Action, Direction, StagedAction, address_text
 from hostfw.policy.resolve.plan import resolve
 from tests.unit.policy_builders import (
     ALLOW,

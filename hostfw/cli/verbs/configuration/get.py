@@ -28,6 +28,7 @@ _COLUMNS = {
         Column("ORDER", right=True),
         Column("SELECTOR", rank=5, least=20, gives=Gives.END),
         Column("POD-SELECTOR", rank=5, least=20, gives=Gives.END),
+        Column("SUBJECT", rank=5, least=20, gives=Gives.END),
         Column("NODE", rank=4, least=16),
         Column("INTERFACE", rank=5, least=15),
         Column("NETS", rank=5, least=20, gives=Gives.LINES),
@@ -49,8 +50,9 @@ List the resources of one kind, with the columns of calicoctl. KIND is one of
     networkpolicy               np       namespace          ns
     stagednetworkpolicy         snp      interfacegroup     ig
     kubernetesnetworkpolicy     knp      profile
-    hostendpoint                hep      tier
-    workloadendpoint            wep      feed
+    clusternetworkpolicy        cnp      tier
+    hostendpoint                hep      feed
+    workloadendpoint            wep
 
 or its plural. With -o yaml or json one resource is printed as a manifest that can be
 read again, several as a list of them (GlobalNetworkPolicyList and so on).""",

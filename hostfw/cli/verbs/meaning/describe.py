@@ -1,6 +1,7 @@
 """`hostfwctl describe`: what a resource means on this host."""
 
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from dataclasses import replace
 
 from hostfw.cli.arguments import add_each_file, add_facts, add_output
@@ -33,6 +34,7 @@ from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.resources import (
+    ClusterNetworkPolicy,
     GlobalNetworkPolicy,
     HostEndpoint,
     InterfaceGroup,
@@ -44,7 +46,7 @@ from hostfw.model.resources import (
     StagedNetworkPolicy,
     Tier,
 )
-from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
+from hostfw.policy.built_in import BUILT_IN_TIERS, DEFAULT_ALLOW_PROFILE
 
 USAGE = "KIND NAME [--layout] [-f PATH]... [--facts FILE] [-o text|json|yaml]"
 HELP = Page(
@@ -60,6 +62,7 @@ Show what a resource comes to on this host. KIND is one of those of `get`. Of
     networkpolicy        the same of a policy of a namespace, by the name of
                          that and its own: shop/web
     kubernetesnetworkpolicy  the same of one of Kubernetes
+    clusternetworkpolicy the same of one of all namespaces
     globalnetworkset     the rules that its addresses are in
     networkset           the same, by the labels of its namespace as well
     namespace            its labels, and the sets that belong to it
@@ -85,6 +88,11 @@ hostfwctl describe gns offices -o json""",
 3  the configuration or the facts are invalid""",
 )
 
+_BUILT_IN: Mapping[str, tuple[Resource, ...]] = {
+    "Tier": tuple(BUILT_IN_TIERS.values()),
+    "Profile": (DEFAULT_ALLOW_PROFILE,),
+}
+
 
 def arguments(parser: ArgumentParser) -> None:
     """Give a parser the options and arguments of the verb."""
@@ -108,8 +116,7 @@ def run(options: Options, console: Console) -> ExitCode:
     host = planned(options, console)
     if isinstance(host, ExitCode):
         return host
-    built_in = {"Tier": (DEFAULT_TIER,), "Profile": (DEFAULT_ALLOW_PROFILE,)}
-    known = {r.metadata.full_name: r for r in (*built_in.get(kind.name, ()), *kind.of(host.candidate.resources))}
+    known = {r.metadata.full_name: r for r in (*_BUILT_IN.get(kind.name, ()), *kind.of(host.candidate.resources))}
     resource = known.get(options.name or "")
     if resource is None:
         console.complain(f'there is no {kind.name} "{options.name}"', closest(options.name or "", known))
@@ -138,7 +145,7 @@ def describe(resource: Resource, host: PlannedHost) -> Description:
     match resource:
         case GlobalNetworkPolicy():
             return describe_policy(resource, host)
-        case NetworkPolicy() | KubernetesNetworkPolicy():
+        case NetworkPolicy() | KubernetesNetworkPolicy() | ClusterNetworkPolicy():
             return describe_network_policy(resource, host)
         case StagedGlobalNetworkPolicy() | StagedNetworkPolicy():
             return describe_staged_policy(resource, host)

@@ -16,7 +16,7 @@ from hostfw.cli.quick.changes import add, alone, read_directory
 from hostfw.host.network.service_names import ports_of_service
 from hostfw.model.values import Action, host_cidr
 from hostfw.model.wording import counted
-from hostfw.policy.order import tiers_in_order
+from hostfw.policy.order import every_tier, tiers_in_order
 from hostfw.quick.manifests import QUICK_TIER, TIER, Notes, quick_files
 from hostfw.quick.requests import Here, Named, QuickRule, RequestError
 from hostfw.quick.slips import words_meant
@@ -89,7 +89,7 @@ def _put(rule: QuickRule, options: Options, console: Console) -> ExitCode:
     except RequestError as error:
         console.complain(error.message, error.hint)
         return ExitCode.FAILED
-    first = next(iter(tiers_in_order((*resources.tiers, QUICK_TIER))))
+    first = next(iter(tiers_in_order((*every_tier(resources), QUICK_TIER))))
     if first != TIER:
         console.warn(f'tier "{first}" comes before quick rules: `hostfwctl rules` shows the order')
     status = add(files, directory, options, console)
