@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from hostfw.manifest.kinds.rule import LAST_PORT
+from hostfw.manifest.net_texts import form_hint
 from hostfw.model.values import (
     ICMP,
     ICMPV6,
@@ -16,6 +17,7 @@ from hostfw.model.values import (
     Icmp,
     PortRange,
     Protocol,
+    parse_address,
 )
 from hostfw.quick.requests import RequestError, Service
 
@@ -26,6 +28,7 @@ PING = (Service(ICMP, icmp=Icmp(8)), Service(ICMPV6, icmp=Icmp(128)))
 """The echo requests of both families (RFC 792, RFC 4443)."""
 
 EXPECTED = "a service such as tcp/8080, 8080/tcp, tcp/8000-8100, tcp/80,443, 53, http, ping or esp"
+_PREFIX_EXPECTED = "a prefix such as 10.0.0.0/8 or 2001:db8::/32, whose length is at most 32 or 128"
 
 _PROTOCOLS = {
     # A number is what Calico knows as well.
@@ -88,6 +91,8 @@ def _services(word: str, lookup: Lookup) -> list[Service]:
     else:
         protocol, ports = (left, right) if left in _PROTOCOLS else (right, left)
         if protocol not in _PROTOCOLS:
+            if parse_address(left) is not None:
+                raise RequestError(f'"{word}" is no prefix', form_hint(word) or _PREFIX_EXPECTED)
             raise RequestError(f'"{word}" names no protocol that is known', EXPECTED)
     wanted = (_PROTOCOLS[protocol],) if protocol else (TCP, UDP, SCTP)
     if not ports or any(one.number not in PORT_PROTOCOLS for one in wanted):

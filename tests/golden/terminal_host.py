@@ -236,6 +236,9 @@ COMMIT
 """
 
 
+_VERSIONS = {"hostfw": "0.1.0", "nft": "1.1.3", "kernel": "6.12.48+deb13-amd64", "python": "3.13.5"}
+
+
 def terminal_host(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Put a configuration into force on a host in memory, twice, and let packets come."""
     monkeypatch.chdir(directory)
@@ -260,5 +263,6 @@ def terminal_host(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr("hostfw.cli.verbs.traffic.drops.open_history", Journal(denied).open)
     monkeypatch.setattr("hostfw.cli.verbs.traffic.staged.open_history", Journal([fields(would)]).open)
     monkeypatch.setattr("hostfw.cli.verbs.host.doctor.examine", lambda _: _FINDINGS)
+    monkeypatch.setattr("hostfw.cli.verbs.host.version.versions", lambda: dict(_VERSIONS))
     assert event().first == datetime(2030, 1, 1, 12, 0, 0, 123456, UTC)
     return made

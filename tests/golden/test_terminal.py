@@ -62,7 +62,7 @@ OUTPUTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "promote": (("no-telnet-from-anywhere-any-more",), ("nobody",)),
     "disable": ((),),
     "doctor": ((),),
-    "version": (),
+    "version": ((), ("-o", "json")),
 }
 """The command lines of each verb; those without one print a script, a schema or what the machine is."""
 VERBATIM = ("compile", "completion", "import", "init", "promote", "schema")

@@ -1,5 +1,6 @@
 """The packet that `explain` is asked about: parties, a protocol and numbers, before any host is known."""
 
+from shlex import quote
 from typing import NamedTuple
 
 from hostfw.cli.options import Options
@@ -87,6 +88,9 @@ class PacketQuery(NamedTuple):
 
 def packet_query(options: Options) -> PacketQuery:
     """The question of a command line. Raises QuestionError."""
+    if options.destination.isascii() and options.destination.isdigit():
+        meant = f"`hostfwctl explain {quote(options.source)} {HOST}:{options.destination}`"
+        raise QueryError(f'DST is "{options.destination}", which is no address', meant)
     destination, port, protocol = _destination(options.destination)
     if protocol is None and port is not None:
         protocol = TCP

@@ -20,6 +20,7 @@ from hostfw.cli.other_words.hints import (
     RESET,
     RULES,
     SETS,
+    SSH_FAILSAFE,
     STATUS,
     UNBLOCK,
     UNDO,
@@ -79,7 +80,8 @@ WORDS: dict[str, str] = {
     **dict.fromkeys(("sets", "ipsets", "addresses", "groups"), SETS),
     **dict.fromkeys(("sync", "update", "refresh", "rehash"), "`hostfwctl reload` reads the files and the Feeds again"),
     **dict.fromkeys(
-        ("rate-limit", "ratelimit", "throttle"), f"{NO_LIMIT}: `hostfwctl allow ssh from here` says who may"
+        ("rate-limit", "ratelimit", "throttle"),
+        f"{NO_LIMIT}: `hostfwctl allow ssh from here` says who may connect; {SSH_FAILSAFE}",
     ),
     **dict.fromkeys(("purge", "clear", "clean", "flush", "wipe", "uninstall"), RESET),
     **dict.fromkeys(("remove-all", "delete-all", "rm-all"), RESET),

@@ -30,6 +30,7 @@ DEFAULT = "what no rule allows is denied; `hostfwctl rules` ends with what becom
 LASTS = "every change of hostfw lasts: leave it out; `hostfwctl rules` lists what is in force"
 SETS = "`hostfwctl set list` shows the sets; a Feed with `external: true` in /etc/hostfw makes one"
 NO_LIMIT = "hostfw has no limit by rule"
+SSH_FAILSAFE = "ssh stays open to everybody until failsafe.inbound in /etc/hostfw/hostfw.yaml has a net for it"
 RESET = "`hostfwctl disable --remove-rules` removes all rules; to remove some, `hostfwctl remove NAME`"
 REMOVE = "`hostfwctl remove NAME` takes a rule back, by the name or the words that `hostfwctl rules` shows"
 HELP = "`hostfwctl --help` lists the verbs, `man hostfwctl` says everything"

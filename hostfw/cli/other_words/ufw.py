@@ -12,6 +12,7 @@ from hostfw.cli.other_words.hints import (
     REMOVE,
     RESET,
     RULES,
+    SSH_FAILSAFE,
     is_plain,
     quick_rule,
     systemctl,
@@ -90,7 +91,7 @@ def _rule(words: Sequence[str], behind: str) -> str:
     if words[0] == "limit":
         # A rule without the limit is wider; from the caller's own address it is not.
         known = quick_rule(action, said if "from" in said else [*said, "from", "here"])
-        return f"{NO_LIMIT}: {known or '`hostfwctl allow ssh from here`'} says who may connect at all"
+        return f"{NO_LIMIT}: {known or '`hostfwctl allow ssh from here`'} says who may connect; {SSH_FAILSAFE}"
     known = quick_rule(action, said)
     if not known:
         return f"{POLICY}{behind}" if said else f"`hostfwctl {words[0]} --help` says how a rule is written"

@@ -78,11 +78,12 @@ def _filled(text: str, width: int, first: str = "", later: str = "") -> str:
     # Most runs print no help, and its modules take 2 ms to load.
     from textwrap import fill
 
-    return fill(
-        " ".join(text.split()),
+    filled = fill(
+        re.sub(r"`[^`]*`", lambda command: command[0].replace(" ", _GLUE), " ".join(text.split())),
         width,
         initial_indent=first,
         subsequent_indent=later,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return filled.replace(_GLUE, " ")

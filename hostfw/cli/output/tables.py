@@ -13,6 +13,7 @@ NOTHING = "-"
 _BELOW = " " * 6
 _WIDE_GAP = 3
 _GAP = 2
+_FEW = 3
 _NARROWEST = 4
 """No column gets narrower than this, or than what it holds."""
 
@@ -22,6 +23,8 @@ class Gives(Enum):
 
     LINES = auto()
     """On several lines, whole."""
+    FEW_LINES = auto()
+    """On up to three lines, whole, or else without its middle: a name that somebody may have to type."""
     START = auto()
     """Without its beginning: the end of a path says more."""
     MIDDLE = auto()
@@ -136,6 +139,9 @@ def _cell(column: Column, cell: str, width: int) -> list[str]:
     match column.gives:
         case Gives.LINES | Gives.BELOW:
             return wrapped(cell, width)
+        case Gives.FEW_LINES:
+            lines = wrapped(cell, width)
+            return lines if len(lines) <= _FEW else [shortened(cell, width, head=(width - 1) // 2)]
         case Gives.START:
             return [shortened(cell, width, head=0)]
         case Gives.MIDDLE:

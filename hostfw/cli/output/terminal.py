@@ -13,6 +13,8 @@ ELLIPSIS = "…"
 _WIDEST_GLYPH = 2
 _JOINTS = "-/.,:="
 """Characters after which a name, a path or an address may be broken."""
+_CHUNK = re.compile(r"(?:[^ `]|`[^`]*(?:`|\Z))+|(?<= )(?= )|\A(?= )|(?<= )\Z")
+"""A word with the commands in it, or the nothing between two blanks."""
 _PLAIN = re.compile(r"[ -~]*")
 
 
@@ -61,14 +63,15 @@ def shortened(text: str, width: int, head: int) -> str:
 def wrapped(text: str, width: int | None, later: str = "") -> list[str]:
     """A printable text on lines of at most so many columns, all but the first after `later`; broken between words.
 
-    A word that is longer than a line is broken where the line ends. None is as wide as it takes.
+    A command in backquotes stays on one line where a line holds it: half of a command that is copied does something
+    else. A word that is longer than a line is broken where the line ends. None is as wide as it takes.
     """
     if width is None or cell_width(text) <= width:
         return [text]
     lines: list[str] = []
     bare = text.lstrip(" ")
     line, is_fresh = " " * min(len(text) - len(bare), width // 2), True
-    for word in bare.split(" "):
+    for word in _words(bare, width - cell_width(later)):
         if not is_fresh and cell_width(line) + 1 + cell_width(word) > width:
             lines.append(line)
             line = later
@@ -81,6 +84,17 @@ def wrapped(text: str, width: int | None, later: str = "") -> list[str]:
             line, rest = later, rest[len(part) :]
         line, is_fresh = f"{line}{rest}", False
     return [found.rstrip() for found in (*lines, line)]
+
+
+def _words(text: str, room: int) -> list[str]:
+    """The words of a text, of which a command in backquotes is one if so many columns hold it."""
+    if "`" not in text:
+        return text.split(" ")
+    return [
+        part
+        for chunk in _CHUNK.findall(text)
+        for part in ([chunk] if "`" in chunk and cell_width(chunk) <= room else chunk.split(" "))
+    ]
 
 
 def _breaking(word: str, width: int) -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -12,7 +13,10 @@ import yaml
 from hostfw.host.lock import files_lock
 from hostfw.host.nftables.script_runner import NftResult
 from hostfw.host.store.atomic_files import WriteError
+from hostfw.manifest.decode import DecodedSource, decode_source
+from hostfw.manifest.yaml.manifests import Manifest, manifests_of
 from hostfw.model.host.baseline import Baseline, Session
+from hostfw.model.sources import Source
 from hostfw.model.values import Family
 from tests.unit.cli_runs import NEIGHBOURS, UPLINK, WEB, Machine, machine
 from tests.unit.policy_builders import net
@@ -74,6 +78,29 @@ def test_the_same_words_change_nothing(host: Machine) -> None:
     assert (status, out) == (0, "")
     assert "no change" in err
     assert written(host) == before
+
+
+def test_one_more_rule_reads_no_other_file_again(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in force was decoded before, and a new name is looked for in the texts."""
+    for port in range(8001, 8005):
+        host.hostfwctl("allow", f"tcp/{port}")
+    decoded: list[str] = []
+    spanned: list[str] = []
+
+    def decode_noted(source: Source, selectors: set[str] | None = None) -> DecodedSource:
+        decoded.append(Path(source.path).name)
+        return decode_source(source, selectors)
+
+    def manifests_noted(source: Source) -> Iterator[Manifest]:
+        spanned.append(Path(source.path).name)
+        return manifests_of(source)
+
+    monkeypatch.setattr("hostfw.manifest.decode.decode_source", decode_noted)
+    monkeypatch.setattr("hostfw.manifest.add.manifests_of", manifests_noted)
+
+    assert host.hostfwctl("allow", "tcp/9000").status == 0
+    assert decoded == ["allow-tcp-9000.yaml"]
+    assert set(spanned) == {"allow-tcp-9000.yaml"}
 
 
 def test_a_host_without_endpoints_gets_one(bare: Machine) -> None:
@@ -173,6 +200,42 @@ def test_here_is_where_the_session_comes_from(host: Machine) -> None:
     assert "allow-tcp-5432-from-203-0-113-9.yaml" in written(host)
 
 
+OVERRULED = [
+    (["allow", "80"], ["deny", "tcp/80"], "allow-tcp-80-udp-80 comes first, and allows this"),
+    (["allow", "tcp/80-90"], ["deny", "tcp/85"], "allow-tcp-80-to-90 comes first, and allows this"),
+    (["allow", "ping"], ["deny", "ping"], "allow-ping comes first, and allows this"),
+    (["deny", "192.0.2.0/24"], ["allow", "tcp/80", "from", "192.0.2.9"], "deny-192-0-2-0-24 comes first, and denies"),
+    (["allow", "80"], ["deny", "tcp/80", "from", "192.0.2.9"], ""),
+    (["allow", "tcp/80", "from", "192.0.2.9"], ["deny", "tcp/80"], ""),
+    (["allow", "tcp/80"], ["deny", "tcp/81"], ""),
+    (["allow", "tcp/80"], ["deny", "udp/80"], ""),
+    (["allow", "out", "tcp/80"], ["deny", "tcp/80"], ""),
+    (["deny", "192.0.2.0/24"], ["allow", "tcp/80"], ""),
+    (["deny", "office"], ["allow", "tcp/80", "from", "office"], "deny-office comes first, and denies this"),
+    (["deny", "office"], ["allow", "tcp/80", "from", "192.0.2.9"], ""),
+    (["allow", "tcp/80", "on", "uplink"], ["deny", "tcp/80"], ""),
+    (["allow", "tcp/80"], ["deny", "tcp/80", "on", "uplink"], "allow-tcp-80 comes first, and allows this"),
+]
+
+
+@pytest.mark.parametrize(("first", "words", "expected"), OVERRULED)
+def test_a_rule_that_another_leaves_nothing_to_is_warned_of(
+    host: Machine, first: list[str], words: list[str], expected: str
+) -> None:
+    """With the command that takes the other away."""
+    host.hostfwctl(*first)
+
+    status, _, err = host.hostfwctl(*words)
+    said = " ".join(err.split())
+
+    assert status == 0
+    assert (expected in said) if expected else ("comes first, and" not in said)
+    if expected:
+        name = expected.partition(" ")[0]
+        assert f"`hostfwctl remove {name}` takes it away" in said
+        assert host.hostfwctl("remove", name).status == 0
+
+
 def test_a_dry_run_changes_nothing(host: Machine) -> None:
     """It prints what would be written."""
     committed = len(host.kernel.committed)
@@ -195,6 +258,21 @@ def test_a_rule_is_removed_by_name_or_by_its_words(host: Machine, words: list[st
 
     assert list(written(host)) == ["allow-tcp-80.yaml", "tier.yaml"]
     assert "in force: 2 policies" in host.hostfwctl("status", "-v").out or host.hostfwctl("diff").out == ""
+
+
+def test_a_number_is_answered_with_the_name(host: Machine) -> None:
+    """Numbers change with every rule; that of a rule which no file of quick rules holds has no command."""
+    host.hostfwctl("allow", "tcp/8080")
+    items = json.loads(host.hostfwctl("rules", "-o", "json").out)["items"]
+    number = next(item["number"] for item in items if item["by"] == "quick.allow-tcp-8080")
+
+    for word, hint in ((str(number), "`hostfwctl remove allow-tcp-8080`"), ("1", "`hostfwctl rules` shows them")):
+        status, out, err = host.hostfwctl("remove", word)
+
+        assert (status, out) == (2, "")
+        assert "rules have names, not numbers" in err
+        assert f"hint: {hint}" in err
+    assert "allow-tcp-8080.yaml" in written(host)
 
 
 def test_what_is_no_quick_rule_is_not_removed(host: Machine) -> None:

@@ -127,6 +127,8 @@ def test_rules(action: Action, words: str, expected: QuickRule) -> None:
         (Action.ALLOW, "tcp/80-22", "ports are from 1 to 65535"),
         (Action.ALLOW, "tcp/65536", "ports are from 1 to 65535"),
         (Action.ALLOW, "tpc/80", "names no protocol"),
+        (Action.DENY, "192.0.2.0/33", '"192.0.2.0/33" is no prefix'),
+        (Action.DENY, "2001:db8::/129", '"2001:db8::/129" is no prefix'),
         (Action.ALLOW, "esp/80", "has a port where there is none"),
         (Action.ALLOW, "tcp/", "has a port where there is none"),
         (Action.ALLOW, "tcp/80 from", "from what?"),

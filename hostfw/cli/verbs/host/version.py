@@ -31,14 +31,19 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Options, console: Console) -> ExitCode:
     """Print the versions of hostfw, nft, the kernel and Python."""
-    versions = {
+    found = versions()
+    if options.output is Output.JSON:
+        console.data(json_text(document("Version", found)))
+    else:
+        console.data(*(f"{name:8}{version}" for name, version in found.items()))
+    return ExitCode.DONE
+
+
+def versions() -> dict[str, str]:
+    """The versions of hostfw and of what it stands on, by name."""
+    return {
         "hostfw": __version__,
         "nft": nft_version() or "not installed",
         "kernel": os.uname().release,
         "python": platform.python_version(),
     }
-    if options.output is Output.JSON:
-        console.data(json_text(document("Version", versions)))
-    else:
-        console.data(*(f"{name:8}{version}" for name, version in versions.items()))
-    return ExitCode.DONE

@@ -2,8 +2,10 @@
 
 from argparse import ArgumentParser
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 
+from hostfw.build.candidate import CandidateCache
 from hostfw.build.refused import Refused
 from hostfw.cli.added_files import edit, left_out, not_undone, written
 from hostfw.cli.arguments import add_accept_lockout, add_accept_loss, add_files, add_output
@@ -18,6 +20,7 @@ from hostfw.cli.output.exposure_change import items, tell
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.progress import progress
 from hostfw.control.client import ask
+from hostfw.control.handlers import handle
 from hostfw.control.messages import Apply, Files, InForceNow, Reply
 from hostfw.engine.asked import Asked
 from hostfw.engine.checks.exposure import services_of
@@ -155,11 +158,12 @@ def report(reply: Reply, files: Files | None, options: Options, console: Console
             raise AssertionError(f"{type(reply).__name__} does not answer an apply")
 
 
-def ask_for(options: Options, files: Files | None, console: Console) -> Reply:
-    """Ask for the configuration directory, or files, to be put into force."""
+def ask_for(options: Options, files: Files | None, console: Console, cache: CandidateCache | None = None) -> Reply:
+    """Ask for the configuration directory, or files, to be put into force; `cache` is of the caller's own checks."""
     engine = open_engine(options)
     request = _request(options, files, engine.host.baseline(), verbose=console.verbosity > 0)
-    return ask(engine, replace(request, services=services_of(engine.host)))
+    request = replace(request, services=services_of(engine.host))
+    return ask(engine, request, handle_here=partial(handle, cache=cache))
 
 
 def _add(options: Options, files: Files, console: Console) -> tuple[Reply, Files | None]:

@@ -23,7 +23,7 @@ _COLUMNS = (
     Column("WAY"),
     Column("ACTION"),
     Column("WHAT", rank=2, least=20, gives=Gives.LINES),
-    Column("BY", rank=3, least=16),
+    Column("BY", rank=3, least=16, gives=Gives.FEW_LINES),
     Column("ON"),
     Column("PACKETS", right=True),
     Column("WRITTEN IN", rank=4, least=12, gives=Gives.START),

@@ -17,7 +17,8 @@ from hostfw.host.network.service_names import ports_of_service
 from hostfw.model.values import Action, host_cidr
 from hostfw.model.wording import counted
 from hostfw.policy.order import every_tier, tiers_in_order
-from hostfw.quick.manifests import QUICK_TIER, TIER, Notes, quick_files
+from hostfw.quick.manifests import QUICK_TIER, TIER, Notes, quick_files, quick_policy
+from hostfw.quick.overruled import overruling
 from hostfw.quick.requests import Here, Named, QuickRule, RequestError
 from hostfw.quick.slips import words_meant
 from hostfw.quick.words import parse_words
@@ -85,13 +86,19 @@ def _put(rule: QuickRule, options: Options, console: Console) -> ExitCode:
     try:
         directory = read_directory(options)
         resources = directory.candidate.resources
-        files = quick_files(rule, _notes(rule, options), resources)
+        notes = _notes(rule, options)
+        files = quick_files(rule, notes, resources)
+        policy = quick_policy(rule, notes, resources)
     except RequestError as error:
         console.complain(error.message, error.hint)
         return ExitCode.FAILED
     first = next(iter(tiers_in_order((*every_tier(resources), QUICK_TIER))))
     if first != TIER:
         console.warn(f'tier "{first}" comes before quick rules: `hostfwctl rules` shows the order')
+    for other in overruling(policy, resources, this_host().now()):
+        name = other.metadata.name.removeprefix(f"{TIER}.")
+        decides = "denies" if rule.action is Action.ALLOW else "allows"
+        console.warn(f"{name} comes first, and {decides} this; `hostfwctl remove {name}` takes it away")
     status = add(files, directory, options, console)
     if options.cut and status == ExitCode.DONE and not options.dry_run and isinstance(rule.peers, tuple):
         ended = this_host().cut_connections(rule.peers)

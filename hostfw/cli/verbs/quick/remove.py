@@ -5,6 +5,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from hostfw.build.candidate import Candidate
+from hostfw.cli.active_plan import active_plan
 from hostfw.cli.arguments import add_accept_lockout, add_accept_loss, add_dry_run, add_output, add_words
 from hostfw.cli.options import Options, Output
 from hostfw.cli.other_words.hints import RESET
@@ -12,6 +13,8 @@ from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.parser import closest
 from hostfw.cli.quick.changes import Directory, alone, read_directory, take_away
+from hostfw.cli.quick.rules_in_order import rules_in_order
+from hostfw.host.errors import HostError
 from hostfw.host.network.service_names import ports_of_service
 from hostfw.manifest.yaml.manifests import manifests_of
 from hostfw.model.values import Action
@@ -59,7 +62,7 @@ def run(options: Options, console: Console) -> ExitCode:
     try:
         wanted = _wanted(options.words)
     except RequestError as error:
-        console.complain(error.message, error.hint)
+        console.complain(error.message, _by_number(options) or error.hint)
         return ExitCode.USAGE
     with alone(options):
         return _take_away(wanted, options, console)
@@ -92,6 +95,20 @@ def _wanted(words: Sequence[str]) -> tuple[str, ...]:
     if any(word.isdigit() and int(word) < _FIRST_PORT for word in words):
         raise RequestError("rules have names, not numbers", "`hostfwctl rules` shows them")
     return tuple(f"{TIER}.{word.removeprefix(f'{TIER}.')}" for word in words)
+
+
+def _by_number(options: Options) -> str:
+    """The command for a rule that was named by its number in `rules`, empty where none was or it is no quick one."""
+    numbers = [int(word) for word in options.words if word.isdigit()]
+    if len(numbers) != 1 or len(options.words) != 1:
+        return ""
+    try:
+        known = active_plan(options)
+    except (HostError, PermissionError):
+        return ""
+    lines = () if known is None else tuple(rules_in_order(known.plan))
+    by = lines[numbers[0] - 1].by if 0 < numbers[0] <= len(lines) else ""
+    return f"`hostfwctl remove {by.removeprefix(f'{TIER}.')}`" if by.startswith(f"{TIER}.") else ""
 
 
 def _known(name: str, candidate: Candidate) -> str:
