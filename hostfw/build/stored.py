@@ -30,13 +30,10 @@ def stored_content(
     content = _assembled(configuration, kept)
     if content is None:
         # With YAML, 30 ms: only for what is kept nowhere.
-        from hostfw.manifest.decode import DecodeCache, DecodedSource, decode
+        from hostfw.manifest.decode import DecodeCache, decode
 
         cache = cache or DecodeCache()
-        for source in configuration.resources:
-            if source.path in kept:
-                found = kept[source.path]
-                cache.sources[source.path] = DecodedSource(source, found.resources, found.problems)
+        _remember(cache, configuration, kept)
         decoded = decode(configuration, cache)
         content = decoded.resources, decoded.settings
     resources, settings = content
@@ -45,6 +42,20 @@ def stored_content(
 
         resources, _ = filled(resources, configuration.feeds)
     return resources, settings
+
+
+def remember_stored(cache: "DecodeCache", configuration: Configuration, state_dir: Path) -> None:
+    """Have a cache know the files of a stored configuration that are kept decoded."""
+    _remember(cache, configuration, load_decoded(state_dir, parts_of(configuration).resources))
+
+
+def _remember(cache: "DecodeCache", configuration: Configuration, kept: Mapping[str, FileContent]) -> None:
+    from hostfw.manifest.decode import DecodedSource
+
+    for source in configuration.resources:
+        if source.path in kept:
+            found = kept[source.path]
+            cache.sources[source.path] = DecodedSource(source, found.resources, found.problems)
 
 
 def keep_decoded(state_dir: Path, candidate: "Candidate") -> None:

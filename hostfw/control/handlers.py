@@ -33,13 +33,13 @@ SHORTEST_TRIAL_S, LONGEST_TRIAL_S = 1, 86_400
 """Of what one may wait for a confirmation: up to a day."""
 
 
-def handle(engine: Engine, request: Request) -> Reply:
-    """Do what is asked for and say what came of it."""
+def handle(engine: Engine, request: Request, cache: CandidateCache | None = None) -> Reply:
+    """Do what is asked for and say what came of it; `cache` is of the caller's checks, where the engine has none."""
     match request:
         case Apply(confirm_within_s=float() as within_s) if not SHORTEST_TRIAL_S <= within_s <= LONGEST_TRIAL_S:
             return Failed(f"a change cannot wait {within_s:g} s for its confirmation", "1 s to 24 h are possible")
         case Apply():
-            return _apply(engine, request)
+            return _apply(engine, request, cache)
         case Confirm():
             host = replace(engine.host, ancestors=lambda: request.ancestors)
             return replace(engine, host=host).confirm(console=request.console)
@@ -57,12 +57,12 @@ def handle(engine: Engine, request: Request) -> Reply:
             return in_force_now(updated, verbose=False) if isinstance(updated, Applied) else updated
 
 
-def _apply(engine: Engine, request: Apply) -> Reply:
+def _apply(engine: Engine, request: Apply, checked: CandidateCache | None) -> Reply:
     texts = request.files or Files(*read_configuration(engine.directories.config))
     kept = None if texts.problems else kept_reply(engine, request, texts.configuration)
     if kept is not None:
         return kept
-    cache = engine.cache.candidate if engine.cache else CandidateCache()
+    cache = engine.cache.candidate if engine.cache else checked or CandidateCache()
     candidate = _judged(engine, request.files, texts, cache)
     services = request.services
     outcome = engine.apply(

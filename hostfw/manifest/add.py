@@ -31,8 +31,9 @@ def added(sources: Sequence[Source], file: Source, target: str) -> tuple[Source,
     A resource that the sources have is replaced where it stands; the others are written to `target`. Both are texts of
     valid YAML. A file of the same resources takes the place of the one at `target` as it is.
     """
-    present = {_key(manifest): manifest for source in sources for manifest in manifests_of(source)}
     new = list(manifests_of(file))
+    sources = [source for source in sources if source.path == target or _may_hold(source, new)]
+    present = {_key(manifest): manifest for source in sources for manifest in manifests_of(source)}
     there = {source.path: source for source in sources}.get(target)
     elsewhere = [manifest for manifest in new if _stands(manifest, present, but=target)]
     if not elsewhere and _covers(new, present, target):
@@ -60,6 +61,14 @@ def added(sources: Sequence[Source], file: Source, target: str) -> tuple[Source,
         )
     texts = {source.path: source.text for source in sources}
     return tuple(Source(path, text) for path, text in sorted(changed.items()) if texts.get(path) != text)
+
+
+def _may_hold(source: Source, new: Sequence[Manifest]) -> bool:
+    """False for a file that has none of the names, which spares thousands of files their reading.
+
+    YAML can write a name otherwise than by its characters only with a backslash.
+    """
+    return "\\" in source.text or any(manifest.name in source.text for manifest in new)
 
 
 def _keys(sources: Sequence[Source]) -> list[Key]:

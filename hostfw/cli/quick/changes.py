@@ -9,6 +9,7 @@ from time import monotonic
 
 from hostfw.build.candidate import Candidate, CandidateCache, check_candidate
 from hostfw.build.refused import Refused
+from hostfw.build.stored import remember_stored
 from hostfw.cli.added_files import not_undone, written
 from hostfw.cli.configuration import refuse
 from hostfw.cli.options import Options, Output
@@ -57,6 +58,8 @@ def read_directory(options: Options) -> Directory:
         )
     own_feeds = partial(read_own_feeds, options.config_dir, state_dir=options.state_dir)
     cache = CandidateCache()
+    if accepted is not None:
+        remember_stored(cache.decode, accepted.configuration, options.state_dir)
     return Directory(configuration, problems, check_candidate(configuration, problems, own_feeds, cache), cache)
 
 
@@ -110,7 +113,7 @@ def _put(
     try:
         with written(changed, removed) as undo, progress(console) as doing:
             doing("putting it into force")
-            reply = ask_for(options, None, console)
+            reply = ask_for(options, None, console, directory.cache)
             is_refused = isinstance(reply, Refused | Failed)
             if is_refused:
                 not_undone(undo.all(), console)
