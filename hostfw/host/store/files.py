@@ -284,9 +284,12 @@ def _read(file: _File, owner: int | None, *, quote: bool = True) -> Source | Pro
     if len(data) > MAX_FILE_BYTES:
         return file_problem(file.path, "is too big", expected=f"at most {MAX_FILE_BYTES >> 20} MiB")
     try:
-        return Source(path, data.decode("utf-8-sig"))
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         return _not_utf8(path, data, error, quote=quote)
+    if text.startswith("\ufeff"):
+        return Problem(Position(path, 1, 1), "begins with two byte order marks", "at most one")
+    return Source(path, text)
 
 
 def _read_regular(path: Path, owner: int | None) -> bytes | Problem:

@@ -1,5 +1,6 @@
 """Reading configuration and writing state files."""
 
+import codecs
 import errno
 import os
 import socket
@@ -131,6 +132,18 @@ def test_a_file_in_place_of_the_directory_is_an_error(tmp_path: Path) -> None:
     _, problems = read_configuration(tmp_path / "a.yaml")
 
     assert said(problems, tmp_path) == ["a.yaml:1:1: directory cannot be read: not a directory"]
+
+
+@pytest.mark.parametrize("name", ["a.yaml", "hostfw.yaml"])
+def test_a_file_begins_with_one_byte_order_mark_at_most(etc: Path, name: str) -> None:
+    """One is none of the text; a second is a character that nobody sees."""
+    put(etc / name, codecs.BOM_UTF8 + b"a: b\n")
+    assert read_configuration(etc)[1] == ()
+
+    put(etc / name, codecs.BOM_UTF8 * 2 + b"a: b\n")
+    _, problems = read_configuration(etc)
+
+    assert said(problems, etc) == [f"{name}:1:1: begins with two byte order marks"]
 
 
 @pytest.mark.parametrize(
