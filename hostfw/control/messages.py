@@ -144,6 +144,8 @@ class ServiceReport:
     undone. Of the audit: `records` are the log records that were read, `lost` those that came too fast, `missed` those
     that came while nobody read the log, and `suppressed` the packets beyond the kernel's limits since the tables were
     made; `entries_unwritten` were refused by the journal. `listening` is whether the log can be read at all.
+    `untouched` are the generations of nftables at the last commit on record and at the newest heard of, if no other
+    program touched our tables in between.
     """
 
     pid: int
@@ -157,6 +159,7 @@ class ServiceReport:
     suppressed: int
     entries_unwritten: int
     listening: bool
+    untouched: tuple[int, int] | None = None
 
 
 Request = Apply | Confirm | Rollback | RollbackTo | ChangeMembers | UpdateFeed

@@ -77,6 +77,7 @@ class Health:
             suppressed=sum(figures.suppressed.values()),
             entries_unwritten=self._outbox.unwritten,
             listening=figures.listening,
+            untouched=self._writer.untouched(),
         )
 
     def figures(self) -> Known:

@@ -23,6 +23,7 @@ from hostfw.engine.outcomes import UNKNOWN, Failed, failed
 from hostfw.host.clock import monotonic
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
+from hostfw.host.store.active import record_stamp
 from hostfw.host.store.sleep import SleepSoFar
 from hostfw.model.plan import Plan
 
@@ -122,6 +123,17 @@ class WriterThread:
         """Knowledge about the files of the active generation."""
         cache = self.engine.cache
         return Done() if cache is None else cache.done
+
+    def untouched(self) -> tuple[int, int] | None:
+        """The generations of nftables that only we committed between, from that on record to the newest heard of.
+
+        None where that is not known, as while something is written, or where the record is none of ours.
+        """
+        held = self.engine.cache.last_commit if self.engine.cache is not None else None
+        if held is None or not held.stamp or held.stamp != record_stamp(self.engine.directories.run):
+            return None
+        until = self.change_tracker.untouched_since(held.kernel_generation)
+        return None if until is None else (held.kernel_generation, until)
 
     async def drain(self) -> None:
         """Wait until everything that was begun or waits for its turn is done."""

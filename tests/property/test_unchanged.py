@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +15,7 @@ from hostfw.control.messages import Apply, InForceNow, Reply
 from hostfw.engine.asked import Asked
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
+from hostfw.engine.reading.status import compared
 from hostfw.host.answers import forget_answer, load_answer
 from hostfw.host.lock import WriterLock
 from hostfw.host.network.sockets import Connection, ConnectionState
@@ -86,7 +87,10 @@ class _Place:
     def apply(self, asked: Asked) -> Reply:
         if not self.answers:
             forget_answer(self.directories.run)
-        host = Host(
+        return handle(Engine(self.directories, self._host()), Apply(None, asked=asked))
+
+    def _host(self) -> Host:
+        return Host(
             lambda _node: self.facts,
             self.kernel.read_tables,
             lambda _keep_open: self.kernel,
@@ -105,7 +109,13 @@ class _Place:
             conntrack=self.conntrack,
             host_name=lambda: self.facts.node,
         )
-        return handle(Engine(self.directories, host), Apply(None, asked=asked))
+
+    def compared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Drift as it is told from the record that all was compared, and by comparing everything."""
+        record, _ = load_active(self.directories.run)
+        short = None if record is None else replace(record, chains=(), sets=None)
+        whole = None if record is None else replace(record, compared=False, kernel_generation=-1)
+        return tuple(compared(self.directories, self._host(), one)[1] for one in (short, whole))  # type: ignore[return-value]
 
     def left(self) -> dict[str, object]:
         """Everything that an apply leaves, but for where it is and what it is answered from."""
@@ -154,7 +164,7 @@ def _meddle(place: _Place) -> None:
 
 
 def _another(place: _Place) -> None:
-    place.kernel.meddle("add table ip others\n")
+    place.kernel.generation += 1
 
 
 def _forget(place: _Place) -> None:
@@ -211,9 +221,14 @@ def test_an_answer_is_what_the_long_way_says_and_leaves(steps: list[_Step]) -> N
                 place.facts = facts
                 if event is not None:
                     event(place)
+                quick, long = place.compared()
+                assert quick == long
                 replies.append(place.apply(asked))
             assert replies[0] == replies[1]
             assert places[0].left() == places[1].left()
+            for place in places:
+                quick, long = place.compared()
+                assert quick == long
 
 
 def test_the_second_apply_of_the_same_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,15 @@ class ChangeTracker:
                 self._touched, self._missed = news.generation, False
             self._changed.notify_all()
 
+    def untouched_since(self, since: int) -> int | None:
+        """The newest generation of nftables that we heard of, if no other program touched our tables since another.
+
+        `since` is as of `only_ours`.
+        """
+        with self._changed:
+            known = not self._missed and self._touched <= since
+            return max(self._seen_generation, since) if known else None
+
     def only_ours(self, since: int, until: int) -> bool:
         """True if no other program touched our tables between two generations of nftables.
 

@@ -97,7 +97,7 @@ def confirm_unchanged(writer: Writer, answer: Answer, configuration: Configurati
         # Connections that were forgotten are judged by the plan.
         return None
     if not is_unchanged_since(tables, record):
-        save_active(run, replace(record, kernel_generation=tables.generation))
+        save_active(run, replace(record, kernel_generation=tables.generation, compared=True))
     finish_accepting(state, sync=True)
     applied = facts.now if asked.trusts_clock else latest(before.applied, facts.now)
     number = accepted_number(state)

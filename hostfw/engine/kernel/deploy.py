@@ -22,6 +22,7 @@ from hostfw.engine.kernel.installed import (
     counters_digest,
     declarations,
     digests,
+    drift,
     in_sentences,
     installed_tables,
     unprotected,
@@ -201,6 +202,7 @@ def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforce
             (family, counters_digest(counter.name for counter in tables.of(family).counters)) for family in FAMILIES
         ),
     )
+    now = replace(now, compared=not drift(tables, now))
     left = follows(script)
     as_before = (
         (f"{counted_words(left, 'big set')} left as before: the script does not hold all elements",) if left else ()
@@ -307,6 +309,11 @@ def _remember(writer: Writer, generation: Generation, before: KernelState, now: 
         ),
         counters=tuple((table.family, counters_digest(table.counters)) for table in now.installed),
     )
+    if now.tables is not None:
+        record = replace(record, compared=not drift(now.tables, record))
+    else:
+        # Only what was sent was read: the rest is as it was.
+        record = replace(record, compared=before.record is not None and before.record.compared)
     if before.ruleset is None or record != before.record:
         yield from _save(writer, record)
     if writer.cache is not None and not now.changed_by_others:

@@ -5,6 +5,7 @@ knows how each kernel wants ranges with timeouts, and addresses alone past it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,6 +17,8 @@ from hostfw.engine.kernel.external_members import Held, find_external, held
 from hostfw.engine.kernel.transactions import commit, edit_members
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import Failed, MembersChange, MembersChanged, NoSuchSet
+from hostfw.host.errors import HostError
+from hostfw.host.store.active import note_commit
 from hostfw.host.store.atomic_files import WriteError, write_atomically
 from hostfw.host.store.codec import Unreadable
 from hostfw.host.store.members import Moment, SavedMembers, load_members, save_members, saved_sets
@@ -56,7 +59,8 @@ Check = Callable[[ExternalSet, tuple[Member, ...], tuple[Member, ...]], tuple[Fa
 
 def change_members(writer: Writer, change: MembersChange, check: Check) -> MembersChanged | NoSuchSet | Failed:
     """Change the members of a set in force, and keep them for the next boot. Raises HostError."""
-    external = find_external(writer.host.read_sets(), change.name)
+    tables = writer.host.read_sets()
+    external = find_external(tables, change.name)
     if external is None:
         return NoSuchSet(change.name)
     stopped: Failed | None = None
@@ -73,10 +77,19 @@ def change_members(writer: Writer, change: MembersChange, check: Check) -> Membe
         decision.changed = replace(decision.changed, warnings=warnings)
         stopped = writer.sent.after(partial(_send, external, decision, writer))
         if stopped is None:
+            _note_commit(writer, tables.generation)
             return _kept(writer, change, decision, now)
         if not decision.gone:
             break
     return stopped or Failed("members ended as fast as they were changed", "run it again")
+
+
+def _note_commit(writer: Writer, since: int) -> None:
+    """Note that members alone were changed, if nobody else has committed since a generation of nftables."""
+    # Where it cannot be read, everything is read the next time.
+    with suppress(HostError):
+        if writer.host.read_generation() == since + 1:
+            note_commit(writer.directories.run, since)
 
 
 def needs_nft(change: MembersChange) -> bool:

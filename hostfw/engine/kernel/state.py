@@ -33,7 +33,8 @@ class KernelState:
     `ruleset` is the cached one, None where the kernel was read; `lacking` are objects of the sent ruleset that the
     kernel lacks, in sentences. `changed_by_others` is True if another program edited a chain meanwhile. `certain` is
     False if another program committed something, not known what, after our chains were written; `miscounted` are then
-    the regular chains with another number of rules than was sent.
+    the regular chains with another number of rules than was sent. `tables` are those that were read, None where not
+    all was.
     """
 
     kernel_generation: int
@@ -45,6 +46,7 @@ class KernelState:
     changed_by_others: bool = False
     certain: bool = True
     miscounted: frozenset[tuple[Family, str]] = frozenset()
+    tables: KernelTables | None = None
 
 
 def read_kernel_state(
@@ -57,7 +59,8 @@ def read_kernel_state(
     record, _ = load_active(directories.run)
     tables = host.read_tables()
     installed = installed_by(wanted, tables, record, host, nftables)
-    return KernelState(tables.generation, installed, digests(tables), record, lacking=missing(tables, wanted))
+    lacking = missing(tables, wanted)
+    return KernelState(tables.generation, installed, digests(tables), record, lacking=lacking, tables=tables)
 
 
 def installed_by(
@@ -106,6 +109,7 @@ def read_back(before: KernelState, wanted: Ruleset, host: Host, nftables: Nftabl
         changed_by_others=changed_by_others,
         certain=certain,
         miscounted=frozenset() if certain else _miscounted(tables, wanted),
+        tables=tables,
     )
 
 

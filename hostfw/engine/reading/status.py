@@ -13,11 +13,13 @@ from hostfw.engine.reading.deadline import is_due, left_s
 from hostfw.engine.reading.in_force import are_in_force
 from hostfw.engine.reading.standing import standing
 from hostfw.host.errors import HostError
-from hostfw.host.nftables.tables import KernelTables
+from hostfw.host.nftables.tables import KernelTables, Names
 from hostfw.host.store.active import ActiveGeneration, has_begun, load_active
 from hostfw.host.store.atomic_files import is_read_only
 from hostfw.host.store.last_event import load_event
 from hostfw.host.store.trial import load_trial
+from hostfw.model.values import FAMILIES
+from hostfw.nft.objects import BASE_CHAIN_NAMES
 
 _BY_ANOTHER = " by another program"
 
@@ -31,7 +33,7 @@ def read_status(
     """
     try:
         expired = expire() if is_due(directories, host) else None
-        record, problems = load_active(directories.run)
+        record, problems = load_active(directories.run, head=True)
         tables, found = compared(directories, host, record)
         trial, trial_problems = load_trial(directories.state)
         governance = standing(directories, host)
@@ -62,7 +64,7 @@ def read_status(
 def read_drift(directories: Directories, host: Host) -> tuple[str, ...] | Failed:
     """Changes of other programs to our tables since they were written, in sentences; empty where there are none."""
     try:
-        record, _ = load_active(directories.run)
+        record, _ = load_active(directories.run, head=True)
         tables, found = compared(directories, host, record)
     except HostError as error:
         return failed(error)
@@ -72,14 +74,22 @@ def read_drift(directories: Directories, host: Host) -> tuple[str, ...] | Failed
 def compared(
     directories: Directories, host: Host, record: ActiveGeneration | None
 ) -> tuple[KernelTables, tuple[str, ...]]:
-    """Our tables, and how they differ from the record. Raises HostError.
+    """Our tables, and how they differ from the record, of which the head will do. Raises HostError.
 
     While nftables still has the generation of our last commit, nobody has changed a rule or an element since: those of
-    regular chains and sets are not read, which would take most of the time.
+    regular chains and sets are not read, which would take most of the time. Where they were compared as a whole then,
+    or only we are known to have committed since, nothing but the base chains is.
     """
-    tables = host.read_names()
-    if is_unchanged_since(tables, record):
-        return tables, drift(tables, record)
+    if record is not None:
+        tables = host.read_some(dict.fromkeys(FAMILIES, Names(chains=tuple(sorted(BASE_CHAIN_NAMES)))))
+        unchanged = is_unchanged_since(tables, record)
+        whole = record.compared and not has_begun(directories.run)
+        if whole and (unchanged or host.only_ours(record.kernel_generation, tables.generation)):
+            return tables, ()
+        if not record.chains:
+            record, _ = load_active(directories.run)
+        if unchanged and is_unchanged_since(tables := host.read_names(), record):
+            return tables, drift(tables, record)
     tables = host.read_tables()
     found = drift(tables, record) if record or tables.ip.exists or tables.ip6.exists else ()
     others = altered_by_name(tables, host, directories.run) | altered_links(tables, host, directories.run)

@@ -1,11 +1,12 @@
 """The record of the active generation in this network namespace: run_dir/generation.json, which ends with the boot.
 
-Beside it stand the interfaces that its sets of indices hold, in run_dir/links.json: these change more often than it.
+Beside it stand the interfaces that its sets of indices hold, in run_dir/links.json, and commits of ours that changed
+members alone, in run_dir/commits.json: these change more often than it.
 """
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from hostfw.model.values import FAMILIES, Family
 
 _GENERATION = "generation.json"
 _LINKS = "links.json"
+_COMMITS = "commits.json"
 _BEGUN = "begun"
 _NAMESPACE = Path("/proc/thread-self/ns/net")
 
@@ -31,6 +33,7 @@ class ActiveGeneration:
     each set and map, and `counters` the number of counters of each family with a digest of their names. Records of
     releases that took digests of less have no counters: the digests are empty then, and `sets` is None. `counts` and
     `node` are for people. `saved` is False if it was accepted and could not be stored: the next boot enforces another.
+    `compared` is True if all of our tables were found to be just that at `kernel_generation`.
     """
 
     id: str
@@ -42,6 +45,7 @@ class ActiveGeneration:
     sets: tuple[tuple[Family, str, str], ...] | None = None
     saved: bool = True
     counters: tuple[tuple[Family, str], ...] | None = None
+    compared: bool = False
 
 
 def save_active(run_dir: Path, record: ActiveGeneration) -> None:
@@ -64,12 +68,16 @@ def save_active(run_dir: Path, record: ActiveGeneration) -> None:
                 **sets,
                 **counters,
                 saved=record.saved,
+                compared=record.compared,
             ),
         )
 
 
-def load_active(run_dir: Path) -> tuple[ActiveGeneration | None, tuple[Problem, ...]]:
-    """The record of this network namespace, or None if there is none. Raises Unreadable."""
+def load_active(run_dir: Path, *, head: bool = False) -> tuple[ActiveGeneration | None, tuple[Problem, ...]]:
+    """The record of this network namespace, or None if there is none; of the `head` alone what names no object.
+
+    Its `kernel_generation` is that after later commits of ours which only changed members. Raises Unreadable.
+    """
     path = run_dir / _GENERATION
     data, problems = load_json(path)
     match data:
@@ -87,12 +95,14 @@ def load_active(run_dir: Path) -> tuple[ActiveGeneration | None, tuple[Problem, 
         } if (when := moment_of(applied_at)) is not None:
             if namespace != network_namespace():
                 return None, ()
-            chains, saved, counters = _named(ip, ip6), more.get("saved") is not False, _counters(data)
-            sets = _sets(data)
+            chains, sets, counters = () if head else _named(ip, ip6), None if head else _sets(data), _counters(data)
             if counters is None:
                 chains, sets = tuple((family, name, "") for family, name, _ in chains), None
-            known = (chains, counts_of(data), _node(data), sets, saved, counters)
-            return ActiveGeneration(id_, when, kernel_generation, *known), ()
+            compared = more.get("compared") is True and counters is not None
+            known = (chains, counts_of(data), _node(data), sets, more.get("saved") is not False, counters, compared)
+            record = ActiveGeneration(id_, when, kernel_generation, *known)
+            since, until = _commits(run_dir) or (0, 0)
+            return replace(record, kernel_generation=until) if since == kernel_generation else record, ()
         case _:
             return None, (garbage(path),)
 
@@ -114,6 +124,29 @@ def forget_active(run_dir: Path) -> None:
     """Remember that nothing of ours is in force. Raises StateError."""
     with saving("the record of the generation in force"):
         (run_dir / _GENERATION).unlink(missing_ok=True)
+
+
+def note_commit(run_dir: Path, since: int) -> None:
+    """Note that the commit after a generation of nftables was ours and changed members alone.
+
+    What a disk does not take is not noted.
+    """
+    with suppress(HostError), saving("a commit"):
+        first, until = _commits(run_dir) or (since, since)
+        span = [first if until == since else since, since + 1]
+        write_atomically(run_dir / _COMMITS, to_json_of_many(namespace=network_namespace(), span=span))
+
+
+def _commits(run_dir: Path) -> tuple[int, int] | None:
+    """The generations of nftables between which only we committed, and only members."""
+    data, _ = load_json(run_dir / _COMMITS)
+    match data:
+        case {"format": 1, "namespace": int(namespace), "span": [int(since), int(until)]} if (
+            namespace == network_namespace()
+        ):
+            return since, until
+        case _:
+            return None
 
 
 def note_begun(run_dir: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from hostfw.host.nftables.script_runner import Nftables, NftResult
 from hostfw.host.nftables.tables import KernelTables
+from hostfw.host.store.active import load_active
 from hostfw.model.plan import Member
 from hostfw.model.values import Cidr, Family
 from lab.fake_kernel.kernel import FakeKernel
@@ -67,6 +68,23 @@ def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     host.write(uplink=UPLINK, bans=BANS, sets=SETS)
     assert host.hostfwctl("apply").status == 0
     return host
+
+
+def test_a_status_after_it_reads_no_more_than_before(host: Machine) -> None:
+    """Members that we changed ourselves leave rules alone, and so the record holds; a commit of another ends that."""
+
+    def is_as_recorded() -> bool:
+        record, _ = load_active(host.directory / "run")
+        return record is not None and record.kernel_generation == host.kernel.generation
+
+    for member in ("192.0.2.7", "192.0.2.0/28", "192.0.2.8"):
+        host.hostfwctl("set", "add", "bans", member)
+        assert is_as_recorded()
+
+    host.kernel.generation += 1
+    assert not is_as_recorded()
+    host.hostfwctl("set", "add", "bans", "192.0.2.200")
+    assert not is_as_recorded()
 
 
 def test_an_address_is_put_in_without_a_look_at_policies_and_without_libnftables(

@@ -2,15 +2,19 @@
 
 import errno
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
-from hostfw.cli.verbs.in_force.status import age
+from hostfw.cli.output.service_lines import age
+from hostfw.control.messages import ServiceReport
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.tables import KernelTables
+from hostfw.host.store.active import note_begun
 from lab.fake_kernel.kernel import FakeKernel
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 
@@ -115,6 +119,64 @@ def test_a_record_of_an_older_release_tells_of_no_changes(host: Machine) -> None
     host.hostfwctl("apply")
     host.kernel.meddle("flush chain ip hostfw input\n")
     assert "Drift" in host.hostfwctl("status").out
+
+
+def test_names_are_not_read_either_where_all_was_compared(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 10,000 policies that takes a second; a record of before has them compared, and what is accepted is not run.
+
+    Nor is a script of its size read for it.
+    """
+    host.hostfwctl("apply")
+    read: list[str] = []
+    for name in ("read_tables", "read_names"):
+        monkeypatch.setattr(host.kernel, name, partial(_noted, read, name, getattr(host.kernel, name)))
+    monkeypatch.setattr("hostfw.host.store.generations.load_script", partial(_noted, read, "script"))
+
+    assert host.hostfwctl("status").out.startswith("State:         in force\n")
+    assert read == []
+
+    path = host.directory / "run/generation.json"
+    path.write_text(path.read_text().replace('"compared": true', '"compared": false'))
+    assert host.hostfwctl("status").out.startswith("State:         in force\n")
+    assert read == ["read_names"]
+
+
+def _noted(read: list[str], name: str, real: Callable[[], KernelTables]) -> KernelTables:
+    read.append(name)
+    return real()
+
+
+@pytest.mark.parametrize(
+    ("untouched", "reads"), [((1, 99), 0), ((99, 99), 1), ((1, 1), 1), (None, 1)], ids=["all", "late", "early", "none"]
+)
+def test_the_service_knows_who_touched_our_tables(
+    host: Machine, monkeypatch: pytest.MonkeyPatch, untouched: tuple[int, int] | None, reads: int
+) -> None:
+    """What other programs did elsewhere has nothing read, if the service heard all of it since the record."""
+    host.hostfwctl("apply")
+    host.kernel.generation += 1
+    told = ServiceReport(
+        1, datetime(2030, 1, 1, tzinfo=UTC), "a", "", 0, 0, 0, 0, 0, 0, listening=True, untouched=untouched
+    )
+    monkeypatch.setattr("hostfw.cli.output.service_lines.report", lambda _: told)
+    read: list[str] = []
+    monkeypatch.setattr(host.kernel, "read_tables", partial(_noted, read, "read_tables", host.kernel.read_tables))
+
+    assert host.hostfwctl("status").out.startswith("State:         in force\n")
+
+    assert len(read) == reads
+
+
+def test_a_change_that_did_not_end_has_everything_read(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the record says: our tables may hold parts of it."""
+    host.hostfwctl("apply")
+    note_begun(host.directory / "run")
+    read: list[str] = []
+    monkeypatch.setattr(host.kernel, "read_names", partial(_noted, read, "read_names", host.kernel.read_names))
+
+    host.hostfwctl("status")
+
+    assert read == ["read_names"]
 
 
 def test_rules_are_read_only_where_somebody_may_have_changed_them(

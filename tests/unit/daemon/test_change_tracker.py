@@ -47,6 +47,18 @@ def test_what_anybody_else_does_to_our_tables_counts(change_tracker: ChangeTrack
     assert change_tracker.only_ours(12, 13)
 
 
+def test_others_are_told_how_far_our_tables_are_untouched(change_tracker: ChangeTracker) -> None:
+    """To the newest generation that was heard of; no further than to where somebody touched them or all was missed."""
+    change_tracker.note(_news(13, _touch(12, OURS)))
+    assert (change_tracker.untouched_since(10), change_tracker.untouched_since(14)) == (13, 14)
+
+    change_tracker.note(_news(16, _touch(15, PROTECTION)))
+    assert (change_tracker.untouched_since(14), change_tracker.untouched_since(15)) == (None, 16)
+
+    change_tracker.note(NftNews(missed=True))
+    assert change_tracker.untouched_since(15) is None
+
+
 def test_what_was_missed_may_have_been_anything(change_tracker: ChangeTracker) -> None:
     """Until the end of what was told with it or next."""
     change_tracker.note(NftNews(11))

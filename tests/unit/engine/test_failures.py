@@ -521,12 +521,12 @@ def test_at_the_deadline_no_daemon_stands_in_the_way(host: Machine, monkeypatch:
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-@pytest.mark.parametrize(("subject", "verb"), [("in_force", "status"), ("host", "doctor")])
+@pytest.mark.parametrize(("asking", "verb"), [("output.service_lines", "status"), ("verbs.host.doctor", "doctor")])
 def test_looking_at_the_host_outlasts_a_bad_daemon(
-    host: Machine, monkeypatch: pytest.MonkeyPatch, name: str, subject: str, verb: str
+    host: Machine, monkeypatch: pytest.MonkeyPatch, name: str, asking: str, verb: str
 ) -> None:
     """The active generation is shown nevertheless, with the trouble of the daemon."""
-    monkeypatch.setattr(f"hostfw.cli.verbs.{subject}.{verb}.report", lambda run_of: channel.report(run_of, 0.3))
+    monkeypatch.setattr(f"hostfw.cli.{asking}.report", lambda run_of: channel.report(run_of, 0.3))
     with daemon(host, ANSWERS[name]):
         done = host.hostfwctl(verb, "-o", "json")
 

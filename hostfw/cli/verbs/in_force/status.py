@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -13,10 +14,8 @@ from hostfw.cli.output.console import Console, ExitCode, Style
 from hostfw.cli.output.documents import Document, document, document_text, problem_item
 from hostfw.cli.output.durations import duration_text
 from hostfw.cli.output.help_page import Page
+from hostfw.cli.output.service_lines import Line, Service, age, line, service_item, service_lines
 from hostfw.cli.quick.feed_state import feed_troubles
-from hostfw.control.channel import DaemonError, report
-from hostfw.control.messages import ServiceReport
-from hostfw.engine.context import Directories
 from hostfw.engine.outcomes import UNRECORDED, Failed, RolledBack, Status
 from hostfw.engine.reading.block_state import BlockContext, BlockState, block_state
 from hostfw.engine.reading.deadline import has_expired
@@ -30,14 +29,10 @@ from hostfw.model.moments import moment_text
 from hostfw.model.sources import Configuration
 from hostfw.model.wording import counted
 
-Line = tuple[str, str, Style | None]
-"""A line of the page: its label, empty where it goes on, its text, and how it is meant."""
-
 _LABEL_COLUMNS = 15
 _TELLING = frozenset({EventKind.ROLLED_BACK, EventKind.REFUSED, EventKind.FAILED, EventKind.DISABLED})
 """Events that the rest of the page does not say already."""
 _MOST_EXPIRED = 5
-_UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 
 
 USAGE = "[-o table|json|yaml]"
@@ -68,14 +63,15 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Options, console: Console) -> ExitCode:
     """Print the state of the host's firewall for people or programs."""
-    directories, host = directories_of(options), this_host(options)
+    directories = directories_of(options)
+    service = Service(directories)
+    host = replace(this_host(options), only_ours=service.only_ours)
     if has_expired(directories, host):
         _end_expired(options)
     status = read_status(directories, host, partial(_expire, options))
     if isinstance(status, Failed):
         return complain_of(status, console)
-    accepted = load_accepted_of(options)
-    service = _service(directories)
+    accepted = load_accepted_of(options, with_scripts=False)
     is_pending = accepted is not None and _is_active(accepted, status) and _is_pending(accepted.configuration, options)
     blocked = block_state(BlockContext(directories, host))
     if options.output is Output.TABLE:
@@ -83,22 +79,22 @@ def run(options: Options, console: Console) -> ExitCode:
             _print(("BLOCKED", _blocked(blocked), Style.ERROR), console)
         lines = [
             *_lines(status, accepted, host.now(), whole=console.verbosity > 0),
-            *_service_lines(service, host.now()),
+            *service_lines(service.report(), host.now()),
         ]
         if status.record is None and not status.in_force:
-            lines.insert(1, _line("Governs", first_apply(options).text))
+            lines.insert(1, line("Governs", first_apply(options).text))
         if accepted is not None:
             for _, trouble, _ in feed_troubles(accepted.configuration, options.state_dir, host.now()):
-                lines.append(_line("Feed", trouble, Style.WARNING))
+                lines.append(line("Feed", trouble, Style.WARNING))
         if is_pending:
             where = options.config_dir
-            lines.append(_line("Pending", f"{where} has changes that are not in force; `hostfwctl diff` shows them"))
-        for line in lines:
-            _print(line, console)
+            lines.append(line("Pending", f"{where} has changes that are not in force; `hostfwctl diff` shows them"))
+        for one in lines:
+            _print(one, console)
     else:
         feeds = () if accepted is None else feed_troubles(accepted.configuration, options.state_dir, host.now())
         beside: Document = {
-            "service": _service_item(service),
+            "service": service_item(service.report()),
             "block": _block_item(blocked),
             "feeds": [{"feed": name, "trouble": trouble} for name, trouble, _ in feeds],
         }
@@ -122,127 +118,60 @@ def _end_expired(options: Options) -> None:
     open_engine(options).end_expired()
 
 
-def _service(directories: Directories) -> ServiceReport | DaemonError | None:
-    try:
-        return report(directories)
-    except DaemonError as error:
-        return error
-    except PermissionError:
-        return None
-
-
-def _service_lines(service: ServiceReport | DaemonError | None, now: datetime) -> Iterator[Line]:
-    """The lines about the service; its absence, as in a container, is no trouble."""
-    match service:
-        case None:
-            yield _line("Service", "not running: nothing follows interfaces, logs or repairs")
-        case DaemonError():
-            yield _line("Service", service.message, Style.WARNING)
-        case ServiceReport():
-            repairs = f", {counted(service.repairs, 'repair')}" if service.repairs else ""
-            yield _line("Service", f"running, started {age(service.started_at, now)} (pid {service.pid}){repairs}")
-            if service.trouble:
-                yield _line("Trouble", service.trouble, Style.WARNING)
-            losses = _not_logged(service)
-            if losses:
-                yield _line("Audit", losses, Style.WARNING)
-
-
-def _not_logged(service: ServiceReport) -> str:
-    """Denied packets that were not logged, in words; empty if there are none."""
-    if not service.listening:
-        return "the log cannot be read: packets are counted, but not logged"
-    found = (
-        (service.lost, "came too fast"),
-        (service.missed, "were missed while the service was not running"),
-        (service.entries_unwritten, "were refused by the journal"),
-    )
-    return ", ".join(f"{number} log records {what}" for number, what in found if number)
-
-
-def _service_item(service: ServiceReport | DaemonError | None) -> Document | None:
-    if not isinstance(service, ServiceReport):
-        return None
-    return {
-        "pid": service.pid,
-        "startedAt": service.started_at.isoformat(),
-        "generation": service.generation,
-        "trouble": service.trouble,
-        "repairs": service.repairs,
-        "audit": {
-            "listening": service.listening,
-            "records": service.records,
-            "lost": service.lost,
-            "missed": service.missed,
-            "suppressed": service.suppressed,
-            "entriesUnwritten": service.entries_unwritten,
-        },
-    }
-
-
-def age(since: datetime, until: datetime) -> str:
-    """The time since something, in the largest unit that fits."""
-    seconds = int((until - since).total_seconds())
-    for unit, length in _UNITS:
-        if seconds >= length:
-            return f"{counted(seconds // length, unit)} ago"
-    return "just now" if seconds >= 0 else "in the future: was the clock set back?"
-
-
 def _lines(status: Status, accepted: Accepted | None, now: datetime, *, whole: bool) -> Iterator[Line]:
     record = status.record
     if not status.in_force:
-        yield _line("State", "nothing in force", Style.ERROR)
+        yield line("State", "nothing in force", Style.ERROR)
     elif status.drift and status.begun:
         step = "`hostfwctl reload` ends it"
-        yield _line("State", f"in force, with parts of a change by hostfw that did not end; {step}", Style.WARNING)
+        yield line("State", f"in force, with parts of a change by hostfw that did not end; {step}", Style.WARNING)
     elif status.drift and status.unrecorded:
-        yield _line("State", f"in force, but {UNRECORDED}", Style.WARNING)
+        yield line("State", f"in force, but {UNRECORDED}", Style.WARNING)
     elif status.drift:
-        yield _line("State", "in force, but changed by another program", Style.WARNING)
+        yield line("State", "in force, but changed by another program", Style.WARNING)
     else:
-        yield _line("State", "in force", Style.GOOD)
+        yield line("State", "in force", Style.GOOD)
     if record is not None:
-        yield _line("Generation", record.id)
+        yield line("Generation", record.id)
         if record.node:
-            yield _line("Node", record.node)
+            yield line("Node", record.node)
         if (name := status.other_name) is not None:
             step = "`hostfwctl apply` takes that name, if HostEndpoints have it"
-            yield _line("", f"this host is called {name} now; {step}", Style.WARNING)
-        yield _line("Applied", f"{moment_text(record.applied_at)} ({age(record.applied_at, now)})")
+            yield line("", f"this host is called {name} now; {step}", Style.WARNING)
+        yield line("Applied", f"{moment_text(record.applied_at)} ({age(record.applied_at, now)})")
         counts = dict(record.counts)
         governs = extent(*(counts.get(noun, 0) for noun in ("policies", "endpoints", "interfaces")))
-        yield _line("Governs", governs if status.in_force else f"nothing: {governs} are out of force")
+        yield line("Governs", governs if status.in_force else f"nothing: {governs} are out of force")
         for number, kept in enumerate(status.kept):
             since = f" since {moment_text(kept.since)}" if kept.since else ""
             text = f"{kept.name} under HostEndpoint {kept.endpoint}, which no longer claims it{since}: {kept.kept}"
-            yield _line("Kept" if number == 0 else "", text, Style.WARNING)
+            yield line("Kept" if number == 0 else "", text, Style.WARNING)
         yield from _expiry_lines(accepted, status, now, whole=whole)
     elif status.unrecorded:
-        yield _line("Generation", "not on record: the run directory is mounted read-only")
+        yield line("Generation", "not on record: the run directory is mounted read-only")
     elif status.in_force:
-        yield _line("Generation", "not on record, as after a boot; `hostfwctl apply` makes it known")
+        yield line("Generation", "not on record, as after a boot; `hostfwctl apply` makes it known")
     if accepted is not None and (record is None or accepted.id != record.id):
-        yield _line("Accepted", f"generation {accepted.id}, which the next boot enforces")
+        yield line("Accepted", f"generation {accepted.id}, which the next boot enforces")
     if record is not None and status.in_force and status.trial is None:
         if not record.saved:
             unsaved = "the next boot enforces another generation; `hostfwctl apply` once there is room"
-            yield _line("Not saved", unsaved, Style.WARNING)
+            yield line("Not saved", unsaved, Style.WARNING)
         elif accepted is None:
             unsaved = "no accepted generation is stored, so the next boot enforces the failsafes alone"
-            yield _line("Not saved", f"{unsaved}; `hostfwctl apply` stores it", Style.WARNING)
+            yield line("Not saved", f"{unsaved}; `hostfwctl apply` stores it", Style.WARNING)
     if status.trial is not None:
         left = f"generation {status.trial.id} is taken back in {duration_text(status.left_s)}"
         confirm = f"{left}, unless `hostfwctl confirm` is run in a new ssh connection"
-        yield _line("Confirm", confirm, Style.WARNING)
+        yield line("Confirm", confirm, Style.WARNING)
     if status.event is not None and status.event.kind in _TELLING:
-        yield _line("Last event", f"{_event(status.event)} ({age(status.event.at, now)})", Style.WARNING)
+        yield line("Last event", f"{_event(status.event)} ({age(status.event.at, now)})", Style.WARNING)
     for number, warning in enumerate(status.warnings):
-        yield _line("Warning" if number == 0 else "", warning, Style.WARNING)
+        yield line("Warning" if number == 0 else "", warning, Style.WARNING)
     for number, sentence in enumerate(status.drift):
-        yield _line("Drift" if number == 0 else "", sentence)
+        yield line("Drift" if number == 0 else "", sentence)
     for number, problem in enumerate(status.problems):
-        yield _line("Problems" if number == 0 else "", f"{problem.position.path}: {problem.message}")
+        yield line("Problems" if number == 0 else "", f"{problem.position.path}: {problem.message}")
 
 
 def _expiry_lines(accepted: Accepted | None, status: Status, now: datetime, *, whole: bool) -> Iterator[Line]:
@@ -259,12 +188,12 @@ def _expiry_lines(accepted: Accepted | None, status: Status, now: datetime, *, w
     timely = in_time(decode(Configuration(resources=sources)).resources, now, status.governance)
     if timely.next_expiry is not None:
         left = duration_text((timely.next_expiry - now).total_seconds())
-        yield _line("Next expiry", f"in {left} ({moment_text(timely.next_expiry)}); `hostfwctl rules` says what")
+        yield line("Next expiry", f"in {left} ({moment_text(timely.next_expiry)}); `hostfwctl rules` says what")
     if timely.expired:
         shown = timely.expired if whole else timely.expired[:_MOST_EXPIRED]
         rest = len(timely.expired) - len(shown)
         more = f" and {rest} more" if rest else ""
-        yield _line("Expired", f"{', '.join(map(str, shown))}{more}")
+        yield line("Expired", f"{', '.join(map(str, shown))}{more}")
 
 
 def _blocked(state: BlockState) -> str:
@@ -308,12 +237,8 @@ def _event(event: Event) -> str:
     return f"{generation} {what}" + (f": {event.reason}" if event.reason else "")
 
 
-def _line(label: str, text: str, style: Style | None = None) -> Line:
-    return label, text, style
-
-
-def _print(line: Line, console: Console) -> None:
-    label, text, style = line
+def _print(one: Line, console: Console) -> None:
+    label, text, style = one
     console.labelled(f"{label}:" if label else "", text, _LABEL_COLUMNS, style)
 
 
@@ -372,7 +297,8 @@ def _event_item(event: Event | None) -> Document | None:
 
 def _differ(accepted: Configuration, read: Configuration) -> bool:
     """True if the files say something else; where they are does not matter."""
-    return _digests(accepted) != _digests(read)
+    as_accepted = accepted.resources == read.resources and accepted.settings == read.settings
+    return not as_accepted and _digests(accepted) != _digests(read)
 
 
 def _is_active(accepted: Accepted, status: Status) -> bool:
