@@ -10,6 +10,7 @@ from hostfw.compile.layout.cut import Layout
 from hostfw.compile.layout.rule_list import RuleList
 from hostfw.compile.layout.statements import StatementWriter
 from hostfw.compile.multicast_answers import answers
+from hostfw.compile.neighbours import neighbours
 from hostfw.compile.plan_programs import Programs
 from hostfw.compile.program import Program
 from hostfw.compile.reverse_path import reverse_path
@@ -17,8 +18,7 @@ from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.host.interface_names import WILDCARD_END
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint
-from hostfw.model.settings import NeighbourDiscovery
-from hostfw.model.values import IGMP, Cidr, Direction, Family, PortRange, host_cidr
+from hostfw.model.values import Direction
 from hostfw.nft.objects import Dynamic, ElementType
 from hostfw.nft.rules import (
     Accept,
@@ -36,19 +36,7 @@ from hostfw.nft.rules import (
     Vmap,
 )
 
-NEIGHBOUR_DISCOVERY_TYPES = PortRange(133, 136)
-"""Router and neighbour solicitations and advertisements (RFC 4861), valid only with a hop limit of 255."""
-
-MULTICAST_LISTENER_TYPES = (PortRange(130, 132), PortRange(143, 143))
-"""Multicast listener queries, reports and dones (RFC 2710, RFC 3810)."""
-
-HOP_LIMIT_OF_A_NEIGHBOUR = 255
-HOP_LIMIT_OF_A_LISTENER = 1
-SOURCES_OF_A_LISTENER = (Cidr(Family.V6, 0xFE80 << 112, 10), host_cidr(Family.V6, 0))
-"""Link-local, or unspecified before there is such an address (RFC 3590): no router passes either on."""
-
-GROUPS = Cidr(Family.V4, 224 << 24, 4)
-"""The addresses of IPv4 multicast, the only ones that a host's membership messages go to (RFC 3376, 4)."""
+_PASSED_BY = Return()
 
 ROOM_FOR_LINKS = Dynamic(65_536)
 """Most interfaces of a HostEndpoint that are known by their index as well."""
@@ -79,6 +67,7 @@ class Dispatch:
         # By the identity of what is planned: endpoints with the same policies share the very tuples.
         self._chains: dict[tuple[object, ...], Verdict] = {}
         self._identities: dict[tuple[str, Direction], tuple[object, ...]] = {}
+        self._bindings: dict[Direction, tuple[tuple[str, PlannedEndpoint, int], ...]] = {}
         self._ends: dict[str, dict[tuple[object, ...], Split | None]] = {}
 
     def local(self, direction: Direction) -> list[Rule]:
@@ -91,7 +80,7 @@ class Dispatch:
         verdicts = self._verdicts(direction, direction.short, self._programs.local, allow)
         return [
             *self._loopback(direction),
-            *self._neighbours(),
+            *neighbours(self._plan.settings, self._builder.family),
             *(answers(self._plan, self._builder) if direction is Direction.INGRESS else ()),
             *self._interfaces(direction, direction.short, verdicts),
             *self._renamed(direction, direction.short, verdicts, may_close=True),
@@ -156,11 +145,11 @@ class Dispatch:
     def reverse_path(self) -> list[Rule]:
         """The rules by which new packets are denied that no route leads back from; none without the setting."""
         program = self._programs_that_drop.without_a_way_back()
-        neighbours = tuple(self._neighbours())
+        exempt = tuple(neighbours(self._plan.settings, self._builder.family))
         return reverse_path(
             self._plan.settings,
             self._builder.family,
-            neighbours,
+            exempt,
             lambda: self._goto("reverse-path/denied", program, (Accept(),)),
         )
 
@@ -181,7 +170,7 @@ class Dispatch:
         rules = self._class(direction, f"{purpose}/again" if again else purpose, program_of, allow, again=again)
         if not rules:
             return []
-        exempt = [*self._loopback(direction), *self._neighbours()]
+        exempt = [*self._loopback(direction), *neighbours(self._plan.settings, self._builder.family)]
         return [*(Rule(rule.matches, (Return(),)) if again else rule for rule in exempt), *rules]
 
     def _class(
@@ -219,20 +208,6 @@ class Dispatch:
         """Loopback is open unless an endpoint is bound to it."""
         if all(binding.interface != LOOPBACK for binding in self._plan.bindings):
             yield Rule((Match(_interface_key(direction), LOOPBACK),), (Accept(),))
-
-    def _neighbours(self) -> Iterator[Rule]:
-        if self._plan.settings.neighbour_discovery is not NeighbourDiscovery.ACCEPT:
-            return
-        listening = Match(Key.HOP_LIMIT, HOP_LIMIT_OF_A_LISTENER)
-        if self._builder.family is Family.V4:
-            # What MLD is in IPv6. No source tells of the link here; that nobody routes multicast to a host does.
-            yield Rule((Match(Key.PROTOCOL, IGMP.number), listening, Match(Key.DADDR, GROUPS)), (Accept(),))
-            return
-        near = Match(Key.HOP_LIMIT, HOP_LIMIT_OF_A_NEIGHBOUR)
-        yield Rule((Match(Key.ICMP_TYPE, NEIGHBOUR_DISCOVERY_TYPES), near), (Accept(),))
-        for types in MULTICAST_LISTENER_TYPES:
-            for source in SOURCES_OF_A_LISTENER:
-                yield Rule((Match(Key.ICMP_TYPE, types), listening, Match(Key.SADDR, source)), (Accept(),))
 
     def _interfaces(self, direction: Direction, purpose: str, verdicts: dict[str, Verdict]) -> Iterator[Rule]:
         key = _interface_key(direction)
@@ -289,12 +264,28 @@ class Dispatch:
         *,
         again: bool = False,
     ) -> dict[str, Verdict]:
-        return {
-            binding.interface: self._verdict(
-                self._endpoints[binding.endpoint], direction, purpose, program_of, allow, again=again
+        # Whoever meets the same has the same verdict: it is looked for once, and not for every interface.
+        of: dict[int, Verdict] = {}
+        verdicts: dict[str, Verdict] = {}
+        # No policy of workloads is of a class that has no way for them.
+        passed = program_of not in self._of_workloads
+        for interface, endpoint, met in self._bound(direction):
+            verdict = _PASSED_BY if passed and endpoint.workload is not None else of.get(met)
+            if verdict is None:
+                verdict = of[met] = self._verdict(endpoint, direction, purpose, program_of, allow, again=again)
+            verdicts[interface] = verdict
+        return verdicts
+
+    def _bound(self, side: Direction) -> tuple[tuple[str, PlannedEndpoint, int], ...]:
+        """Each interface, its endpoint, and a number of what packets meet on one side of it."""
+        if side not in self._bindings:
+            numbers: dict[tuple[object, ...], int] = {}
+            endpoints = ((one.interface, self._endpoints[one.endpoint]) for one in self._plan.bindings)
+            self._bindings[side] = tuple(
+                (interface, endpoint, numbers.setdefault(self._met(endpoint, side), len(numbers)))
+                for interface, endpoint in endpoints
             )
-            for binding in self._plan.bindings
-        }
+        return self._bindings[side]
 
     def _wildcard(
         self,

@@ -49,15 +49,18 @@ class CommandCache:
         """Another ruleset is to be written: what it does not need is forgotten at the next turn."""
         self._before, self._now = self._now, {}
 
-    def of(self, family: Family, objects: Iterable[_Named], write: Callable[[_Named, Family], str]) -> Iterator[str]:
+    def of(self, family: Family, objects: Sequence[_Named], write: Callable[[_Named, Family], str]) -> list[str]:
         """The command of each object, as one writes it; written now if it is the first time."""
         place = family, write.__name__
         now, before = self._now.setdefault(place, {}), self._before.get(place, {})
-        for one in objects:
-            name = one.name
-            text = before.get(name) or now.get(name) or write(one, family)
-            now[name] = text
-            yield text
+        names = [one.name for one in objects]
+        known = [before.get(name) for name in names]
+        texts = [
+            now.get(one.name) or write(one, family) if text is None else text
+            for text, one in zip(known, objects, strict=True)
+        ]
+        now.update(zip(names, texts, strict=True))
+        return texts
 
 
 def render(ruleset: Ruleset, texts: CommandCache | None = None, most_elements: int | None = None) -> str:
@@ -85,7 +88,7 @@ def render(ruleset: Ruleset, texts: CommandCache | None = None, most_elements: i
     for table in ruleset.tables:
         empty = frozenset(s.name for s in table.sets if (table.family, s.name) in later)
         blocks = _blocks(table, Table(table.family), known, empty, marked=True)
-        parts.extend(("\n", "\n".join(block for block in blocks if block)))
+        parts.extend(("\n", "\n".join(filter(None, blocks))))
     return "".join(parts)
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Generic, TypeVar, cast
 
 _R = TypeVar("_R")
 _T = TypeVar("_T")
+_RESULT = itemgetter(1)
 
 
 @dataclass(slots=True)
@@ -34,10 +36,14 @@ class ByResource(Generic[_T]):
 
         An aspect is asked for once in a round.
         """
-        before = self._before.get(aspect, {})
-        known = {id(resource): before.get(id(resource)) or (resource, make(resource)) for resource in resources}
-        self._now[aspect] = known
-        return [known[id(resource)][1] for resource in resources]
+        # Nothing here is done for each resource in Python but for those that are new: there are tens of thousands.
+        keys = list(map(id, resources))
+        found = list(map(self._before.get(aspect, {}).get, keys))
+        if None in found:
+            found = [known or (resource, make(resource)) for known, resource in zip(found, resources, strict=True)]
+        known = [entry for entry in found if entry is not None]
+        self._now[aspect] = dict(zip(keys, known, strict=True))
+        return list(map(_RESULT, known))
 
 
 @dataclass(slots=True)

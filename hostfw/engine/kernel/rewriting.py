@@ -43,12 +43,12 @@ def ensure_ours(
 
     What the kernel lacks after that is for the caller to look at. Raises HostError.
     """
+    if now.certain or now.lacking:
+        return Rewritten(now)
     untouched = untouched_chains(before)
     changed: set[tuple[Family, str]] = set()
     for _ in range(TRIES):
         written = _written(now.chains, ruleset, untouched)
-        if now.certain or now.lacking:
-            break
         suspect = {of.family: frozenset(n for f, n in written if f is of.family) for of in ruleset.tables}
         installed = tuple(replace(table, suspect=suspect.get(table.family, frozenset())) for table in now.installed)
         again = change(ruleset, installed)
@@ -62,6 +62,8 @@ def ensure_ours(
         changed |= differing
         if not differing and not now.lacking and not now.miscounted & after.keys():
             now = replace(now, certain=True)
+        if now.certain or now.lacking:
+            break
     if not now.certain and not now.lacking:
         return Failed(
             "another program changes our chains as fast as they are written, so it is not certain what they hold",

@@ -128,6 +128,18 @@ def test_one_changed_policy_is_read_back_by_name(living: Living) -> None:
     assert living.reload().is_empty
 
 
+def test_what_is_certainly_ours_is_not_looked_through(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which of tens of thousands of chains were written counts only where another program was there meanwhile."""
+
+    def never(*_: object) -> None:
+        raise AssertionError("it was looked through")
+
+    monkeypatch.setattr("hostfw.engine.kernel.rewriting._written", never)
+    living.edit("10.0.33.7/32", "10.9.33.7/32")
+
+    assert living.reload().prepare
+
+
 def test_a_commit_of_another_makes_it_read_everything(living: Living) -> None:
     """Whoever committed may have changed our tables: what they did is found and put right."""
     chain = next(c.name for c in living.kernel.read_tables().ip.chains if c.name.startswith("deny/service"))
