@@ -122,10 +122,7 @@ def test_a_record_of_an_older_release_tells_of_no_changes(host: Machine) -> None
 
 
 def test_names_are_not_read_either_where_all_was_compared(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With 10,000 policies that takes a second; a record of before has them compared, and what is accepted is not run.
-
-    Nor is a script of its size read for it.
-    """
+    """With 10,000 policies that takes a second, as the stored script does; a record of before has names compared."""
     host.hostfwctl("apply")
     read: list[str] = []
     for name in ("read_tables", "read_names"):
@@ -152,7 +149,7 @@ def _noted(read: list[str], name: str, real: Callable[[], KernelTables]) -> Kern
 def test_the_service_knows_who_touched_our_tables(
     host: Machine, monkeypatch: pytest.MonkeyPatch, untouched: tuple[int, int] | None, reads: int
 ) -> None:
-    """What other programs did elsewhere has nothing read, if the service heard all of it since the record."""
+    """Nothing is read for commits of other programs to their own tables, if the service heard all since the record."""
     host.hostfwctl("apply")
     host.kernel.generation += 1
     told = ServiceReport(

@@ -129,7 +129,7 @@ def test_one_changed_policy_is_read_back_by_name(living: Living) -> None:
 
 
 def test_what_is_certainly_ours_is_not_looked_through(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which of tens of thousands of chains were written counts only where another program was there meanwhile."""
+    """Only where another program was there meanwhile are tens of thousands of chains gone through."""
 
     def never(*_: object) -> None:
         raise AssertionError("it was looked through")
