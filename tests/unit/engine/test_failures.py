@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from json import dumps, loads
 from pathlib import Path
 from typing import Self
@@ -464,7 +465,7 @@ UNDERSTOOD = ("a refusal", "a failure", "another release", "the first release")
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_daemon_that_answers_badly_is_a_failure(host: Machine, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Nothing is done here, since the daemon may be at it; the active rules are unknown, unless it says so."""
-    monkeypatch.setattr("hostfw.cli.verbs.in_force.apply.ask", lambda engine, request: client.ask(engine, request, 0.3))
+    monkeypatch.setattr("hostfw.cli.verbs.in_force.apply.ask", partial(client.ask, timeout_s=0.3))
     with daemon(host, ANSWERS[name]) as there:
         done = host.hostfwctl("apply")
 
