@@ -165,7 +165,7 @@ def _only(reader: Reader, node: Node, what: str, shape: Shape) -> tuple[str, Nod
 
 
 def _selected(reader: Reader, node: Node, what: str, shape: Shape) -> ClusterPeer | None:
-    """Whom a rule or policy is about."""
+    """The peers that a rule or policy is about."""
     only = _only(reader, node, what, shape)
     if only is None:
         return None

@@ -81,7 +81,7 @@ def test_the_same_words_change_nothing(host: Machine) -> None:
 
 
 def test_one_more_rule_reads_no_other_file_again(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is in force was decoded before, and a new name is looked for in the texts."""
+    """The files in force were decoded before, and a new name is looked for in the texts."""
     for port in range(8001, 8005):
         host.hostfwctl("allow", f"tcp/{port}")
     decoded: list[str] = []
