@@ -3,9 +3,13 @@
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hostfw.model.values import Cidr
+
+if TYPE_CHECKING:
+    # A verb of bundles alone has any.
+    from hostfw.bundle.manifest import Wave
 
 
 class Output(StrEnum):
@@ -91,3 +95,19 @@ class Options(NamedTuple):
     tests: tuple[Path, ...] = ()
     reach: tuple[str, ...] = ()
     scripts: Path | None = None
+    archive: Path | None = None
+    key: Path | None = None
+    number: int | None = None
+    created: datetime | None = None
+    bundle_name: str | None = None
+    waves: "tuple[Wave, ...]" = ()
+    most_failed: int | None = None
+    least_confirmed: int = 1
+    records: Path | None = None
+    signers: Path = Path()
+    ring: str | None = None
+    confirm_by: str = ""
+    tally: str = ""
+    most_bytes: int = 0
+    retry: bool = False
+    now: bool = False

@@ -45,7 +45,7 @@ files:
   /var/lib/hostfw/    the accepted configuration, for the next boot
   /run/hostfw/        what is in force"""
 
-_LISTS = ("files", "labels", "words", "tests", "reach")
+_LISTS = ("files", "labels", "words", "tests", "reach", "waves")
 """The options that are lists."""
 _NAMES = frozenset(verb.name for verb in VERBS)
 _USAGE = f"{_PROGRAM} [OPTION...] VERB [ARGUMENT...]"

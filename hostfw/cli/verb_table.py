@@ -59,6 +59,8 @@ VERBS = (
     Verb("explain", "show whether a packet passes, and why", "meaning"),
     Verb("exposure", "show who can reach each service of this host and each published port", "meaning"),
     Verb("fleet", "show what configurations come to on every host of a fleet, offline", "meaning"),
+    Verb("bundle", "make one signed file of a directory of policy, for hosts to pull", "fleet"),
+    Verb("pull", "take policy from a signed bundle, on trial, and keep it if all is well", "fleet"),
     Verb("selector", "check a selector, and show what it matches", "configuration"),
     Verb("import", "print the rules of another firewall as policy, and what differs", "configuration"),
     Verb("schema", "print the JSON Schema of configuration files", "configuration"),

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from hostfw.audit.packet_event import EventAction
+from hostfw.bundle.manifest import Wave
 from hostfw.doctor.findings import Check, Finding, Weight
 from hostfw.journal.packet_entry import fields
 from hostfw.manifest.facts_file import facts_document
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.services import BoundAddress, HostServices, PublishedPort, Service
 from hostfw.model.values import TCP, UDP, Family, parse_address
+from tests.unit.bundle_builders import bundle, signer
 from tests.unit.cli_runs import Machine, machine
 from tests.unit.event_builders import event
 from tests.unit.policy_builders import nets
@@ -222,6 +224,16 @@ def _fleets() -> None:
         (folder / "shared/endpoints.yaml").write_text("---\n".join(endpoints))
 
 
+def _bundles() -> None:
+    """A directory to make a bundle of, a key, and a bundle that is not for this host yet."""
+    Path("policies").mkdir()
+    Path("policies/database.yaml").write_text(_DATABASE.replace("PORT", "5432"))
+    Path("key").symlink_to(signer().key)
+    Path("signers").symlink_to(signer().allowed)
+    waves = (Wave(86_400, "all"),)
+    Path("web.hostfw").write_bytes(bundle(8, {"database.yaml": _DATABASE.encode()}, waves=waves))
+
+
 _IPTABLES = """\
 *filter
 :INPUT DROP [0:0]
@@ -258,6 +270,7 @@ def terminal_host(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     broken.mkdir()
     (broken / "broken.yaml").write_text(_BROKEN)
     _fleets()
+    _bundles()
     denied = _denied()
     would = replace(event(), action=EventAction.WOULD_DENY, tier="default", policy="no-telnet-from-anywhere-any-more")
     monkeypatch.setattr("hostfw.cli.verbs.traffic.drops.open_history", Journal(denied).open)

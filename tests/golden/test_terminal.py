@@ -18,6 +18,8 @@ WIDTHS = (80, 200)
 _GENERATION = re.compile(r"\b[0-9a-f]{12}\b")
 """Ids of generations, the digests of rulesets that other golden files hold."""
 
+_WAVES = ("--wave", "canary@0", "--wave", "all:10%@30m", "--wave", "all@2h", "--most-failed", "3%")
+
 OUTPUTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "validate": (("-f", "broken"),),
     "diff": ((), ("-f", "etc/sets.yaml")),
@@ -49,6 +51,14 @@ OUTPUTS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "exposure": ((), ("-v",)),
     "fleet": (("fleet", "--against", "before", "--tests", "test.yaml", "--reach", "tcp/22"), ("nowhere",)),
+    "bundle": (
+        (*("policies", "-o", "web.hostfw", "--key", "key", "--number", "7"), *_WAVES),
+        ("broken", "-o", "web.hostfw", "--key", "key"),
+    ),
+    "pull": (
+        ("web.hostfw", "--signers", "signers", "--confirm-by", "true"),
+        ("web.hostfw", "--signers", "rules.v4", "--confirm-by", "true"),
+    ),
     "selector": (("role == 'web' && site in {'one', 'two'", "--label", "role=web"),),
     "interfaces": ((),),
     "workloads": ((),),

@@ -23,7 +23,17 @@ from tests.unit.fleets import TEST, write_fleet
 
 PAGES = tuple(
     f"docs/{name}.md"
-    for name in ("audit", "coming-from/calico", "docker", "feeds", "hostfwctl", "security", "tiers", "troubleshooting")
+    for name in (
+        "audit",
+        "bundles",
+        "coming-from/calico",
+        "docker",
+        "feeds",
+        "hostfwctl",
+        "security",
+        "tiers",
+        "troubleshooting",
+    )
 )
 POLICY = """\
 apiVersion: projectcalico.org/v3
@@ -86,6 +96,7 @@ ENDS = {
     ("status",): (0, 1),
     ("lockdown", "--all"): (0,),
     ("lockdown",): (1,),  # there is no ssh session here, which it says
+    ("pull",): (0, 1, 3, 5),  # nor a server with bundles; one of the same second may have another number
     ("feed", "update"): (1,),  # nor a server with lists
     ("rollback",): (0, 1),  # nothing may be waiting
     ("drops",): (0, 4),  # the machine may have no journal
@@ -116,9 +127,25 @@ def _host(tmp_path: Path) -> Iterator[Installation]:
         write_fleet(tmp_path / "build/main", DATABASE_OF_FLEET.format(port=5433))
         (tmp_path / "tests").mkdir()
         (tmp_path / "tests/database.yaml").write_text(TEST)
+        _bundles(tmp_path)
         facts = hostfwctl(installation, "interfaces", "-o", "json").stdout
         (tmp_path / "web1.json").write_text(facts)
         yield installation
+
+
+def _bundles(folder: Path) -> None:
+    """A directory to make bundles of, a key, who may sign, and records that hosts have sent."""
+    (folder / "policies").mkdir()
+    (folder / "policies/fleet.yaml").write_text(DATABASE.replace("name: db", "name: fleet"))
+    run_here("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key")
+    (folder / "allowed_signers").write_text(f"ops {(folder / 'key.pub').read_text()}")
+    (folder / "records").mkdir()
+    (folder / "records/web1.json").write_text(json.dumps({"kind": "BundleStatus", "node": "web1", "inForce": 7}))
+
+
+def run_here(*words: object) -> None:
+    """Run a command on this machine."""
+    subprocess.run([str(word) for word in words], check=True)
 
 
 def _is_whole(words: tuple[str, ...]) -> bool:

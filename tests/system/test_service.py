@@ -96,16 +96,21 @@ def test_stopping_the_boot_unit_leaves_the_rules(host: Host, street: Street) -> 
     assert knocks.through == ()
 
 
+_PULL = ("hostfw-pull.service", "hostfw-pull.timer")
+
+
 def test_systemd_finds_nothing_wrong_with_the_units(host: Host) -> None:
     """`systemd-analyze verify` is silent about them."""
-    units = ("hostfw.service", "hostfw-boot.service", "hostfw-feed@drop.service", "hostfw-feed@drop.timer")
+    units = ("hostfw.service", "hostfw-boot.service", "hostfw-feed@drop.service", "hostfw-feed@drop.timer", *_PULL)
 
     verified = host.run(["systemd-analyze", "verify", "--man=no", *units], check=False)
 
     assert (verified.returncode, verified.stderr) == (0, "")
 
 
-@pytest.mark.parametrize(("unit", "most"), [("hostfw.service", 20), ("hostfw-feed@drop.service", 30)])
+@pytest.mark.parametrize(
+    ("unit", "most"), [("hostfw.service", 20), ("hostfw-feed@drop.service", 30), ("hostfw-pull.service", 30)]
+)
 def test_the_service_is_locked_in(host: Host, unit: str, most: int) -> None:
     """`systemd-analyze security` rates its exposure at so many tenths of 10 or better; downloads have the network."""
     rated = host.run(["systemd-analyze", "security", f"--threshold={most}", "--no-pager", unit], check=False)

@@ -44,6 +44,8 @@ def download(request: Request) -> Answer:
     if found is None:
         return Answer(unchanged=True)
     body, etag, modified = found
+    if request.raw:
+        return Answer(etag=etag, modified=modified, text=body)
     if request.sha256:
         _verify(body, request, ends)
     return Answer(etag=etag, modified=modified, text=_list_of(body, request.url))
@@ -112,12 +114,12 @@ def _read_http(request: Request, ends: float) -> tuple[bytes, str, str] | None:
             length = response.headers.get("Content-Length")
             announced = int(length) if length is not None and length.isascii() and length.isdigit() else None
             if announced is not None and announced > request.most_bytes:
-                raise DownloadError(f"it has {announced} bytes, more than {request.most_bytes} (maxSize)")
-            body = _bounded(response, request.most_bytes, ends)
+                raise DownloadError(f"it has {announced} bytes, more than {request.most_bytes}{_setting(request)}")
+            body = _bounded(response, request, ends)
             chunked = response.headers.get("Transfer-Encoding", "").lower() == "chunked"
             if announced is not None and len(body) < announced:
                 raise DownloadError(f"it was cut off after {len(body)} of {announced} bytes")
-            if announced is None and not chunked and body and not body.endswith(b"\n"):
+            if announced is None and not chunked and body and not body.endswith(b"\n") and not request.raw:
                 raise DownloadError("it was cut off within a line")
             return body, _kept(response.headers.get("ETag")), _kept(response.headers.get("Last-Modified"))
     except HTTPError as error:
@@ -147,15 +149,20 @@ def _opener() -> OpenerDirector:
     return opener
 
 
-def _bounded(stream: _Stream, most: int, ends: float) -> bytes:
+def _bounded(stream: _Stream, request: Request, ends: float) -> bytes:
     parts = bytearray()
     while piece := stream.read1(_PIECE_BYTES):
         parts += piece
-        if len(parts) > most:
-            raise DownloadError(f"it has more than {most} bytes (maxSize)")
+        if len(parts) > request.most_bytes:
+            raise DownloadError(f"it has more than {request.most_bytes} bytes{_setting(request)}")
         if monotonic() > ends:
             raise DownloadError(f"it was not complete in time: {len(parts)} bytes came")
     return bytes(parts)
+
+
+def _setting(request: Request) -> str:
+    """The name that the limit of a Feed has in its manifest."""
+    return "" if request.raw else " (maxSize)"
 
 
 def _kept(header: str | None) -> str:
@@ -188,6 +195,6 @@ def _read_file(request: Request, ends: float) -> tuple[bytes, str, str] | None:
             state = f"{found.st_dev}-{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
             if state == request.etag:
                 return None
-            return _bounded(file, request.most_bytes, ends), state, ""
+            return _bounded(file, request, ends), state, ""
     except OSError as error:
         raise DownloadError(f"{plain(path)} cannot be read: {plain(error.strerror or str(error))}") from error

@@ -20,7 +20,7 @@ MOST_TEXT = 512
 class Request:
     """A download to make: `etag` and `modified` are those of what is there, empty to have it in any case.
 
-    All of it may take `within_s` seconds.
+    All of it may take `within_s` seconds. With `raw` what comes is given as it is, not as a list.
     """
 
     url: str = ""
@@ -30,6 +30,7 @@ class Request:
     etag: str = ""
     modified: str = ""
     within_s: float = 300.0
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ class Answer:
     """The result: what was wrong, or else whether there is something new.
 
     `addresses` are those of each name of a host that the resolver knows, and `unresolved` says of each other one why
-    its addresses are not among them. `text` is the list of a url, one prefix a line.
+    its addresses are not among them. `text` is the list of a url, one prefix a line, or what was
+    asked for `raw`.
     """
 
     problem: str = ""

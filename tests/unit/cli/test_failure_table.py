@@ -28,6 +28,7 @@ from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.script_runner import NftFailure, NftResult
 from hostfw.manifest.facts_file import facts_document
 from hostfw.model.values import FAMILIES
+from tests.unit.bundle_builders import bundle, signer
 from tests.unit.cli_runs import FACTS, UPLINK, WEB, Machine, Ran, machine
 from tests.unit.engine.test_failures import (
     ANSWERS,
@@ -215,10 +216,13 @@ LINES: dict[str, str] = {
     "unblock": "unblock",
     "import": "import iptables-save --packets 100 --ipv4 rules.v4",
     "fleet": "fleet build/fleet",
+    "bundle": "bundle policies -o web.hostfw --key key",
+    "pull": "pull fleet.hostfw --signers signers --confirm-by true",
 }
 """The command line of each verb, by its name, and of other forms of some."""
 _FORMS = frozenset({"set add", "set del", "trial", "init --write"})
 _IPTABLES = "*filter\n:INPUT DROP [0:0]\n-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT\nCOMMIT\n"
+_OF_FLEET = WEB.replace("name: web", "name: fleet").replace("80", "8444")
 _BANNED = """\
 apiVersion: hostfw.io/v1
 kind: Feed
@@ -253,6 +257,9 @@ def _stage(folder: Path, verb: str, failure: Failure) -> Iterator[Machine]:
         (folder / "rules.v4").write_text(_IPTABLES)
         (folder / "build/fleet/hosts/web1").mkdir(parents=True)
         (folder / "build/fleet/hosts/web1/facts.json").write_text(json_text(facts_document(FACTS)))
+        (folder / "policies").mkdir()
+        (folder / "policies/fleet.yaml").write_text(_OF_FLEET)
+        (folder / "fleet.hostfw").write_bytes(bundle(7, {"fleet.yaml": _OF_FLEET.encode()}))
         if verb in ("set add", "set del"):
             host.write(banned=_BANNED)
         patch.setattr("hostfw.cli.verbs.traffic.drops.open_history", lambda *_: _NoEvents())
@@ -282,6 +289,13 @@ def _stage(folder: Path, verb: str, failure: Failure) -> Iterator[Machine]:
         host.kernel.read_tables, host.kernel.read_names = real  # type: ignore[method-assign]
 
 
+def _place(folder: Path, word: str) -> str:
+    """A word of a command line, with the place of what it names."""
+    of_signer = {"key": signer().key, "signers": signer().allowed}
+    ours = word in ("rules.v4", "build/fleet", "policies", "web.hostfw", "fleet.hostfw")
+    return str(folder / word if ours else of_signer.get(word, word))
+
+
 def _impatient(patch: pytest.MonkeyPatch) -> None:
     """Let nobody wait for the service for longer than a moment, whatever time it is asked with."""
     receive, limit = channel._receive, _PATIENCE_S
@@ -297,7 +311,7 @@ def run_of(folder: Path, verb: str, failure: Failure) -> tuple[Ran, bool, bool, 
     with _stage(folder, verb, failure) as host:
         before = host.kernel._tables
         words = LINES[verb].split()
-        done = host.hostfwctl(*(folder / word if word in ("rules.v4", "build/fleet") else word for word in words))
+        done = host.hostfwctl(*(_place(folder, word) for word in words))
         same = host.kernel._tables == before
     tables = host.kernel.read_tables()
     there = all(tables.of(family).exists for family in FAMILIES)
@@ -333,7 +347,7 @@ _QUICK = frozenset({"allow", "deny", "remove"})
 _WRITE = frozenset(
     {
         *("apply", "trial", "confirm", "rollback", "reload", "lockdown", "unblock", "disable", "allow", "deny"),
-        *("remove", "set add", "set del"),
+        *("remove", "set add", "set del", "pull"),
     }
 )
 

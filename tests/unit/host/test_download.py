@@ -169,6 +169,22 @@ def test_what_did_not_change_is_not_sent_again(server: str, etag: str, modified:
     assert download(Request(f"{server}/conditional", most_bytes=MIB)).text == PLAIN
 
 
+def test_what_is_asked_for_raw_comes_as_it_is(server: str, tmp_path: Path) -> None:
+    """With the same bounds: a bundle is no list."""
+    answer = fetch(Request(f"{server}/list", most_bytes=MIB, raw=True), tmp_path)
+    assert (answer.text, answer.etag) == (LIST, '"one"')
+    assert download(Request(f"{server}/mid-line", most_bytes=MIB, raw=True)).text == b"192.0.2.7\n198.51.100.1"
+    assert download(Request(f"{server}/binary", most_bytes=MIB, raw=True)).text == b"\xff\xfe\x00\x01"
+    assert download(Request(f"{server}/conditional", most_bytes=MIB, raw=True, etag='"one"')).unchanged
+    for path, why in (
+        ("/announced", "it has 10737418240 bytes, more than 1048576$"),
+        ("/without-end", "it has more than 1048576 bytes$"),
+        ("/half", f"it was cut off after {len(LIST)} of 100000 bytes"),
+    ):
+        with pytest.raises(DownloadError, match=why):
+            download(Request(server + path, most_bytes=MIB, raw=True))
+
+
 @pytest.mark.parametrize(
     ("path", "why"),
     [

@@ -1,0 +1,1 @@
+"""`hostfwctl bundle` and `hostfwctl pull`: bundles made, and bundles taken."""

@@ -1,0 +1,106 @@
+"""A bundle made of a directory: what is in it, and the manifest around that."""
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+from hostfw.build.candidate import check_candidate
+from hostfw.bundle.archive import archive
+from hostfw.bundle.manifest import MOST_BUNDLE_BYTES, BundleError, File, Manifest, Wave, is_path, manifest_text, mistake
+from hostfw.host.bundles.signature import sign
+from hostfw.host.store.feed_files import read_feeds_within
+from hostfw.host.store.files import SETTINGS_FILE, folders_of, read_paths
+from hostfw.model.problems import Problem, errors
+from hostfw.model.sources import Configuration
+
+EPOCH = "SOURCE_DATE_EPOCH"
+"""Of the environment: the time that counts as now, in seconds since 1970 (reproducible-builds.org)."""
+
+
+class Content(NamedTuple):
+    """The files of a directory that a bundle has, by path, and what was read and found wrong."""
+
+    files: dict[str, bytes]
+    configuration: Configuration
+    problems: tuple[Problem, ...]
+
+    @property
+    def is_valid(self) -> bool:
+        """True if a bundle may be made of it; warnings do not stand in the way."""
+        return not errors(self.problems)
+
+
+class Rollout(NamedTuple):
+    """The words of the manifest that are not about files."""
+
+    name: str
+    number: int | None
+    created: datetime | None
+    waves: Sequence[Wave] = ()
+    most_failed: int | None = None
+    least_confirmed: int = 1
+
+
+def read_content(directory: Path) -> Content:
+    """Every manifest below a directory and the lists that its Feeds name. Raises BundleError for what has no place."""
+    if not os.path.isdir(directory):  # noqa: PTH112  Path.is_dir raises where a directory above cannot be searched
+        raise BundleError(f"{directory} is no directory", "name the directory that holds the policies")
+    configuration, problems = read_paths((directory,), anywhere=False)
+    if configuration.settings is not None:
+        raise BundleError(
+            f"{configuration.settings.path}: settings are those of a host, and no part of a bundle",
+            f"leave {SETTINGS_FILE} out of the directory; each host has its own in /etc/hostfw",
+        )
+    candidate = check_candidate(configuration, problems, partial(read_feeds_within, folders_of((directory,))))
+    sources = (*candidate.configuration.resources, *candidate.configuration.feeds)
+    files = {_inside(source.path, directory): source.text.encode() for source in sources}
+    return Content(dict(sorted(files.items())), candidate.configuration, candidate.problems)
+
+
+def make(content: Content, rollout: Rollout, key: Path) -> tuple[Manifest, bytes]:
+    """The manifest and the bytes of a bundle. Raises BundleError and HostError."""
+    created = (rollout.created or _now()).astimezone(UTC).replace(microsecond=0)
+    files = tuple(File(path, len(text), sha256(text).hexdigest()) for path, text in content.files.items())
+    manifest = Manifest(
+        rollout.name,
+        int(created.timestamp()) if rollout.number is None else rollout.number,
+        created,
+        files,
+        tuple(sorted(set(rollout.waves))),
+        rollout.most_failed,
+        rollout.least_confirmed,
+    )
+    if why := mistake(manifest):
+        raise BundleError(f"no bundle can be made of this: {why}", "`hostfwctl bundle --help` explains it")
+    text = manifest_text(manifest)
+    data = b"".join(archive(text, sign(text, key), content.files.items()))
+    if len(data) > MOST_BUNDLE_BYTES:
+        raise BundleError(f"the bundle would have {len(data)} bytes, more than {MOST_BUNDLE_BYTES}", _LISTS)
+    return manifest, data
+
+
+_LISTS = "long lists are better downloaded by each host, as Feeds with a url"
+
+
+def _inside(path: str, directory: Path) -> str:
+    """The path of a file as the bundle has it. Raises BundleError."""
+    found = os.path.relpath(path, directory)
+    if not is_path(found):
+        raise BundleError(
+            f"{path}: a bundle cannot have a file of this path",
+            "names in a bundle are of letters, digits, dots, hyphens and underscores, and lie below its directory",
+        )
+    return found
+
+
+def _now() -> datetime:
+    """The time that counts as now. Raises BundleError if the environment says what is none."""
+    text = os.environ.get(EPOCH)
+    try:
+        return datetime.now(UTC) if text is None else datetime.fromtimestamp(int(text), UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise BundleError(f"{EPOCH}={text} in the environment is no time", "seconds since 1970") from error

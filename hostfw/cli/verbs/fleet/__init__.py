@@ -1,0 +1,1 @@
+"""Verbs of bundles, by which a fleet takes its policy."""

@@ -1,0 +1,163 @@
+"""`hostfwctl pull`: take the policy of a fleet from a signed bundle."""
+
+from argparse import ArgumentParser, ArgumentTypeError
+from functools import partial
+from pathlib import Path
+
+from hostfw.bundle.manifest import MOST_BUNDLE_BYTES, is_word
+from hostfw.cli.arguments import add_accept_loss, add_output, positive
+from hostfw.cli.bundles.fetched import is_url
+from hostfw.cli.bundles.pull import Wanted, pull
+from hostfw.cli.bundles.status import Pulled, State, record, save_record
+from hostfw.cli.bundles.tally import read_tally
+from hostfw.cli.engine import open_engine
+from hostfw.cli.options import Options, Output
+from hostfw.cli.output.console import Console, ExitCode
+from hostfw.cli.output.documents import Document, json_text
+from hostfw.cli.output.durations import duration_s
+from hostfw.cli.output.help_page import Page
+from hostfw.host.bundles.folders import only_one_pull
+from hostfw.host.bundles.state import BundleState, load_state
+from hostfw.host.errors import HostError
+
+SIGNERS = Path("/etc/hostfw/allowed_signers")
+WITHIN_S = 60
+USAGE = "URL|FILE [OPTION...]"
+HELP = Page(
+    """\
+Fetch a bundle that `hostfwctl bundle` made, and put its policies into force, if it is
+signed by one of the allowed signers (ssh-keygen(1), ALLOWED SIGNERS; the namespace is
+hostfw), its number is higher than that of the last, and its wave for this host has begun.
+Nothing is unpacked before. What was changed on its way, an older bundle, and another with
+the number of the last are refused, whoever serves them.
+
+The files come to a folder of their own, which /etc/hostfw/bundle leads to; other files of
+/etc/hostfw, above all hostfw.yaml, stay the host's, as they were accepted last. A
+bundle passes all that `hostfwctl apply` checks. It is in force on trial first: it is kept if
+its server still answers a new connection and the command of --confirm-by ends with 0,
+and is taken back otherwise, at the deadline even if hostfwctl is killed. One that was taken
+back is not tried again; --retry does.
+
+Its end is written to /var/lib/hostfw/bundles/status.json, as a document of kind
+BundleStatus (hostfw.io/v1), and printed with -o json: state is applied, current, waiting,
+stopped, changed, refused, failed or unreached. `hostfw-pull.timer` does it every five
+minutes, with the words of /etc/default/hostfw-pull.""",
+    """\
+hostfwctl pull https://fleet.example/web.hostfw --ring canary
+hostfwctl pull https://fleet.example/web.hostfw --confirm-by 'pg_isready'
+hostfwctl pull web.hostfw --signers allowed_signers --confirm-by true""",
+    """\
+0  it is in force, was already, or waits for its time
+1  it could not be had, or something of this host did not work
+2  the command line is wrong
+3  it was refused: it is not to be believed, or older than what is in force
+4  not permitted
+5  it failed: a check refused it, or it was taken back""",
+)
+_STATUSES = {
+    State.UNREACHED: ExitCode.FAILED,
+    State.REFUSED: ExitCode.INVALID,
+    State.FAILED: ExitCode.TAKEN_BACK,
+    State.STOPPED: ExitCode.TAKEN_BACK,
+}
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Give a parser the options and arguments of the verb."""
+    parser.add_argument("source", metavar="URL|FILE", help="where the bundle is: http, https or a file")
+    parser.add_argument("--signers", type=Path, default=SIGNERS, help=f"the allowed signers (default: {SIGNERS})")
+    parser.add_argument("--ring", type=_word, metavar="RING", help="the ring of this host")
+    parser.add_argument("--name", dest="bundle_name", type=_word, metavar="NAME", help="whose bundles this host takes")
+    parser.add_argument(
+        "--confirm-by", default="", metavar="COMMAND", help="a command for /bin/sh that ends with 0 if all is well"
+    )
+    parser.add_argument(
+        "--confirm-within",
+        dest="confirm_within_s",
+        type=duration_s,
+        default=WITHIN_S,
+        metavar="TIME",
+        help="take it back unless confirmed within TIME (default: 60s)",
+    )
+    parser.add_argument("--tally", default="", metavar="URL|FILE", help="where others say how the bundle fared")
+    parser.add_argument(
+        "--most-bytes", type=positive, default=MOST_BUNDLE_BYTES, metavar="N", help="the largest bundle to read"
+    )
+    parser.add_argument("--retry", action="store_true", help="try a bundle again that failed here, or was replaced")
+    parser.add_argument("--now", action="store_true", help="take it whatever its waves say")
+    add_accept_loss(parser)
+    add_output(parser.add_argument, Output.TEXT, Output.JSON)
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """Pull, write the record, and say how it went."""
+    if "://" in options.source and not is_url(options.source):
+        console.complain(f"{options.source} is neither a file nor a URL of http or https", f"expected: {USAGE}")
+        return ExitCode.USAGE
+    if not is_url(options.source) and not options.confirm_by:
+        console.complain(
+            "a bundle from a file has no server to prove that the host is well",
+            "give --confirm-by COMMAND; `--confirm-by true` asks nothing",
+        )
+        return ExitCode.USAGE
+    engine = open_engine(options)
+    with only_one_pull(options.state_dir):
+        node = engine.host.host_name()
+        pulled = pull(engine, _wanted(options, node), engine.host.now())
+        try:
+            known = load_state(options.state_dir)
+        except HostError:
+            known = BundleState()
+        content = record(pulled, known, node, options.ring or "", options.source, engine.host.now())
+        unsaved = _unsaved(options, content)
+    if options.output is Output.JSON:
+        console.data(json_text(content))
+    status = _said(pulled, console)
+    if unsaved is not None:
+        console.complain(unsaved.message, unsaved.hint)
+    return status if unsaved is None or status else ExitCode.FAILED
+
+
+def _unsaved(options: Options, content: Document) -> HostError | None:
+    """Write the record; the reason why it could not be."""
+    try:
+        save_record(options.state_dir, content)
+    except HostError as error:
+        return error
+    return None
+
+
+def _wanted(options: Options, node: str) -> Wanted:
+    return Wanted(
+        options.source,
+        options.signers,
+        node,
+        options.most_bytes,
+        options.confirm_within_s or WITHIN_S,
+        options.ring or "",
+        options.bundle_name or "",
+        options.confirm_by,
+        options.retry,
+        options.now,
+        options.accept_loss,
+        partial(read_tally, options.tally, state_dir=options.state_dir) if options.tally else lambda _: None,
+    )
+
+
+def _said(pulled: Pulled, console: Console) -> ExitCode:
+    for one in pulled.tell:
+        console.warn(one)
+    if pulled.state in (State.APPLIED, State.CURRENT):
+        signed = f", signed by {pulled.signer}" if pulled.signer else ""
+        console.say(f"{pulled.message}{signed}")
+    elif pulled.state in (State.WAITING, State.CHANGED):
+        console.say("; ".join(filter(None, (pulled.message, pulled.hint))))
+    else:
+        console.complain(pulled.message, pulled.hint)
+    return ExitCode.UNAVAILABLE if pulled.not_permitted else _STATUSES.get(pulled.state, ExitCode.DONE)
+
+
+def _word(text: str) -> str:
+    if not is_word(text):
+        raise ArgumentTypeError(f'"{text}" is no name; expected letters, digits, dots and hyphens')
+    return text

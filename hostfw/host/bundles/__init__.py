@@ -1,0 +1,1 @@
+"""Bundles on a host: their signatures, their folders, and what is known of them."""
