@@ -1,0 +1,170 @@
+"""A fleet of 10,000 hosts that pull: a canary, waves, a bundle that fails, and bundles that nobody should take.
+
+Each host really verifies with ssh-keygen, compares every byte, and decides; the kernel is a stub that says if the
+host is well. The clock is simulated: hosts pull every five minutes, each at a moment of its own, and the records are
+counted once a minute.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+from subprocess import run
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+from hostfw.bundle.archive import archive
+from hostfw.bundle.manifest import BundleError, File, Manifest, Wave, manifest_text
+from hostfw.bundle.waves import Tally, decide
+from hostfw.cli.bundles.fetched import Verified, verified
+from hostfw.host.bundles.signature import sign
+
+HOSTS = 10_000
+CANARIES = 50
+PULL_S, TALLY_S = 300, 60
+CREATED = datetime(2030, 1, 1, tzinfo=UTC)
+WAVES = (Wave(0, "canary"), Wave(600, "all", 10), Wave(1200, "all"))
+_POLICY = b"""\
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: service-%d}
+spec:
+  selector: role == 'web'
+  ingress: [{action: Allow, protocol: TCP, destination: {ports: [%d]}}]
+"""
+
+
+@dataclass(slots=True)
+class Host:
+    """A host of the simulation: its ring, the second of its next pull, and the numbers in force and failed."""
+
+    node: str
+    ring: str
+    next_s: int
+    in_force: int = 0
+    failed: int = 0
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """The end of a rollout: seconds of the simulated clock, hosts that took it, that failed, and real pulls made."""
+
+    ended_s: int
+    confirmed: int
+    failed: int
+    pulls: int
+
+
+class _Signer:
+    """A key that was just made, and the list that allows it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Made by ssh-keygen."""
+        self.key, self.allowed = folder / "key", folder / "allowed"
+        run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key), check=True)
+        self.allowed.write_text(f"ops {self.key.with_suffix('.pub').read_text()}")
+
+    def bundle(self, number: int, created: datetime) -> bytes:
+        """A bundle of a hundred policies."""
+        files = {f"policy-{n:03}.yaml": _POLICY % (n, 1000 + n + number) for n in range(100)}
+        said = tuple(File(path, len(text), sha256(text).hexdigest()) for path, text in files.items())
+        text = manifest_text(Manifest("default", number, created, said, WAVES, most_failed=2, least_confirmed=40))
+        return b"".join(archive(text, sign(text, self.key), files.items()))
+
+
+def roll_out(
+    hosts: list[Host], data: bytes, signer: _Signer, sick: float, begins: datetime, random: Random, lasts_s: int
+) -> Rollout:
+    """Let hosts pull a bundle for so long; on a share of them it fails."""
+    number, pulls, tally, last_s = 0, 0, Tally(), 0
+    for second in range(0, lasts_s, 5):
+        if second % TALLY_S == 0 and number:
+            tally = Tally(sum(h.in_force == number for h in hosts), sum(h.failed == number for h in hosts))
+        for host in hosts:
+            if host.next_s > second:
+                continue
+            host.next_s += PULL_S + random.randrange(120)
+            digest = sha256(data).hexdigest()
+            if host.digest == digest:
+                # The server says that nothing changed: what was verified is looked at again.
+                bundle = _KEPT[digest]
+            else:
+                bundle = _KEPT[digest] = verified(data, signer.allowed)
+                host.digest = digest
+                pulls += 1
+            number = bundle.known.number
+            if number <= host.in_force or host.failed == number:
+                continue
+            waits = decide(bundle.manifest, host.node, host.ring, begins + timedelta(seconds=second), tally)
+            if waits is not None:
+                continue
+            last_s = second
+            if random.random() < sick:
+                host.failed = number
+            else:
+                host.in_force = number
+    return Rollout(last_s, sum(h.in_force == number for h in hosts), sum(h.failed == number for h in hosts), pulls)
+
+
+_KEPT: dict[str, Verified] = {}
+
+
+def refused(signer: _Signer, other: _Signer, tries: int, random: Random) -> tuple[int, int]:
+    """The numbers of bundles with one byte changed, or signed by nobody, that were tried and refused."""
+    good = signer.bundle(9, CREATED)
+    stolen = 0
+    for _ in range(tries):
+        place = random.randrange(len(good))
+        changed = good[:place] + bytes([good[place] ^ (1 << random.randrange(8))]) + good[place + 1 :]
+        stolen += _is_refused(changed, signer)
+    return tries + 1, stolen + _is_refused(other.bundle(10, CREATED), signer)
+
+
+def _is_refused(data: bytes, signer: _Signer) -> bool:
+    try:
+        verified(data, signer.allowed)
+    except BundleError:
+        return True
+    return False
+
+
+def lines(hosts: int = HOSTS, tries: int = 1000) -> Iterator[str]:
+    """The figures of a good rollout, of one that stops by itself, and of bundles that nobody takes."""
+    random = Random(20)
+    with TemporaryDirectory() as one, TemporaryDirectory() as two:
+        signer, other = _Signer(Path(one)), _Signer(Path(two))
+        fleet = [
+            Host(f"host{n}.example", "canary" if n < CANARIES else "", random.randrange(PULL_S)) for n in range(hosts)
+        ]
+        good = signer.bundle(1, CREATED)
+        yield f"bundle of 100 policies: {len(good)} bytes"
+        began = perf_counter()
+        done = roll_out(fleet, good, signer, 0.0, CREATED, random, 2400)
+        took = perf_counter() - began
+        yield (
+            f"{hosts} hosts, 3 waves of 10 min: {done.confirmed} took it, the last after {done.ended_s} s of the "
+            f"simulated clock; {done.pulls} pulls verified in {took:.0f} s, "
+            f"{took / max(done.pulls, 1) * 1000:.1f} ms each"
+        )
+        for share in (1.0, 0.1, 0.001):
+            later = CREATED + timedelta(days=1)
+            fleet = [replace(h, next_s=random.randrange(PULL_S), in_force=1, failed=0, digest="") for h in fleet]
+            bad = signer.bundle(2, later)
+            # Who verified it once is enough here: what is shown is how far it gets.
+            _KEPT[sha256(bad).hexdigest()] = verified(bad, signer.allowed)
+            fleet = [replace(h, digest=sha256(bad).hexdigest()) for h in fleet]
+            done = roll_out(fleet, bad, signer, share, later, random, 2400)
+            yield (
+                f"fails on {share * 100:g} % of hosts: {done.confirmed} took it, {done.failed} took it back, "
+                f"the last after {done.ended_s} s"
+            )
+        tried, stopped = refused(signer, other, tries, random)
+        yield f"{tried} tampered or unsigned bundles: {stopped} refused"
+
+
+if __name__ == "__main__":
+    for line in lines():
+        print(line, flush=True)
