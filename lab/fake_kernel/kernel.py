@@ -129,7 +129,7 @@ class FakeKernel:
         script = "".join(f"{amendment}\n" for amendment in amendments)
         result = self.commit(script) if script else NftResult(ok=True)
         if not result.ok:
-            raise NetlinkError(errno.EINVAL, script.splitlines()[(result.line or 1) - 1])
+            raise NetlinkError(errno.ENOENT, script.splitlines()[(result.line or 1) - 1])
 
     def activate(self, deletions: Iterable[Deletion], generation: int) -> None:
         """Delete rules in one transaction, which is kept among `committed` in nft's words."""

@@ -69,6 +69,7 @@ def test_a_table_that_another_program_made_anew_is_ours_again(
 
     assert structure(host) == before
     assert service.told("restored")
+    assert not service.told("nft refused base protection")
 
 
 @pytest.mark.parametrize("tampering", ["a dormant table", "another hook", "no hook", "an empty map"])

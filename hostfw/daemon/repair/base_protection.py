@@ -52,7 +52,8 @@ class BaseProtection:
         """Put base protection into force; None if the kernel, read back, holds its base chains.
 
         A script changes neither the hook of a base chain that is there nor the flags of a table: where that is what
-        keeps it from protecting, the chain gets another name, the script is sent once more, and the chain goes.
+        keeps it from protecting, the chain gets another name, the script is sent once more, and the chain goes. Where
+        the script is refused, as over a set that another program declared otherwise, the tables go with it.
         """
         if not self._script:
             return Failed("there is no base protection yet", in_force=UNKNOWN)
@@ -64,11 +65,12 @@ class BaseProtection:
                 return None
             renamings, wakings = amendments(tables)
             self._worker.amend(renamings)
-            abandoned = (table.family for table in (tables.ip, tables.ip6) if table.is_abandoned)
-            gone = "".join(f"delete table {table_name(family)}\n" for family in abandoned)
+            there = [table for table in (tables.ip, tables.ip6) if table.exists and not table.owner]
+            going = (table.family for table in there if table.is_abandoned or not result.ok)
+            gone = "".join(f"delete table {table_name(family)}\n" for family in going)
             result = self._worker.commit(f"{gone}{self._script}")
             self._worker.amend(wakings)
-            # The repair that follows takes away what something still leads to.
+            # The repair that follows takes away what something still leads to; what went with its table is gone.
             with suppress(NetlinkError):
                 self._worker.delete(deletions_after(renamings))
             tables = self._read()

@@ -29,7 +29,7 @@ from hostfw.engine.kernel.installed import (
 )
 from hostfw.engine.kernel.member_changes import restore_members
 from hostfw.engine.kernel.record import forget_record, write_record
-from hostfw.engine.kernel.rewriting import ensure_ours
+from hostfw.engine.kernel.rewriting import CHANGED_WITHOUT_PAUSE, TRIES, ensure_ours
 from hostfw.engine.kernel.set_loading import load_sets, remember_contents
 from hostfw.engine.kernel.state import KernelState, read_back, read_kernel_state
 from hostfw.engine.kernel.transactions import amend, delete, prepare, send, send_change
@@ -43,7 +43,7 @@ from hostfw.engine.outcomes import (
 )
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.script_runner import Nftables
-from hostfw.host.nftables.tables import KernelTable
+from hostfw.host.nftables.tables import KernelTable, KernelTables
 from hostfw.host.store.active import ActiveGeneration, forget_begun, forget_links, load_active, note_begun, record_stamp
 from hostfw.model.values import FAMILIES, Direction
 from hostfw.model.wording import counted as counted_words
@@ -169,12 +169,21 @@ def _enforce(
 
 
 def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforced | Failed:
-    """Put a whole script into force, as the boot does; what it does not use is swept by the next generation."""
+    """Put a whole script into force, as the boot does; what it does not use is swept by the next generation.
+
+    What another program removes meanwhile is written again, as of a generation.
+    """
+    return until_undisturbed(lambda: _enforce_script(script, writer, counted), writer)
+
+
+def _enforce_script(script: str, writer: Writer, counted: Counts) -> Enforced | Failed | Disturbed:
+    """Put a whole script into force, unless another program removes some of it meanwhile."""
     tables = writer.host.read_tables()
     if (owned := _owned((tables.ip, tables.ip6))) is not None:
         return owned
     record, _ = load_active(writer.directories.run)
-    existing = existing_connections(writer.host, None, record, installed_tables(tables, record))
+    before = KernelState(tables.generation, installed_tables(tables, record), digests(tables), record)
+    existing = existing_connections(writer.host, None, record, before.installed)
     existing.before_switch()
     renamings, wakings = amendments(tables)
     if writer.cache is not None:
@@ -183,35 +192,64 @@ def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforce
     forget_links(writer.directories.run)
     stopped = writer.sent.after(lambda: amend(renamings, writer.nftables) or send(script, writer.nftables))
     if stopped is not None:
-        return stopped
+        return disturbed(stopped, writer, before, int(bool(renamings)))
+    commits = sum(map(bool, (renamings, script, wakings, renamings)))
     stopped = amend(wakings, writer.nftables) or delete(deletions_after(renamings), writer.nftables)
     if stopped is not None:
-        return replace(stopped, in_force=UNKNOWN)
+        found = disturbed(stopped, writer, before, commits - bool(renamings))
+        return found if isinstance(found, Disturbed) else replace(found, in_force=UNKNOWN)
     unknown = tuple(existing.after_switch())
     try:
-        tables = writer.host.read_tables()
+        now = _ensure_script(script, writer, tables.generation + commits)
     except HostError as error:
         return Failed(f"the script was committed, but could not be read back: {error.message}", in_force=UNKNOWN)
-    if lacking := unprotected(tables):
-        return Failed(f"the script was committed, but {lacking[0]}", in_force=UNKNOWN)
+    if not isinstance(now, KernelTables):
+        return now
     writer.observer.active(None)
-    now = replace(
-        _record(writer, script_id(script), digests(tables), record, tables.generation, counted),
-        sets=declarations(tables),
+    active = replace(
+        _record(writer, script_id(script), digests(now), record, now.generation, counted),
+        sets=declarations(now),
         counters=tuple(
-            (family, counters_digest(counter.name for counter in tables.of(family).counters)) for family in FAMILIES
+            (family, counters_digest(counter.name for counter in now.of(family).counters)) for family in FAMILIES
         ),
     )
-    now = replace(now, compared=not drift(tables, now))
+    active = replace(active, compared=not drift(now, active))
     left = follows(script)
     as_before = (
         (f"{counted_words(left, 'big set')} left as before: the script does not hold all elements",) if left else ()
     )
-    return Enforced(Change(switch=script), (*unknown, *as_before, *_save(writer, now)))
+    return Enforced(Change(switch=script), (*unknown, *as_before, *_save(writer, active)))
+
+
+def _ensure_script(script: str, writer: Writer, expected: int) -> KernelTables | Failed | Disturbed:
+    """Send a script again until it is certain that what is read back is what it wrote.
+
+    That is so at the generation of nftables that our own commits lead to, or where another commit of the script changed
+    nothing. Raises HostError.
+    """
+    host, before = writer.host, expected
+    now = host.read_tables()
+    for _ in range(TRIES):
+        if lacking := unprotected(now):
+            return Disturbed(Failed(f"the script was committed, but {lacking[0]}", in_force=UNKNOWN))
+        if now.generation == before or host.only_ours(before, now.generation):
+            return now
+        held, before = now, now.generation + 1
+        stopped = send(script, writer.nftables)
+        if stopped is not None:
+            return Disturbed(replace(stopped, in_force=UNKNOWN))
+        now = host.read_tables()
+        if digests(now) == digests(held) and not unprotected(now):
+            return now
+    return CHANGED_WITHOUT_PAUSE
 
 
 def enforce_nothing(writer: Writer) -> Enforced | Failed:
-    """Remove our tables, and with them every rule of ours."""
+    """Remove our tables, and with them every rule of ours; what another program removes meanwhile is removed."""
+    return until_undisturbed(lambda: _enforce_nothing(writer), writer)
+
+
+def _enforce_nothing(writer: Writer) -> Enforced | Failed | Disturbed:
     tables = writer.host.read_tables()
     if (owned := _owned((tables.ip, tables.ip6))) is not None:
         return owned
@@ -220,7 +258,7 @@ def enforce_nothing(writer: Writer) -> Enforced | Failed:
         writer.cache.last_commit = None
     stopped = writer.sent.after(lambda: delete(deletions, writer.nftables))
     if stopped is not None:
-        return stopped
+        return disturbed(stopped, writer, KernelState(tables.generation, (), (), None), 0)
     writer.observer.active(None)
     forget_begun(writer.directories.run)
     forget_links(writer.directories.run)
@@ -299,7 +337,7 @@ def _commits(sent: Change) -> int:
 
 def _remember(writer: Writer, generation: Generation, before: KernelState, now: KernelState) -> Iterator[str]:
     """Write down what is in force, unless it is written already."""
-    chains, node = now.chains, generation.plan.node
+    chains, node = _own_chains(generation, before, now), generation.plan.node
     record = replace(
         _record(writer, generation.id, chains, before.record, now.kernel_generation, counts(generation), node),
         sets=tuple(
@@ -319,6 +357,15 @@ def _remember(writer: Writer, generation: Generation, before: KernelState, now: 
     if writer.cache is not None and not now.changed_by_others:
         stamp = record_stamp(writer.directories.run) or ()
         writer.cache.last_commit = LastCommit(now.kernel_generation, generation.ruleset, now.installed, record, stamp)
+
+
+def _own_chains(generation: Generation, before: KernelState, now: KernelState) -> Digests:
+    """The chains that a generation has or that were there before it: what came meanwhile is no work of ours."""
+    ours = {(family, name) for family, name, _ in before.chains}
+    for table in generation.ruleset.tables:
+        ours.update((table.family, chain.name) for chain in table.chains)
+        ours.update((table.family, chain.name) for chain in table.base_chains)
+    return tuple(one for one in now.chains if one[:2] in ours)
 
 
 def _record(

@@ -21,6 +21,11 @@ from hostfw.nft.objects import Ruleset
 
 TRIES = 3
 """Most commits of the same rules before another program is said to change them all the time."""
+CHANGED_WITHOUT_PAUSE = Failed(
+    "another program changes our chains as fast as they are written, so it is not certain what they hold",
+    "`nft monitor` shows which; then run `hostfwctl apply` again",
+    UNKNOWN,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +70,7 @@ def ensure_ours(
         if now.certain or now.lacking:
             break
     if not now.certain and not now.lacking:
-        return Failed(
-            "another program changes our chains as fast as they are written, so it is not certain what they hold",
-            "`nft monitor` shows which; then run `hostfwctl apply` again",
-            UNKNOWN,
-        )
+        return CHANGED_WITHOUT_PAUSE
     return Rewritten(
         now,
         tuple(

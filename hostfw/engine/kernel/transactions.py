@@ -139,12 +139,15 @@ def edit_members(edits: tuple[TimedEdit, ...], host: Host) -> Failed | None:
 
 
 def amend(amendments: tuple[Amendment, ...], nftables: Nftables) -> Failed | None:
-    """Rename and wake in one transaction; None if it is done."""
+    """Rename and wake in one transaction; None if it is done. Raises NetlinkError where what was to be is gone."""
     if not amendments:
         return None
     try:
         nftables.amend(amendments)
     except NetlinkError as error:
+        if error.errno == errno.ENOENT:
+            # Another program has removed it since it was read, and nothing of this was done.
+            raise
         return Failed(error.message, error.hint, UNKNOWN)
     return None
 

@@ -69,6 +69,19 @@ def test_what_was_not_read_back_is_not_called_protected() -> None:
     assert failed.message == "base protection is not in force: table ip hostfw is gone"
 
 
+def test_what_the_script_cannot_be_sent_over_goes() -> None:
+    """As a table in which another program gave a set of ours another declaration, which no script changes."""
+    kernel = FakeKernel()
+    kernel.commit(SCRIPT)
+    assert kernel.meddle("add rule ip hostfw input accept\n").ok
+    kernel.failures.append(NftResult(ok=False, error="File exists\n"))
+
+    assert _base_protection(kernel).protect() is None
+
+    assert f"delete table ip hostfw\ndelete table ip6 hostfw\n{SCRIPT}" in kernel.committed
+    assert unprotected(kernel.read_tables()) == ()
+
+
 def test_a_script_that_nft_refuses_is_told_of() -> None:
     """With what nft says."""
     kernel = FakeKernel()

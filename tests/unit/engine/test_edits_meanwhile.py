@@ -72,6 +72,20 @@ def test_an_edit_in_the_midst_is_never_recorded_as_ours(
     assert status(host)["drift"] == []
 
 
+@pytest.mark.parametrize("after", [1, 2, 3], ids=["prepare", "switch", "sweep"])
+def test_a_chain_that_comes_in_the_midst_is_never_recorded_as_ours(
+    host: Machine, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """No packet meets it: it is drift all the same, as at any other time, until the next apply takes it away."""
+    with monkeypatch.context() as patch:
+        assert not _disturb(host, patch, after, lambda _: "add chain ip hostfw theirs\n")
+        assert host.hostfwctl("apply").status == 0
+
+    assert status(host)["drift"] == ["table ip hostfw: chain theirs is not ours"]
+    assert host.hostfwctl("apply").status == 0
+    assert status(host)["drift"] == []
+
+
 def test_commits_elsewhere_without_pause_do_not_hinder(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a container engine: what is read twice and is the same is ours."""
 
@@ -119,7 +133,7 @@ STEPS = ("check", "commit", "activate", "delete", "read_tables", "read_some")
 """The steps of an apply at the kernel, before or after any of which another program may flush it."""
 
 
-def _flush(host: Machine, monkeypatch: pytest.MonkeyPatch, step: str, *, first: bool, times: int) -> list[str]:
+def flush_at(host: Machine, monkeypatch: pytest.MonkeyPatch, step: str, *, first: bool, times: int) -> list[str]:
     """Have another program remove our tables before or after a step, so many times in all; gives which it did."""
     real: Callable[..., object] = getattr(host.kernel, step)
     flushed: list[str] = []
@@ -149,7 +163,7 @@ def test_a_flush_in_the_midst_is_no_reason_to_fail(
 ) -> None:
     """The new generation is in force in the end, unless it came after everything was read back."""
     with monkeypatch.context() as patch:
-        flushed = _flush(host, patch, step, first=when == "before", times=1)
+        flushed = flush_at(host, patch, step, first=when == "before", times=1)
         done = host.hostfwctl(*verb)
 
     assert done.status == 0, done
@@ -162,7 +176,7 @@ def test_a_flush_in_the_midst_is_no_reason_to_fail(
 def test_a_flush_in_the_midst_is_told(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a warning: what was typed was done."""
     with monkeypatch.context() as patch:
-        assert _flush(host, patch, "commit", first=False, times=1) == []
+        assert flush_at(host, patch, "commit", first=False, times=1) == []
         done = host.hostfwctl("apply")
 
     assert (
@@ -176,7 +190,7 @@ def test_who_flushes_without_pause_is_said_and_nothing_is_called_unchanged(
 ) -> None:
     """It ends after a few tries."""
     with monkeypatch.context() as patch:
-        flushed = _flush(host, patch, "commit", first=False, times=1000)
+        flushed = flush_at(host, patch, "commit", first=False, times=1000)
         done = host.hostfwctl("apply")
 
     assert 5 <= len(flushed) <= 20

@@ -345,7 +345,7 @@ def test_what_protects_an_unknown_host_goes_back_to_protection(tmp_path: Path, m
 def test_sources_that_no_longer_build_leave_the_stored_script(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """As when the host cannot be observed: what was in force byte for byte is in force again."""
     host.hostfwctl(*WITHIN)
-    monkeypatch.setattr("hostfw.engine.rollback.check_candidate", _broken)
+    monkeypatch.setattr("hostfw.engine.rollback.check_candidate", broken)
 
     done = host.hostfwctl("rollback")
 
@@ -354,7 +354,7 @@ def test_sources_that_no_longer_build_leave_the_stored_script(host: Machine, mon
     assert host.kernel.committed[-1] == (state(host) / "last-good.nft").read_text()
 
 
-def _broken(configuration: object, **_cache: object) -> object:
+def broken(configuration: object, **_cache: object) -> object:
     """A refusal by an upgraded version that refuses more than before."""
     from hostfw.build.candidate import check_candidate
     from hostfw.model.positions import Position
