@@ -1,7 +1,7 @@
 """The active plan, which attributes packets to rules."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hostfw.build.stored import stored_content
 from hostfw.cli.options import Options
@@ -15,6 +15,7 @@ from hostfw.host.store.generations import accepted_number
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.plan import BASE_PROTECTION, Plan
 from hostfw.model.resources import Resources
+from hostfw.model.values import FAMILIES, Family
 from hostfw.policy.resolve.plan import resolve
 
 if TYPE_CHECKING:
@@ -47,7 +48,15 @@ def active_plan(options: Options) -> ActivePlan | None:
     return ActivePlan(stored.id, plan, resources, facts)
 
 
-def plan_now(options: Options) -> tuple[Plan, HostFacts] | None:
+class PlanNow(NamedTuple):
+    """The plan of what is in force, the host that it is for, and the IP version whose packets meet none of it."""
+
+    plan: Plan
+    facts: HostFacts
+    unmet: tuple[Family, ...] = ()
+
+
+def plan_now(options: Options) -> PlanNow | None:
     """The plan of what is in force, and the host that it is for; None where no rules are.
 
     What has to be rolled back or has expired by now is first taken out of force, as by `status`. Raises HostError and
@@ -56,10 +65,16 @@ def plan_now(options: Options) -> tuple[Plan, HostFacts] | None:
     directories, host = directories_of(options), this_host(options)
     if has_expired(directories, host):
         _engine(options).end_expired()
-    if not read_in_force(directories, host, lambda: _engine(options).expire()):
+    families = read_in_force(directories, host, lambda: _engine(options).expire())
+    if not families:
         return None
+    unmet = tuple(family for family in FAMILIES if family not in families)
     found = active_plan(options)
-    return (found.plan, found.facts) if found is not None else (BASE_PROTECTION, host.facts(None))
+    return (
+        PlanNow(found.plan, found.facts, unmet)
+        if found is not None
+        else PlanNow(BASE_PROTECTION, host.facts(None), unmet)
+    )
 
 
 def _engine(options: Options) -> "Engine":

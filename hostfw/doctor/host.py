@@ -25,7 +25,7 @@ from hostfw.model.plan import Plan
 from hostfw.model.problems import Problem, Severity, errors
 from hostfw.model.settings import FailsafePort, LockoutCheck
 from hostfw.model.values import FAMILIES, TCP, Family, address_text
-from hostfw.model.wording import counted
+from hostfw.model.wording import counted, unmet_by
 from hostfw.nft.object_text import table_name
 from hostfw.nft.worst_packet import COMPARE_NS
 from hostfw.policy.resolve.plan import neighbour_problems
@@ -107,7 +107,13 @@ def _findings(report: HostReport) -> Iterator[Finding]:
 
 
 def _in_force(report: HostReport) -> Iterator[Finding]:
-    if not report.status.in_force:
+    for family in report.status.unmet:
+        yield Finding(
+            Check.IN_FORCE,
+            f"{unmet_by(family)}: every one passes that no other program denies",
+            "`hostfwctl reload` puts the accepted generation into force",
+        )
+    if not report.status.families:
         known = report.accepted is not None
         yield Finding(
             Check.IN_FORCE,

@@ -12,7 +12,7 @@ from hostfw.host.store.last_event import Event
 from hostfw.host.store.trial import Trial
 from hostfw.model.host.governance import NOTHING_GOVERNED, Governance, GovernedInterface
 from hostfw.model.problems import Problem
-from hostfw.model.values import Cidr
+from hostfw.model.values import FAMILIES, Cidr, Family
 
 UNCHANGED = "the ruleset in force is unchanged"
 FEEDS_CHANGED = "the rules in force are unchanged, with the new content of big Feeds"
@@ -82,12 +82,14 @@ class NoTrial:
 class Status:
     """The state: `record` is what was written down, `drift` are the differences in the kernel, in sentences.
 
+    `families` are the IP versions whose packets meet rules of ours.
+
     `trial` is what waits to be confirmed for `left_s` more seconds, `event` the last thing that happened, and
     `warnings` what could not be put right. `governance` is what the host is on record to govern, and `host_name` what
     it is called now, in lower case. With `begun` a change of ours did not end, so that drift may be a part of it.
     """
 
-    in_force: bool
+    families: tuple[Family, ...]
     record: ActiveGeneration | None
     drift: tuple[str, ...]
     tables: KernelTables
@@ -100,6 +102,16 @@ class Status:
     host_name: str = ""
     begun: bool = False
     unrecorded: bool = False
+
+    @property
+    def in_force(self) -> bool:
+        """True if packets of both IP versions meet rules of ours."""
+        return self.families == FAMILIES
+
+    @property
+    def unmet(self) -> tuple[Family, ...]:
+        """The IP version whose packets meet no rules of ours although those of the other one do."""
+        return tuple(family for family in FAMILIES if self.families and family not in self.families)
 
     @property
     def whose(self) -> str:

@@ -4,7 +4,7 @@ A service is asked about at every local address that it listens on and every int
 since Linux takes a packet to a local address on any interface.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -61,8 +61,16 @@ _OPEN = Step(StepVerdict.ALLOW, Reason.UNMANAGED, "", Direction.INGRESS)
 """The step that lets everybody in where no rules are in force."""
 
 
-def exposure(plan: Plan | None, facts: HostFacts, services: HostServices) -> tuple[Entry, ...]:
-    """Every service and published port on every interface; without a plan everybody reaches everything."""
+def exposure(
+    plan: Plan | None, facts: HostFacts, services: HostServices, unmet: Collection[Family] = ()
+) -> tuple[Entry, ...]:
+    """Every service and published port on every interface; without a plan everybody reaches everything.
+
+    Likewise over the IP versions in `unmet`, whose packets meet no rules.
+    """
+    if unmet:
+        both = exposure(plan, facts, services), exposure(None, facts, services)
+        return tuple(opened if opened.family in unmet else entry for entry, opened in zip(*both, strict=True))
     places = tuple(_places(facts, services))
     if plan is None:
         open_to_all = {family: Reach((Decision(everybody(family), _OPEN),)) for family in FAMILIES}

@@ -2,12 +2,19 @@
 
 from collections.abc import Iterable
 
+from hostfw.model.values import Family
+
 NAMES_SHOWN = 8
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
     """A number of things: 1 policy, 2 policies."""
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def unmet_by(family: Family) -> str:
+    """The beginning of a sentence about an IP version without rules in force."""
+    return f"no IPv{family} packet meets rules of hostfw"
 
 
 def listed(names: Iterable[str]) -> str:

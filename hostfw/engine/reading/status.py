@@ -10,7 +10,7 @@ from hostfw.engine.kernel.contents import altered_by_name, altered_links, is_unc
 from hostfw.engine.kernel.installed import drift, in_sentences
 from hostfw.engine.outcomes import Failed, RolledBack, Status, failed
 from hostfw.engine.reading.deadline import is_due, left_s
-from hostfw.engine.reading.in_force import are_in_force
+from hostfw.engine.reading.in_force import families_in_force
 from hostfw.engine.reading.standing import standing
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.tables import KernelTables, Names
@@ -43,7 +43,7 @@ def read_status(
     except HostError as error:
         return failed(error)
     return Status(
-        are_in_force(tables),
+        families_in_force(tables),
         None if unrecorded else record,
         found,
         tables,

@@ -90,7 +90,7 @@ def configuration(text: str = ENDPOINT, settings: str = "") -> Configuration:
 
 HEALTHY = HostReport(
     Directories(),
-    Status(True, RECORD, (), TABLES),
+    Status(FAMILIES, RECORD, (), TABLES),
     check_candidate(configuration()),
     accepted=check_candidate(configuration()),
     facts=HostFacts("web1"),
@@ -167,8 +167,13 @@ PATIENTS = [
     ("a healthy host", HEALTHY, []),
     (
         "nothing in force",
-        status(in_force=False, record=None),
+        status(families=(), record=None),
         ["no rules of hostfw are in force: every packet passes that no other program denies"],
+    ),
+    (
+        "one IP version without rules",
+        status(families=(Family.V6,)),
+        ["no IPv4 packet meets rules of hostfw: every one passes that no other program denies"],
     ),
     (
         "no record of what is in force",
@@ -218,7 +223,7 @@ PATIENTS = [
         replace(listening(Listener(Family.V4, 2222)), accepted=OPEN, plan=SHUT, facts=FACTS),
         [f"policy does not let pass every ssh connection to sshd on port 2222: {SHUTS}"],
     ),
-    ("a policy that is not in force", replace(status(in_force=False), plan=SHUT, facts=FACTS), [NOTHING]),
+    ("a policy that is not in force", replace(status(families=()), plan=SHUT, facts=FACTS), [NOTHING]),
     (
         "a policy that closes ssh, which nobody wants to hear of",
         replace(HEALTHY, plan=replace(SHUT, settings=replace(SHUT.settings, lockout_check=LockoutCheck.IGNORE))),

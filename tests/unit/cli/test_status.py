@@ -225,6 +225,7 @@ def test_programs_get_a_versioned_document(host: Machine, form: str) -> None:
         "apiVersion": "hostfw.io/v1",
         "kind": "Status",
         "inForce": True,
+        "ipVersions": [4, 6],
         "wouldGovern": None,
         "generation": generation,
         "node": "web1",

@@ -1,7 +1,7 @@
 """`hostfwctl status`: what is in force, and whether it still is what hostfw put there."""
 
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -27,12 +27,14 @@ from hostfw.host.store.last_event import Event, EventKind
 from hostfw.model.kinds.metadata import EXPIRES
 from hostfw.model.moments import moment_text
 from hostfw.model.sources import Configuration
-from hostfw.model.wording import counted
+from hostfw.model.values import Family
+from hostfw.model.wording import counted, unmet_by
 
 _LABEL_COLUMNS = 15
 _TELLING = frozenset({EventKind.ROLLED_BACK, EventKind.REFUSED, EventKind.FAILED, EventKind.DISABLED})
 """Events that the rest of the page does not say already."""
 _MOST_EXPIRED = 5
+_MOST_DRIFT = 10
 
 
 USAGE = "[-o table|json|yaml]"
@@ -52,7 +54,7 @@ hostfwctl status -o json | jq -e '.drift == []'""",
     """\
 0  a generation is in force
 1  the kernel could not be asked
-4  nothing is in force, or not permitted""",
+4  nothing is in force, or for one IP version alone, or not permitted""",
 )
 
 
@@ -81,7 +83,7 @@ def run(options: Options, console: Console) -> ExitCode:
             *_lines(status, accepted, host.now(), whole=console.verbosity > 0),
             *service_lines(service.report(), host.now()),
         ]
-        if status.record is None and not status.in_force:
+        if status.record is None and not status.families:
             lines.insert(1, line("Governs", first_apply(options).text))
         if accepted is not None:
             for _, trouble, _ in feed_troubles(accepted.configuration, options.state_dir, host.now()):
@@ -98,7 +100,7 @@ def run(options: Options, console: Console) -> ExitCode:
             "block": _block_item(blocked),
             "feeds": [{"feed": name, "trouble": trouble} for name, trouble, _ in feeds],
         }
-        would = None if status.in_force else first_apply(options).interfaces
+        would = None if status.families else first_apply(options).interfaces
         first: Document = {"wouldGovern": None if would is None else list(would)}
         content = {**_content(status, accepted, is_pending=is_pending), **first, **beside}
         console.data(document_text(document("Status", content), options.output))
@@ -120,17 +122,7 @@ def _end_expired(options: Options) -> None:
 
 def _lines(status: Status, accepted: Accepted | None, now: datetime, *, whole: bool) -> Iterator[Line]:
     record = status.record
-    if not status.in_force:
-        yield line("State", "nothing in force", Style.ERROR)
-    elif status.drift and status.begun:
-        step = "`hostfwctl reload` ends it"
-        yield line("State", f"in force, with parts of a change by hostfw that did not end; {step}", Style.WARNING)
-    elif status.drift and status.unrecorded:
-        yield line("State", f"in force, but {UNRECORDED}", Style.WARNING)
-    elif status.drift:
-        yield line("State", "in force, but changed by another program", Style.WARNING)
-    else:
-        yield line("State", "in force", Style.GOOD)
+    yield _state(status)
     if record is not None:
         yield line("Generation", record.id)
         if record.node:
@@ -141,7 +133,9 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime, *, whole: b
         yield line("Applied", f"{moment_text(record.applied_at)} ({age(record.applied_at, now)})")
         counts = dict(record.counts)
         governs = extent(*(counts.get(noun, 0) for noun in ("policies", "endpoints", "interfaces")))
-        yield line("Governs", governs if status.in_force else f"nothing: {governs} are out of force")
+        if status.unmet:
+            governs = f"over {_versions(status.families)} alone: {governs}"
+        yield line("Governs", governs if status.families else f"nothing: {governs} are out of force")
         for number, kept in enumerate(status.kept):
             since = f" since {moment_text(kept.since)}" if kept.since else ""
             text = f"{kept.name} under HostEndpoint {kept.endpoint}, which no longer claims it{since}: {kept.kept}"
@@ -149,7 +143,7 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime, *, whole: b
         yield from _expiry_lines(accepted, status, now, whole=whole)
     elif status.unrecorded:
         yield line("Generation", "not on record: the run directory is mounted read-only")
-    elif status.in_force:
+    elif status.families:
         yield line("Generation", "not on record, as after a boot; `hostfwctl apply` makes it known")
     if accepted is not None and (record is None or accepted.id != record.id):
         yield line("Accepted", f"generation {accepted.id}, which the next boot enforces")
@@ -168,10 +162,34 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime, *, whole: b
         yield line("Last event", f"{_event(status.event)} ({age(status.event.at, now)})", Style.WARNING)
     for number, warning in enumerate(status.warnings):
         yield line("Warning" if number == 0 else "", warning, Style.WARNING)
-    for number, sentence in enumerate(status.drift):
+    shown = status.drift if whole else status.drift[:_MOST_DRIFT]
+    for number, sentence in enumerate(shown):
         yield line("Drift" if number == 0 else "", sentence)
+    if len(shown) < len(status.drift):
+        yield line("", f"and {len(status.drift) - len(shown)} more differences, which -v lists")
     for number, problem in enumerate(status.problems):
         yield line("Problems" if number == 0 else "", f"{problem.position.path}: {problem.message}")
+
+
+def _state(status: Status) -> Line:
+    """The line that says whether rules are in force, and whether they are ours."""
+    if not status.families:
+        return line("State", "nothing in force", Style.ERROR)
+    if status.unmet:
+        unmet = " and ".join(map(unmet_by, status.unmet))
+        return line("State", f"in force for {_versions(status.families)} alone: {unmet}", Style.ERROR)
+    if status.drift and status.begun:
+        step = "`hostfwctl reload` ends it"
+        return line("State", f"in force, with parts of a change by hostfw that did not end; {step}", Style.WARNING)
+    if status.drift and status.unrecorded:
+        return line("State", f"in force, but {UNRECORDED}", Style.WARNING)
+    if status.drift:
+        return line("State", "in force, but changed by another program", Style.WARNING)
+    return line("State", "in force", Style.GOOD)
+
+
+def _versions(families: Iterable[Family]) -> str:
+    return " and ".join(f"IPv{family}" for family in families)
 
 
 def _expiry_lines(accepted: Accepted | None, status: Status, now: datetime, *, whole: bool) -> Iterator[Line]:
@@ -246,6 +264,7 @@ def _content(status: Status, accepted: Accepted | None, *, is_pending: bool) -> 
     record = status.record
     return {
         "inForce": status.in_force,
+        "ipVersions": [family.value for family in status.families],
         "generation": record.id if record else None,
         "node": record.node if record else None,
         "hostName": status.host_name,

@@ -20,6 +20,7 @@ from hostfw.model.host.services import HostServices, PublishedPort, Service
 from hostfw.model.plan import Plan
 from hostfw.model.ranges import cidrs_of
 from hostfw.model.values import PROTOCOLS, Family, address_text
+from hostfw.model.wording import unmet_by
 
 _COLUMNS = (
     Column("SERVICE", rank=2, least=20, gives=Gives.LINES),
@@ -68,9 +69,9 @@ def run(options: Options, console: Console) -> ExitCode:
     known = _plan(options, console)
     if isinstance(known, ExitCode):
         return known
-    plan, facts = known
+    plan, facts, unmet = known
     services = this_host().services()
-    entries = exposure(plan, facts, services)
+    entries = exposure(plan, facts, services, unmet)
     if options.output is Output.TABLE:
         console.table(_COLUMNS, _rows(services, entries, whole=console.verbosity > 0))
     else:
@@ -78,23 +79,25 @@ def run(options: Options, console: Console) -> ExitCode:
     return ExitCode.DONE
 
 
-def _plan(options: Options, console: Console) -> tuple[Plan | None, HostFacts] | ExitCode:
-    """The plan to ask, None where no rules are in force, and the facts of this host."""
+def _plan(options: Options, console: Console) -> tuple[Plan | None, HostFacts, tuple[Family, ...]] | ExitCode:
+    """The plan to ask, None where no rules are in force, the facts of this host, and the IP version without rules."""
     if options.files:
         return _candidate(options, console)
     now = plan_now(options)
     if now is None:
         console.warn("no rules of hostfw are in force: everybody reaches everything that no other program denies")
-        return None, this_host(options).facts(None)
+        return None, this_host(options).facts(None), ()
+    for family in now.unmet:
+        console.warn(f"{unmet_by(family)}: over it everybody reaches everything that no other program denies")
     return now
 
 
-def _candidate(options: Options, console: Console) -> tuple[Plan, HostFacts] | ExitCode:
+def _candidate(options: Options, console: Console) -> tuple[Plan, HostFacts, tuple[Family, ...]] | ExitCode:
     # What is in force was checked when it was accepted: the checks are not loaded for it.
     from hostfw.cli.facts import planned
 
     host = planned(options, console)
-    return host if isinstance(host, ExitCode) else (host.plan, host.facts)
+    return host if isinstance(host, ExitCode) else (host.plan, host.facts, ())
 
 
 # ------------------------------------------------------------------------------------------------------- for people
