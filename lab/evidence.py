@@ -102,11 +102,19 @@ class DropLog:
 
     def record(self, sent: Sent) -> PacketEvent | None:
         """The audit record of the packet's denial."""
-        for record in self._reader.records(_RECORD_WAIT_S if sent not in self._records else 0):
+        self._read(_RECORD_WAIT_S if sent not in self._records else 0)
+        return self._records.get(sent)
+
+    def denials(self) -> tuple[PacketEvent, ...]:
+        """The audit records of all denied packets so far, those of equal packets once."""
+        self._read(_RECORD_WAIT_S)
+        return tuple(self._records.values())
+
+    def _read(self, wait_s: float) -> None:
+        for record in self._reader.records(wait_s):
             event = self._event(record)
             if event is not None and event.action is EventAction.DENY:
                 self._records.setdefault(_sent(event.packet), event)
-        return self._records.get(sent)
 
     def _event(self, record: NflogRecord) -> PacketEvent | None:
         moment = now() if record.timestamp is None else datetime.fromtimestamp(record.timestamp, UTC)

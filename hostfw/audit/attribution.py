@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol, TypeVar
 
 from hostfw.audit.log_prefix import LogTag, names_as_decoded
-from hostfw.model.decisions import Reason
+from hostfw.model.decisions import OF_LIMITS, OF_RULES, Reason
 from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint, PlannedPolicy, PlannedRule
 from hostfw.model.settings import UNIDENTIFIED, Workloads
 from hostfw.model.values import Direction
@@ -62,13 +62,13 @@ class PlannedRules:
 
     def get(self, tag: LogTag, /) -> RuleSource | None:
         """The source of the rule that writes such records, if it is only one."""
-        if tag.reason is not Reason.RULE or tag.index is None:
+        if tag.reason not in OF_RULES or tag.index is None:
             return None
         planned = self.by_policy.get((tag.staged, tag.tier, tag.policy), ())
         found = {
             RuleSource(policy.kind, origin_of(rule), policy.why, policy.ticket)
             for policy in planned
-            if (rule := _rule_at(policy, tag.index, tag.direction)) is not None and rule.action is tag.action
+            if (rule := _rule_at(policy, tag.index, tag.direction)) is not None and _writes(rule, tag)
         }
         return found.pop() if len(found) == 1 else None
 
@@ -163,13 +163,18 @@ def _has(planned: PlannedDirection, tag: LogTag) -> bool:
     match tag.reason:
         case Reason.END_OF_TIER:
             return any(tier.name == tag.tier for tier in planned.tiers)
-        case Reason.RULE if tag.tier:
+        case Reason.RULE | Reason.OVER_LIMIT | Reason.LIMIT_FULL if tag.tier:
             policies = (policy for tier in planned.tiers if tier.name == tag.tier for policy in tier.policies)
             return any((policy.name, policy.staged) == (tag.policy, tag.staged) for policy in policies)
-        case Reason.RULE:
+        case Reason.RULE | Reason.OVER_LIMIT | Reason.LIMIT_FULL:
             return any(profile.name == tag.policy for profile in planned.profiles)
         case reason:
             return reason in (Reason.NO_POLICY, Reason.NO_PROFILE_MATCH)
+
+
+def _writes(rule: PlannedRule, tag: LogTag) -> bool:
+    """True if a rule writes such records: the denials of a limit are those of an Allow."""
+    return rule.limit is not None if tag.reason in OF_LIMITS else rule.action is tag.action
 
 
 def _each_policy(plan: Plan) -> Iterator[PlannedPolicy]:
@@ -197,7 +202,7 @@ def possible_generations(tag: LogTag, generations: Sequence[Attribution]) -> Seq
 
     While one generation takes over from another, a record may be of either, unless only one has such a rule.
     """
-    if tag.reason is not Reason.RULE:
+    if tag.reason not in OF_RULES:
         return generations
     return tuple(of for of in generations if tag in of.rules) or generations
 

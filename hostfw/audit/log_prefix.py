@@ -13,7 +13,7 @@ so a shortened name cannot be spoofed by a real one.
 from dataclasses import dataclass
 from hashlib import sha256
 
-from hostfw.model.decisions import Reason
+from hostfw.model.decisions import OF_LIMITS, Reason
 from hostfw.model.values import Action, Direction
 
 MAX_PREFIX_BYTES = 127
@@ -49,8 +49,15 @@ class LogTag:
     def __str__(self) -> str:
         if self.reason is Reason.RULE:
             staged = f" (staged {self.action})" if self.staged else ""
-            return f"{self.tier or 'profile'}/{self.policy} {self.direction}[{self.index}]{staged}"
+            return f"{self._rule}{staged}"
+        if self.reason in OF_LIMITS:
+            staged = ", staged" if self.staged else ""
+            return f"{self._rule} ({self.reason}{staged})"
         return f"{self.reason}{f' {self.tier}' if self.tier else ''} ({self.direction})"
+
+    @property
+    def _rule(self) -> str:
+        return f"{self.tier or 'profile'}/{self.policy} {self.direction}[{self.index}]"
 
 
 def encode(tag: LogTag) -> str:

@@ -11,6 +11,8 @@ from hostfw.model.values import Cidr
 
 LOGGED_REASONS = (
     Reason.RULE,
+    Reason.OVER_LIMIT,
+    Reason.LIMIT_FULL,
     Reason.END_OF_TIER,
     Reason.NO_PROFILE_MATCH,
     Reason.NO_POLICY,

@@ -58,6 +58,7 @@ class Options(NamedTuple):
     ipsec: bool = False
     answer: bool = False
     no_way_back: bool = False
+    over_limit: bool = False
     icmp: str | None = None
     state: str = "new"
     selector: str = ""

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from hostfw.audit.log_prefix import LogTag, shorten
+from hostfw.model.decisions import Reason
 from hostfw.model.kinds.feed_sources import EXTERNAL_SIZE
 from hostfw.model.plan import ExternalSet, RuleIdentity
 from hostfw.model.settings import FailsafePort
@@ -35,6 +36,11 @@ def rule_counter(identity: RuleIdentity) -> str:
     parts = (_KINDS[identity.kind], identity.tier, shorten(identity.policy, _MAX_NAME, "_"), identity.direction.short)
     number = f".{identity.number}" if identity.number else ""
     return "/".join(part for part in (*parts, identity.digest) if part) + number
+
+
+def limit_counter(identity: RuleIdentity, reason: Reason) -> str:
+    """The counter of what the limit of a policy rule denies, by the reason."""
+    return f"{rule_counter(identity)}/{reason}"
 
 
 def failsafe_counter(port: FailsafePort, direction: Direction, *, place: str = "", reply: bool = False) -> str:

@@ -15,6 +15,7 @@ from hostfw.compile.program import (
     Deny,
     Effect,
     Exempt,
+    Limited,
     LogOnly,
     Pass,
     Program,
@@ -23,7 +24,7 @@ from hostfw.compile.program import (
     Staged,
     WouldDecide,
 )
-from hostfw.model.decisions import Reason
+from hostfw.model.decisions import OF_LIMITS, Reason
 from hostfw.model.plan import (
     ANY_SIDE,
     PlannedDirection,
@@ -259,6 +260,8 @@ class Programs:
         counter = names.rule_counter(rule.identity)
         by_source = self._by_source(direction)
         match rule.action:
+            case Action.ALLOW if rule.limit is not None:
+                return Limited(rule.limit, Allow(counter), *self._beyond(rule, direction))
             case Action.ALLOW:
                 return Allow(counter)
             case Action.DENY:
@@ -267,6 +270,12 @@ class Programs:
                 return LogOnly(counter, _tag(rule, direction), by_source)
             case Action.PASS:
                 return Pass(counter)
+
+    def _beyond(self, rule: PlannedRule, direction: Direction) -> Iterator[Deny]:
+        """The denials by the limit of a rule, for each reason."""
+        for reason in OF_LIMITS:
+            counter, tag = names.limit_counter(rule.identity, reason), _limit_tag(rule, direction, reason)
+            yield Deny(counter, tag, self.reject, rule.unrecorded, self._by_source(direction))
 
     def _final(self, direction: Direction, reason: Reason) -> ProgramRule:
         tag = LogTag(Action.DENY, direction, reason)
@@ -278,7 +287,16 @@ class Programs:
         tag = replace(_tag(rule, direction), staged=True)
         if rule.action is Action.LOG:
             return LogOnly(counter, tag, by_source)
-        return WouldDecide(counter, tag, rule.unrecorded, by_source)
+        if rule.limit is None:
+            return WouldDecide(counter, tag, rule.unrecorded, by_source)
+        beyond = (
+            WouldDecide(
+                names.limit_counter(rule.identity, reason), replace(of, staged=True), rule.unrecorded, by_source
+            )
+            for reason in OF_LIMITS
+            for of in (_limit_tag(rule, direction, reason),)
+        )
+        return Limited(rule.limit, WouldDecide(counter, tag, by_source=by_source), *beyond)
 
 
 def _enforced(tiers: Iterable[PlannedTier]) -> bool:
@@ -289,6 +307,10 @@ def _enforced(tiers: Iterable[PlannedTier]) -> bool:
 def _tag(rule: PlannedRule, direction: Direction) -> LogTag:
     identity = rule.identity
     return LogTag(rule.action, direction, Reason.RULE, identity.tier, identity.policy, identity.index)
+
+
+def _limit_tag(rule: PlannedRule, direction: Direction, reason: Reason) -> LogTag:
+    return replace(_tag(rule, direction), action=Action.DENY, reason=reason)
 
 
 def _failsafe_condition(port: FailsafePort, direction: Direction) -> Condition:

@@ -11,6 +11,7 @@ from itertools import groupby
 from operator import itemgetter
 
 from hostfw.audit.log_prefix import LogTag
+from hostfw.model.kinds.source_limit import SourceLimit
 from hostfw.model.plan import (
     ANY_SIDE,
     PlannedSide,
@@ -94,7 +95,26 @@ class WouldDecide:
     by_source: bool = False
 
 
-Effect = Allow | Exempt | Deny | LogOnly | Pass | Staged | WouldDecide
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """Does `within` to what is within the limit of its source, and `beyond` to what is not.
+
+    Sources that no room is left for have the limit of one together, and meet `without_room` beyond that. In a staged
+    policy each of them only says what it would have done.
+    """
+
+    limit: SourceLimit
+    within: Allow | WouldDecide
+    beyond: Deny | WouldDecide
+    without_room: Deny | WouldDecide
+
+    @property
+    def counter(self) -> str:
+        """The counter of what is within the limit, which the others and the limit itself are named after."""
+        return self.within.counter
+
+
+Effect = Allow | Exempt | Deny | LogOnly | Pass | Staged | WouldDecide | Limited
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -78,10 +78,12 @@ def policy_steps(place: Place, policy: PlannedPolicy, packet: Packet) -> Generat
 
 def _rule_step(place: Place, policy: PlannedPolicy, rule: PlannedRule, packet: Packet) -> Step:
     missed = first_mismatch(rule, packet)
+    beyond = rule.limit is not None and packet.over_limit and not missed
+    verdict = StepVerdict.DENY if beyond else _RULE_VERDICTS[rule.action]
     # Written out, since a packet may pass tens of thousands of rules, and what asks of many packets waits for it.
     return Step(
-        StepVerdict.NEXT if missed or policy.staged else _RULE_VERDICTS[rule.action],
-        Reason.RULE,
+        StepVerdict.NEXT if missed or policy.staged else verdict,
+        Reason.OVER_LIMIT if beyond else Reason.RULE,
         place.interface,
         place.direction,
         None if place.endpoint is None else place.endpoint.name,
@@ -94,5 +96,6 @@ def _rule_step(place: Place, policy: PlannedPolicy, rule: PlannedRule, packet: P
         missed=missed,
         staged=policy.staged,
         before_failsafes=policy.before_failsafes and place.has_failsafes,
-        unrecorded=rule.unrecorded,
+        unrecorded=rule.unrecorded and (beyond or rule.action is Action.DENY),
+        limit=rule.limit,
     )

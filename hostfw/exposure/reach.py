@@ -376,4 +376,5 @@ def _step(place: Place, policy: PlannedPolicy, rule: PlannedRule) -> Step:
         position=rule.position,
         before_failsafes=policy.before_failsafes and place.has_failsafes,
         unrecorded=rule.unrecorded,
+        limit=rule.limit,
     )

@@ -17,9 +17,11 @@ class PolicyClass(StrEnum):
 
 
 class Reason(StrEnum):
-    """The reason of a decision. Only `RULE` has a policy rule behind it; the others decide by themselves."""
+    """The reason of a decision. `OF_RULES` have a policy rule behind them; the others decide by themselves."""
 
     RULE = "rule"
+    OVER_LIMIT = "over-limit"
+    LIMIT_FULL = "limit-full"
     ESTABLISHED = "established"
     LOOPBACK = "loopback"
     NEIGHBOUR_DISCOVERY = "neighbour-discovery"
@@ -35,3 +37,12 @@ class Reason(StrEnum):
     SPOOFED = "spoofed-source"
     TO_HOST = "workload-to-host"
     UNIDENTIFIED = "unidentified-workload"
+
+
+OF_LIMITS = (Reason.OVER_LIMIT, Reason.LIMIT_FULL)
+"""Denials by the limit of a rule that allows: of a source that is beyond it, and of those that no room is left for.
+
+Those have the limit of one source together, and are denied beyond that.
+"""
+OF_RULES = (Reason.RULE, *OF_LIMITS)
+"""Reasons that have a policy rule behind them."""

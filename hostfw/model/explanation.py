@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from hostfw.model.decisions import PolicyClass, Reason
+from hostfw.model.kinds.source_limit import SourceLimit
 from hostfw.model.packet import Packet
 from hostfw.model.plan import RuleIdentity
 from hostfw.model.positions import NOWHERE, Position
@@ -31,7 +32,8 @@ class Step:
     from the policies of that class alone, so their verdict is `NEXT`; `reply` is of a failsafe that exempts an answer.
 
     A rule of a `staged` policy has the verdict `NEXT` whatever its action would decide. `before_failsafes` is of a rule
-    that was met before the failsafe ports that are open to everybody. An `unrecorded` denial is only counted.
+    that was met before the failsafe ports that are open to everybody. An `unrecorded` denial is only counted. `limit`
+    is what an Allow lets in of each source; beyond it the step denies, with a reason of its own.
     """
 
     verdict: StepVerdict
@@ -51,6 +53,7 @@ class Step:
     staged: bool = False
     before_failsafes: bool = False
     unrecorded: bool = False
+    limit: SourceLimit | None = None
 
     @property
     def matched(self) -> bool:

@@ -50,7 +50,8 @@ class Packet:
     `lo` and then received on `lo`. `hop_limit` is the TTL of an IPv4 packet. `mac` is the Ethernet address that it came
     from, None for what came by no Ethernet; `ipsec` is whether it came through IPsec. `answer` is whether it goes where
     a question of this host to multicast or broadcast came from a moment ago, on the same interface. `no_way_back` is
-    whether the reverse path filter finds no route to its source.
+    whether the reverse path filter finds no route to its source. `over_limit` is whether its source is beyond the
+    limit of whatever rule has one for it.
     """
 
     family: Family
@@ -70,6 +71,7 @@ class Packet:
     ipsec: bool = False
     answer: bool = False
     no_way_back: bool = False
+    over_limit: bool = False
 
     def __post_init__(self) -> None:
         if self.in_interface is None and self.out_interface is None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from hostfw.model.expiry import Expired
+from hostfw.model.kinds.source_limit import SourceLimit
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.settings import UNIDENTIFIED, Settings
@@ -172,7 +173,8 @@ class RuleIdentity:
 class PlannedRule:
     """A policy rule ready to be matched, in the families it exists in; of several protocols any will do.
 
-    The denials of one that is `unrecorded` are counted and leave no record in the log.
+    The denials of one that is `unrecorded` are counted and leave no record in the log. An Allow with a `limit` denies
+    what is beyond it.
     """
 
     identity: RuleIdentity
@@ -188,6 +190,7 @@ class PlannedRule:
     other_protocols: tuple[Protocol, ...] = ()
     unrecorded: bool = False
     ipsec: bool | None = None
+    limit: SourceLimit | None = None
 
     @property
     def protocols(self) -> tuple[Protocol, ...]:

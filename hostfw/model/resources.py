@@ -14,6 +14,7 @@ from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.metadata import BEFORE_FAILSAFES, LOG, UNRECORDED, Labels, Metadata, SelectorText
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
+from hostfw.model.kinds.source_limit import SourceLimit
 from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Learned, Mac, PortRange, Protocol, StagedAction
@@ -58,7 +59,8 @@ class Rule:
     """One policy rule. `position` is where its YAML mapping begins.
 
     `other_protocols` are those of a list behind the first, which is `protocol`: any of them will do. `ipsec` asks
-    whether what comes in came through IPsec; None asks nothing.
+    whether what comes in came through IPsec; None asks nothing. `limit` is how much of what an Allow matches it lets
+    in from one source.
     """
 
     action: Action
@@ -73,11 +75,17 @@ class Rule:
     position: Position = NOWHERE
     other_protocols: tuple[Protocol, ...] = ()
     ipsec: bool | None = None
+    limit: SourceLimit | None = None
 
     @property
     def unrecorded(self) -> bool:
         """True if the rule says that its denials leave no record."""
         return (LOG, UNRECORDED) in self.annotations
+
+    @property
+    def may_deny(self) -> bool:
+        """True if packets are denied by the rule: all that it matches, or what is beyond its limit."""
+        return self.action is Action.DENY or self.limit is not None
 
     @property
     def protocols(self) -> tuple[Protocol, ...]:

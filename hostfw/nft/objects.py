@@ -133,6 +133,9 @@ def is_external(name: str) -> bool:
     return name.startswith((EXTERNAL, EXTERNAL_NETS))
 
 
+SOURCE_LIMITS = "limit/"
+"""The beginning of the names of sets that hold the limits of sources, for a rule each."""
+
 LINKS = "links"
 """The name of the set of all interfaces that are governed, by index; those of each HostEndpoint are below it."""
 

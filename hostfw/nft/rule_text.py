@@ -204,8 +204,8 @@ def statement_text(statement: Statement, family: Family) -> str:
     match statement:
         case CounterRef(name):
             return f'counter name "{name}"'
-        case OverLimit(name, key, length, rate, burst):
-            limit = f"limit rate over {rate}/second burst {burst} packets"
+        case OverLimit(name, key, length, rate, burst, per):
+            limit = f"limit rate over {rate}/{per} burst {burst} packets"
             return f"update @{name} {{ {_lookup_key_text(key, length, family)} {limit} }}"
         case Remember(name, key, length):
             return f"update @{name} {{ {_lookup_key_text(key, length, family)} }}"

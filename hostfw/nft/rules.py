@@ -6,6 +6,7 @@ Addresses and ports are integers; text is `nft.rule_text`'s business.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from hostfw.model.kinds.source_limit import Unit
 from hostfw.model.values import Cidr, PortRange
 
 
@@ -125,8 +126,9 @@ class OverLimit:
     set: str
     key: Key
     length: int | None
-    rate_per_second: int
+    rate: int
     burst_packets: int
+    per: Unit = Unit.SECOND
 
 
 @dataclass(frozen=True, slots=True)

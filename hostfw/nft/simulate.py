@@ -1,7 +1,8 @@
 """A simulation of the kernel: our ruleset, evaluated for a packet as nf_tables does it.
 
 Only the expressions that hostfw writes are known, and only for whole packets: conntrack puts fragments together
-before any rule here sees them. Limits are never reached and dynamic sets have room for all, so every log is made.
+before any rule here sees them. Limits of the log are never reached, those of rules if the packet says so, and dynamic
+sets have room for all, so every log is made.
 No interface is renamed, so none is known by its index alone.
 """
 
@@ -13,7 +14,7 @@ from operator import itemgetter
 
 from hostfw.model.packet import ConntrackState, Packet, Path
 from hostfw.model.values import PORT_PROTOCOLS, Cidr, PortRange, mask_of
-from hostfw.nft.objects import Chain, Element, ElementType, Hook, Priority, Ruleset, Table, VerdictMap
+from hostfw.nft.objects import SOURCE_LIMITS, Chain, Element, ElementType, Hook, Priority, Ruleset, Table, VerdictMap
 from hostfw.nft.rules import (
     SCRATCH_SHIFT,
     Accept,
@@ -193,8 +194,9 @@ class _Walk:
             match statement:
                 case CounterRef(name):
                     self.counters.append(name)
-                case OverLimit():
-                    return
+                case OverLimit(name):
+                    if not (self.packet.over_limit and name.startswith(SOURCE_LIMITS)):
+                        return
                 case Remember(name, Key.CT_ID):
                     if not self._has_connection:
                         return

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -12,6 +12,7 @@ from hostfw.manifest.encode import manifest
 from hostfw.model.kinds.feed_sources import External
 from hostfw.model.kinds.metadata import BEFORE_FAILSAFES, EXPIRES, REASON, TICKET, Labels, Metadata, SelectorText
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet
+from hostfw.model.kinds.source_limit import SourceLimit
 from hostfw.model.resources import (
     ANY_NODE,
     EntityRule,
@@ -23,6 +24,7 @@ from hostfw.model.resources import (
     Rule,
     Tier,
 )
+from hostfw.model.settings import FailsafePort
 from hostfw.model.values import FAMILIES, Action, Direction, Family, merge
 from hostfw.policy.effective_labels import NamespaceLabels, effective_labels
 from hostfw.quick.network_sets import network_set, selector_of_network_set
@@ -57,11 +59,12 @@ class QuickFile:
 def policy_name(rule: QuickRule) -> str:
     """The name of the policy, which is the same for the same rule: of two equal ones the second changes nothing."""
     # A range would read like a list of its ends, and the name of a set like an address, or like the words behind it.
-    words = _RANGE.sub(r"\1-to-\2", rule_words(rule))
+    said = rule_words(replace(rule, limit=None))
+    words = _RANGE.sub(r"\1-to-\2", said)
     words = re.sub(r"[/,.: ]", "-", words)
     names = [rule.peers.name if isinstance(rule.peers, Named) else "", rule.endpoint or ""]
     if len(words) > _NAME_LIMIT or any(map(_LIKE_OTHERS.search, names)):
-        digest = sha256(rule_words(rule).encode()).hexdigest()[:_DIGEST_DIGITS]
+        digest = sha256(said.encode()).hexdigest()[:_DIGEST_DIGITS]
         words = f"{words[: _NAME_LIMIT - _DIGEST_DIGITS - 1].rstrip('-')}-{digest}"
     return f"{TIER}.{words.strip('-')}"
 
@@ -76,13 +79,15 @@ class Notes:
     """Notes that are kept with a rule: why it is there, its ticket, and the moment at which it expires, if any.
 
     With `keeps_failsafes` what it denies to somebody leaves them the failsafe ports, without they are denied as well;
-    None stands for what is best: a list that others fill does not decide who gets in by ssh.
+    None stands for what is best: a list that others fill does not decide who gets in by ssh. What is allowed within a
+    limit comes before failsafes if all of it is for `failsafes` ports, which everybody reaches otherwise.
     """
 
     reason: str = ""
     ticket: str = ""
     expires: datetime | None = None
     keeps_failsafes: bool | None = None
+    failsafes: tuple[FailsafePort, ...] = ()
 
     @property
     def annotations(self) -> Labels:
@@ -137,11 +142,20 @@ def quick_policy(rule: QuickRule, notes: Notes, resources: Resources) -> GlobalN
 
 
 def _annotations(rule: QuickRule, notes: Notes, resources: Resources) -> Labels:
-    early = _denies_some(rule) and not notes.keeps_failsafes
+    limits = rule.limit is not None and bool(rule.services) and all(_is_open(one, notes) for one in rule.services)
+    early = (_denies_some(rule) or limits) and not notes.keeps_failsafes
     if notes.keeps_failsafes is None and isinstance(rule.peers, Named):
         # A list that others fill is a Feed.
         early = early and all(one.metadata.name != rule.peers.name for one in resources.feeds)
     return tuple(sorted((*notes.annotations, *([(BEFORE_FAILSAFES, "true")] if early else []))))
+
+
+def _is_open(service: Service, notes: Notes) -> bool:
+    """True if failsafes let everybody reach all ports of a service."""
+    open_ports = {(port.protocol.number, port.port) for port in notes.failsafes if port.net is None}
+    return bool(service.ports) and all(
+        port.first == port.last and (service.protocol.number, port.first) in open_ports for port in service.ports
+    )
 
 
 def _denies_some(rule: QuickRule) -> bool:
@@ -191,7 +205,8 @@ def _rules(rule: QuickRule, direction: Direction, selected: EntityRule) -> Itera
             of_family = tuple(cidr for cidr in nets if cidr.family is family)
             if family is not None and (not of_family or _is_of_other(service, family)):
                 continue
-            yield _one_rule(rule.action, service, direction, EntityRule(nets=of_family, selector=selected.selector))
+            one = _one_rule(rule.action, service, direction, EntityRule(nets=of_family, selector=selected.selector))
+            yield one if rule.limit is None else replace(one, limit=SourceLimit(rule.limit))
 
 
 def _one_rule(action: Action, service: Service | None, direction: Direction, peer: EntityRule) -> Rule:

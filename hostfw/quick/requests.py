@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hostfw.model.kinds.source_limit import Rate
 from hostfw.model.values import Action, Cidr, Direction, Icmp, PortRange, Protocol
 
 
@@ -37,8 +38,8 @@ class QuickRule:
     """One `hostfwctl allow` or `deny`.
 
     `services` empty stands for every packet, `endpoint` None for every HostEndpoint. `directions` are both for a peer
-    that is denied altogether, one otherwise. `for_s` is after how many seconds it expires, None for never; it is no
-    part of what the rule is.
+    that is denied altogether, one otherwise. `for_s` is after how many seconds it expires, None for never, and `limit`
+    how many connections one source may begin; neither is a part of what the rule is.
     """
 
     action: Action
@@ -47,6 +48,7 @@ class QuickRule:
     peers: Peers = ANYBODY
     endpoint: str | None = None
     for_s: int | None = None
+    limit: Rate | None = None
 
 
 class RequestError(Exception):

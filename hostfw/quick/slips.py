@@ -9,7 +9,7 @@ from hostfw.quick.requests import RequestError
 from hostfw.quick.services import Lookup, is_bare_protocol, is_service
 from hostfw.quick.words import is_length, parse_words
 
-_BEFORE_WORD = ("from", "to", "proto", "port", "for", "on")
+_BEFORE_WORD = ("from", "to", "proto", "port", "for", "limit", "on")
 _SAYING_NOTHING = frozenset(("log", "log-all", "logging", "rule", "service", "permanent", "permanently"))
 _EVERYTHING = frozenset(("all", "any", "everything", "anything"))
 _OTHER_NAMES = {
@@ -22,6 +22,7 @@ _OTHER_NAMES = {
     "until": "for",
     "timeout": "for",
     "iface": "on",
+    "rate": "limit",
     "interface": "on",
 }
 _GLUED = re.compile(

@@ -4,7 +4,9 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from hostfw.manifest.kinds.source_limit import RATE_EXPECTED, rate_meant
 from hostfw.manifest.net_texts import form_hint, given_cidr
+from hostfw.model.kinds.source_limit import Rate
 from hostfw.model.values import Action, Cidr, Direction, address_text
 from hostfw.quick.requests import ANYBODY, Here, Named, Peers, QuickRule, RequestError
 from hostfw.quick.services import (
@@ -30,11 +32,12 @@ _LONGEST_S = 10 * 366 * 86_400
 _LENGTH_EXPECTED = "a number and s, m, h, d or w, as in 30m or 4h, up to ten years"
 _EXPECTED_BEHIND = {
     "for": _LENGTH_EXPECTED,
+    "limit": RATE_EXPECTED,
     "on": "the name of a HostEndpoint, or all",
     "proto": EXPECTED,
     "port": EXPECTED,
 }
-_ONCE = ("for", "on", "proto")
+_ONCE = ("for", "limit", "on", "proto")
 _PEER_EXPECTED = "an address, a prefix, the name of a GlobalNetworkSet, NetworkSet or Feed, `here` or `any`"
 
 
@@ -49,12 +52,14 @@ class _Found:
     endpoint: str | None = None
     direction: Direction | None = None
     for_s: int | None = None
+    limit: Rate | None = None
 
 
 def parse_words(action: Action, words: Iterable[str], lookup: Lookup) -> QuickRule:
     """The rule that some words ask for.
 
-    They are `[in|out] [WHAT...] [from|to PEER,...] [on ENDPOINT] [for TIME] [proto P] [port P]`, in any order.
+    They are `[in|out] [WHAT...] [from|to PEER,...] [on ENDPOINT] [for TIME] [limit RATE] [proto P] [port P]`, in any
+    order.
     `deny PEER` denies a peer altogether, in both directions. Raises RequestError.
     """
     found = _sorted_out(action, list(words), lookup)
@@ -76,7 +81,10 @@ def parse_words(action: Action, words: Iterable[str], lookup: Lookup) -> QuickRu
         directions: tuple[Direction, ...] = _BOTH
     else:
         directions = (found.direction or Direction.INGRESS,)
-    return QuickRule(action, directions, parse_services(services, lookup), peers, found.endpoint, found.for_s)
+    if found.limit is not None and (action is Action.DENY or directions != (Direction.INGRESS,)):
+        raise RequestError("a limit is for what is allowed in", "allow ssh limit 6/minute")
+    of = parse_services(services, lookup)
+    return QuickRule(action, directions, of, peers, found.endpoint, found.for_s, found.limit)
 
 
 def is_length(word: str) -> bool:
@@ -93,6 +101,14 @@ def length_s(word: str) -> int:
     return seconds
 
 
+def _rate(word: str) -> Rate:
+    """The rate of `6/minute` or `6/min`. Raises RequestError."""
+    found = rate_meant(word)
+    if found is None:
+        raise RequestError(f'"{word}" is no limit', RATE_EXPECTED)
+    return found
+
+
 def rule_words(rule: QuickRule) -> str:
     """The rule in the words that give it again, without the name of the program."""
     is_out = rule.directions == (Direction.EGRESS,)
@@ -102,7 +118,8 @@ def rule_words(rule: QuickRule) -> str:
     peers = peers_text(rule.peers)
     towards = [] if rule.peers == ANYBODY else ([peers] if bare else ["to" if is_out else "from", peers])
     on = ["on", rule.endpoint] if rule.endpoint is not None else []
-    return " ".join([_VERBS[rule.action], *way, *filter(None, [services_text(rule.services)]), *towards, *on])
+    limit = [] if rule.limit is None else ["limit", str(rule.limit)]
+    return " ".join([_VERBS[rule.action], *way, *filter(None, [services_text(rule.services)]), *towards, *on, *limit])
 
 
 def peers_text(peers: Peers) -> str:
@@ -127,6 +144,7 @@ def _sorted_out(action: Action, words: list[str], lookup: Lookup) -> _Found:
         "proto": lambda word: setattr(found, "protocol", word),
         "port": found.ports.append,
         "for": lambda word: setattr(found, "for_s", length_s(word)),
+        "limit": lambda word: setattr(found, "limit", _rate(word)),
         "on": lambda word: setattr(found, "endpoint", None if word == "all" else word),
     }
     said: set[str] = set()

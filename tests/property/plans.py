@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
+from hostfw.model.kinds.source_limit import Rate, SourceLimit, Unit
 from hostfw.model.packet import ConntrackState, Original, Packet, Path
 from hostfw.model.plan import (
     AddressSet,
@@ -186,6 +187,8 @@ def rules(draw: st.DrawFn, identity: RuleIdentity) -> PlannedRule:
         others = tuple(one for number, one in drawn.items() if number != protocol.number)
     is_icmp = not others and protocol in (ICMP, ICMPV6, Protocol(1), Protocol(58))
     action = draw(st.sampled_from((Action.ALLOW, Action.ALLOW, Action.DENY, Action.LOG, Action.PASS)))
+    may_limit = action is Action.ALLOW and identity.direction is Direction.INGRESS
+    limit = draw(st.sampled_from((None, None, NEVER_REACHED))) if may_limit else None
     return PlannedRule(
         identity,
         action,
@@ -200,9 +203,13 @@ def rules(draw: st.DrawFn, identity: RuleIdentity) -> PlannedRule:
         ipsec=draw(st.sampled_from((None, None, None, True, False)))
         if identity.direction is Direction.INGRESS
         else None,
-        unrecorded=action is Action.DENY and draw(st.integers(0, 3)) == 0,
+        unrecorded=(action is Action.DENY or limit is not None) and draw(st.integers(0, 3)) == 0,
+        limit=limit,
     )
 
+
+NEVER_REACHED = SourceLimit(Rate(10_000, Unit.SECOND))
+"""A limit that no property sends enough packets for: a packet that is beyond it says so itself."""
 
 MACS = tuple(Mac(0x020000000000 + number) for number in range(3))
 
@@ -255,7 +262,10 @@ def policies(draw: st.DrawFn, tier: str, name: str, direction: Direction, most: 
     planned = tuple(_by_network(rule, draw(st.integers(0, 9))) for rule in planned)
     early = bool(tier) and draw(st.integers(0, 3)) == 0
     if early:
-        planned = tuple(rule if rule.action is Action.LOG else replace(rule, action=Action.DENY) for rule in planned)
+        planned = tuple(
+            rule if rule.action is Action.LOG or rule.limit is not None else replace(rule, action=Action.DENY)
+            for rule in planned
+        )
     return PlannedPolicy(kind, name, tier, None, planned, staged=staged, before_failsafes=early)
 
 
@@ -389,7 +399,7 @@ _PORTS = (*NAMED_PORTS, *NAMED_PORTS, *NAMED_PORTS, *PORTS, 67, 68, 546, 547)
 _PATHS = (Path.LOCAL_IN, Path.LOCAL_IN, Path.LOCAL_OUT, Path.FORWARDED)
 _WAYS = ("eth0", "eth0", "eth1", "eth1", "eth2", "eth3", "wg0", "wg0", "lo", "unknown0")
 _STATES = (*[ConntrackState.NEW] * 9, *ConntrackState)
-_CHOICES = 23
+_CHOICES = 24
 """Bytes that a packet is made of, one a choice."""
 
 
@@ -465,4 +475,5 @@ def _packet(choices: bytes) -> Packet:
         ipsec and path is not Path.LOCAL_OUT,
         pick((False, False, False, True)) and path is not Path.LOCAL_OUT,
         pick((False, False, False, True)) and path is not Path.LOCAL_OUT,
+        pick((False, False, True)),
     )

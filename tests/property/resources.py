@@ -32,6 +32,7 @@ from hostfw.model.kinds.kubernetes import (
 from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
+from hostfw.model.kinds.source_limit import MOST_CONNECTIONS, Rate, SourceLimit, Unit
 from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.resources import (
@@ -187,8 +188,9 @@ def rules(draw: st.DrawFn) -> Rule:
     is_icmp = not unlike and protocol is not None and protocol.number in (ICMP.number, ICMPV6.number)
     both = version is None and draw(st.booleans())
     sides = st.just(EntityRule()) | entities(family, numbers=numbers, port_name=named, both=both)
+    action = draw(st.sampled_from(Action))
     return Rule(
-        action=draw(st.sampled_from(Action)),
+        action=action,
         ip_version=version,
         protocol=protocol,
         not_protocol=not_protocol,
@@ -201,13 +203,21 @@ def rules(draw: st.DrawFn) -> Rule:
     )
 
 
+limits = st.none() | st.builds(SourceLimit, st.builds(Rate, st.integers(1, MOST_CONNECTIONS), st.sampled_from(Unit)))
+
+
+def _limited(rule: Rule, limit: SourceLimit | None) -> Rule:
+    return replace(rule, limit=limit) if rule.action is Action.ALLOW else rule
+
+
 orders = st.none() | st.integers(-(2**40), 2**40).map(float) | st.floats(allow_nan=False, allow_infinity=False)
 
 
 def _in_a_class(policy: GlobalNetworkPolicy, policy_class: PolicyClass) -> GlobalNetworkPolicy:
     match policy_class:
         case PolicyClass.UNTRACKED:
-            return replace(policy, apply_on_forward=True, do_not_track=True)
+            without = tuple(replace(rule, limit=None) for rule in policy.ingress)
+            return replace(policy, ingress=without, apply_on_forward=True, do_not_track=True)
         case PolicyClass.PRE_DNAT:
             into = (Direction.INGRESS,)
             return replace(policy, types=into, egress=(), apply_on_forward=True, pre_dnat=True)
@@ -224,7 +234,7 @@ _normal_policies = st.builds(
     order=orders,
     selector=selectors | st.just(SelectorText("")),
     types=st.permutations(tuple(Direction)).flatmap(lambda d: st.sampled_from((tuple(d), tuple(d[:1])))),
-    ingress=few(rules()),
+    ingress=few(st.builds(_limited, rules(), limits)),
     egress=few(rules()),
 )
 policies = st.builds(_in_a_class, _normal_policies, st.sampled_from(PolicyClass))

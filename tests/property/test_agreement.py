@@ -53,7 +53,8 @@ _PLACES = {PolicyClass.UNTRACKED: "untracked", PolicyClass.PRE_DNAT: "pre-dnat"}
 
 
 def _tag(step: Step) -> LogTag:
-    action = step.action if step.rule is not None and step.action is not None else Action.DENY
+    of_rule = step.rule is not None and step.reason is Reason.RULE
+    action = step.action if of_rule and step.action is not None else Action.DENY
     index = None if step.rule is None else step.rule.index
     return LogTag(action, step.direction, step.reason, step.tier, step.policy, index, step.staged)
 
@@ -80,7 +81,8 @@ def _expected_counters(explanation: Explanation) -> list[str]:
         if not step.matched:
             continue
         if step.rule is not None:
-            counters.append(names.rule_counter(step.rule))
+            by_limit = step.reason is Reason.OVER_LIMIT
+            counters.append(names.limit_counter(step.rule, step.reason) if by_limit else names.rule_counter(step.rule))
         elif step.failsafe is not None:
             place = _PLACES.get(step.policy_class, "")
             if step.reason is Reason.TO_HOST:

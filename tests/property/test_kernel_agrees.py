@@ -111,8 +111,9 @@ def _possible(drawn: Packet) -> Packet:
     hop_limit = forwarded.get(drawn.hop_limit, drawn.hop_limit)
     possible = replace(drawn, out_interface=out_interface, state=ConntrackState.NEW, original=original)
     # The sender's Ethernet address carries its way, so it is none that rules name; there is no tunnel to come out of,
-    # and nobody has asked anything.
-    return replace(possible, hop_limit=hop_limit, mac=None, ipsec=False, answer=False, no_way_back=False)
+    # nobody has asked anything, and no limit is reached.
+    possible = replace(possible, hop_limit=hop_limit, mac=None, ipsec=False, answer=False)
+    return replace(possible, no_way_back=False, over_limit=False)
 
 
 def _as_tracked(packet: Packet, state: ConntrackState | None) -> Packet:

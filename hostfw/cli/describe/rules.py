@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from hostfw.cli.describe.description import Entry, Role
 from hostfw.cli.kinds import shortened
+from hostfw.model.kinds.source_limit import SourceLimit
 from hostfw.model.plan import AddressSet, Plan, PlannedDirection, PlannedPolicy, PlannedRule, PlannedSide, RuleIdentity
 from hostfw.model.prefixes import Cidrs
 from hostfw.model.values import FAMILIES, Cidr, Icmp, address_text
@@ -37,8 +38,14 @@ def criteria(rule: PlannedRule, *, whole: bool = False) -> Iterator[Criterion]:
 def rule_text(rule: PlannedRule, *, whole: bool = False) -> str:
     """A rule on one line: its action, and what it asks of a packet; `whole` is as of `criteria`."""
     asked = ", ".join(f"{name} {value}" for name, value in criteria(rule, whole=whole))
-    action = f"{rule.action.value} (not logged)" if rule.unrecorded else rule.action.value
+    notes = ", ".join([*limit_words(rule.limit), *(["not logged"] if rule.unrecorded else [])])
+    action = f"{rule.action.value} ({notes})" if notes else rule.action.value
     return f"{action}: {asked}" if asked else action
+
+
+def limit_words(limit: SourceLimit | None) -> tuple[str, ...]:
+    """A limit in words, none where there is none."""
+    return () if limit is None else (f"{limit.new_connections} new from one source",)
 
 
 def rule_entry(rule: PlannedRule) -> Entry:

@@ -178,6 +178,7 @@ def _packet(query: PacketQuery, source: Address, destination: Address, into: str
         ipsec=query.ipsec and bool(into),
         answer=query.answer and bool(into),
         no_way_back=query.no_way_back and bool(into),
+        over_limit=query.over_limit,
     )
 
 

@@ -68,6 +68,7 @@ class PacketQuery(NamedTuple):
     ipsec: bool = False
     answer: bool = False
     no_way_back: bool = False
+    over_limit: bool = False
 
     @property
     def family(self) -> Family | None:
@@ -108,6 +109,7 @@ def packet_query(options: Options) -> PacketQuery:
         ipsec=options.ipsec,
         answer=options.answer,
         no_way_back=options.no_way_back,
+        over_limit=options.over_limit,
     )
     _check_families(query)
     if protocol is not None and protocol.number in PORT_PROTOCOLS:

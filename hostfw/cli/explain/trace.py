@@ -6,7 +6,7 @@ from itertools import groupby
 from hostfw.audit.log_prefix import LogTag
 from hostfw.cli.describe.rules import criterion_text
 from hostfw.cli.output.documents import Document
-from hostfw.model.decisions import PolicyClass, Reason
+from hostfw.model.decisions import OF_LIMITS, PolicyClass, Reason
 from hostfw.model.explanation import Step, StepVerdict
 from hostfw.model.plan import PlannedRule, RuleIdentity, title_of
 from hostfw.model.values import Action
@@ -34,7 +34,7 @@ def step_text(step: Step) -> str:
     if step.failsafe and step.reason is Reason.TO_HOST:
         return f"workloads.toHost {step.failsafe} ({step.direction})"
     index = None if step.rule is None else step.rule.index
-    action = step.action or Action.DENY
+    action = Action.DENY if step.action is None or step.reason in OF_LIMITS else step.action
     return str(LogTag(action, step.direction, step.reason, step.tier, step.policy, index))
 
 
@@ -74,6 +74,7 @@ def step_document(step: Step) -> Document:
         "path": step.position.path or None,
         "line": step.position.line or None,
         **({"unrecorded": True} if step.unrecorded else {}),
+        **({"limitPerSource": {"newConnections": str(step.limit.new_connections)}} if step.limit else {}),
     }
 
 
@@ -129,6 +130,11 @@ def _consequence(step: Step) -> str:
     """The consequence of a rule that matched without deciding."""
     if step.action is Action.LOG:
         return ", and on"
+    if step.limit is not None and step.matched:
+        beyond = "beyond" if step.reason in OF_LIMITS else "up to"
+        denied = ": denied" if step.reason in OF_LIMITS else ""
+        limit = f" {beyond} {step.limit.new_connections} new from one source{denied}"
+        return f"{limit}, were it not staged" if step.staged else limit
     if step.staged:
         return ", were it not staged"
     if step.unrecorded:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from hostfw.cli.other_words.hints import (
+    ALLOW_LIMITED,
     COUNTERS,
     DEFAULT,
     DROPS,
@@ -15,12 +16,10 @@ from hostfw.cli.other_words.hints import (
     INTERFACES,
     LOCKDOWN,
     NAT,
-    NO_LIMIT,
     REMOVE,
     RESET,
     RULES,
     SETS,
-    SSH_FAILSAFE,
     STATUS,
     UNBLOCK,
     UNDO,
@@ -79,10 +78,7 @@ WORDS: dict[str, str] = {
     **dict.fromkeys(("test", "simulate", "trace", "debug", "query", "ask", "why"), EXPLAIN),
     **dict.fromkeys(("sets", "ipsets", "addresses", "groups"), SETS),
     **dict.fromkeys(("sync", "update", "refresh", "rehash"), "`hostfwctl reload` reads the files and the Feeds again"),
-    **dict.fromkeys(
-        ("rate-limit", "ratelimit", "throttle"),
-        f"{NO_LIMIT}: `hostfwctl allow ssh from here` says who may connect; {SSH_FAILSAFE}",
-    ),
+    **dict.fromkeys(("rate-limit", "ratelimit", "throttle"), f"{ALLOW_LIMITED} limits each source by itself"),
     **dict.fromkeys(("purge", "clear", "clean", "flush", "wipe", "uninstall"), RESET),
     **dict.fromkeys(("remove-all", "delete-all", "rm-all"), RESET),
     **dict.fromkeys(

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 
 from hostfw.cli.other_words.hints import (
+    ALLOW_LIMITED,
     DEFAULT,
     DROPS,
     EXPOSURE,
     FORWARD,
-    NO_LIMIT,
+    LIMIT,
     POLICY,
     REMOVE,
     RESET,
     RULES,
-    SSH_FAILSAFE,
     is_plain,
     quick_rule,
     systemctl,
@@ -89,9 +89,7 @@ def _rule(words: Sequence[str], behind: str) -> str:
     said, reason = _without_comment(words[1:])
     said = [word for word in said if word not in _UNSAID]
     if words[0] == "limit":
-        # A rule without the limit is wider; from the caller's own address it is not.
-        known = quick_rule(action, said if "from" in said else [*said, "from", "here"])
-        return f"{NO_LIMIT}: {known or '`hostfwctl allow ssh from here`'} says who may connect; {SSH_FAILSAFE}"
+        return f"{quick_rule(action, [*said, *LIMIT]) or ALLOW_LIMITED} limits each source by itself{behind}"
     known = quick_rule(action, said)
     if not known:
         return f"{POLICY}{behind}" if said else f"`hostfwctl {words[0]} --help` says how a rule is written"

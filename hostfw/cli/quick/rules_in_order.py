@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from hostfw.audit.attribution import origin_of
 from hostfw.audit.log_prefix import LogTag
-from hostfw.cli.describe.rules import icmp_text, listed_nets_text, nets_text, ports_text, selected_text
+from hostfw.cli.describe.rules import icmp_text, limit_words, listed_nets_text, nets_text, ports_text, selected_text
 from hostfw.compile.object_names import drop_counter, failsafe_counter, rule_counter
 from hostfw.model.decisions import Reason
 from hostfw.model.plan import Plan, PlannedDirection, PlannedPolicy, PlannedRule, PlannedSide, PlannedTier
@@ -164,7 +164,8 @@ def _policies(plan: Plan, direction: Direction, stage: str, tier: str, policies_
             by = _by(tier, policy.name)
             on = _some(governed[key], plan)
             counter = rule_counter(rule.identity)
-            behind = ", not logged" if rule.unrecorded else ""
+            noted = (*limit_words(rule.limit), *(("not logged",) if rule.unrecorded else ()))
+            behind = "".join(f", {note}" for note in noted)
             what, short = (f"{what_text(rule, whole=whole)}{behind}" for whole in (True, False))
             yield Line(direction, stage, action, what, by, on, counter, origin_of(rule), short)
 

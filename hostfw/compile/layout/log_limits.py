@@ -169,7 +169,7 @@ class _Limits:
         for of_protocol, over in self._own(place, bits):
             yield Rule((*tests, *of_protocol), (over, counter, self.end))
             without = Match(over.key, SetRef(over.set, bits), negated=True)
-            rate, burst = over.rate_per_second, over.burst_packets
+            rate, burst = over.rate, over.burst_packets
             no_room = self._set(f"no-room/{self.kind}{place}.{rate}-{burst}", ElementType.ADDRESS, 1)
             over_without = OverLimit(no_room, Key.SADDR, _NO_BITS, rate, burst)
             yield Rule((*tests, *of_protocol, without), (over_without, _BY_NO_ROOM, self.end))

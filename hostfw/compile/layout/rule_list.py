@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hostfw.compile.layout.cells import Cell
 from hostfw.compile.layout.matches import Tests, tests_of
 from hostfw.compile.layout.statements import StatementWriter
-from hostfw.compile.program import Allow, Deny, Exempt, LogOnly, Pass, ProgramRule, Segment, Staged
+from hostfw.compile.program import Allow, Deny, Exempt, Limited, LogOnly, Pass, ProgramRule, Segment, Staged
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.values import Direction
 from hostfw.nft.rules import Jump, Return, Rule
@@ -77,5 +77,6 @@ def reached(tested: Iterable[tuple[ProgramRule, Tests]]) -> Iterator[tuple[Progr
 def decides(tested: Iterable[tuple[ProgramRule, Tests]]) -> bool:
     """True if no packet leaves the segment undecided, apart from those that a Pass sends on."""
     return any(
-        tests.unconditional and isinstance(rule.effect, Allow | Exempt | Deny) for rule, tests in reached(tested)
+        tests.unconditional and isinstance(rule.effect, Allow | Exempt | Deny | Limited)
+        for rule, tests in reached(tested)
     )

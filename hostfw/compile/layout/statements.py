@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from hostfw.audit.log_prefix import LogTag, encode
 from hostfw.compile.layout.log_limits import LOG_RECORDS, Kind, deny_limits, log_limits
 from hostfw.compile.layout.matches import Tests
-from hostfw.compile.program import Allow, Deny, Effect, Exempt, LogOnly, Pass, Staged, WouldDecide
+from hostfw.compile.layout.source_limits import limited_chain
+from hostfw.compile.program import Allow, Deny, Effect, Exempt, Limited, LogOnly, Pass, Staged, WouldDecide
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.settings import Logging
 from hostfw.model.values import TCP
@@ -47,6 +48,8 @@ class StatementWriter:
         Nothing at all where the next rule will do and nothing is to be counted or logged.
         """
         match effect:
+            case Limited() if self.again:
+                return self.statements(effect.within, on_pass)
             case Allow() if self.again:
                 return self.allow
             case Exempt() if self.again:
@@ -63,6 +66,8 @@ class StatementWriter:
                 return (CounterRef(effect.counter), self._end(effect))
             case Deny():
                 return (Goto(self._deny_chain(effect)),)
+            case Limited():
+                return (Goto(self._limited_chain(effect)),)
             case Pass(counter):
                 return (CounterRef(counter), *on_pass)
             case LogOnly():
@@ -73,6 +78,15 @@ class StatementWriter:
                 return (Goto(self._log_chain(effect)),)
             case Staged():
                 raise AssertionError("a staged policy is a chain of its own")
+
+    def _limited_chain(self, limited: Limited) -> str:
+        """A chain that tells what is within a limit from what is not."""
+        within, beyond, without_room = (
+            self.statements(one, ()) for one in (limited.within, limited.beyond, limited.without_room)
+        )
+        return self.builder.once(
+            (limited, within), lambda: limited_chain(self.builder, limited, within, beyond, without_room)
+        )
 
     def _log_chain(self, log: LogOnly | WouldDecide) -> str:
         """A chain that counts, logs within the limits, and comes back."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from hostfw.compile.layout.log_limits import LOG_RECORDS
 from hostfw.engine.kernel.counters import Counter, LogCounter, OtherCounter, ReasonCounter, RuleCounter, Value, Values
+from hostfw.model.decisions import OF_LIMITS
 from hostfw.model.values import FAMILIES, Family
 
 ALL_RULES = 2000
@@ -144,6 +145,8 @@ def _rule_labels(counter: RuleCounter) -> Labels:
         ("rule", str(of.index)),
         ("digest", of.digest + number),
         ("action", counter.action.value),
+        # Without a limit the label is empty, which is the same as none.
+        *((("reason", counter.reason.value),) if counter.reason in OF_LIMITS else ()),
     )
 
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 from hostfw.audit.attribution import origin_of, policies_of
 from hostfw.audit.log_prefix import LogTag
 from hostfw.compile.layout.log_limits import LOG_RECORDS, SUPPRESSED
-from hostfw.compile.object_names import drop_counter, failsafe_counter, rule_counter
+from hostfw.compile.object_names import drop_counter, failsafe_counter, limit_counter, rule_counter
 from hostfw.host.nftables.tables import KernelTables
-from hostfw.model.decisions import Reason
-from hostfw.model.plan import Plan, RuleIdentity
+from hostfw.model.decisions import OF_LIMITS, Reason
+from hostfw.model.plan import Plan, PlannedRule, RuleIdentity
 from hostfw.model.settings import FailsafePort
 from hostfw.model.values import FAMILIES, Action, Direction, Family
 
@@ -41,19 +41,23 @@ Values = dict[tuple[Family, str], Value]
 
 
 class RuleCounter(NamedTuple):
-    """The counter of a policy rule; `origin` is `path:line`."""
+    """The counter of a policy rule; `origin` is `path:line`.
+
+    What the limit of a rule denies has counters of its own, by `reason`.
+    """
 
     name: str
     identity: RuleIdentity
     action: Action
     origin: str
     staged: bool
+    reason: Reason = Reason.RULE
 
     @property
     def by(self) -> str:
         """The rule, in the words of log records."""
         of = self.identity
-        return str(LogTag(self.action, of.direction, Reason.RULE, of.tier, of.policy, of.index))
+        return str(LogTag(self.action, of.direction, self.reason, of.tier, of.policy, of.index))
 
 
 class ReasonCounter(NamedTuple):
@@ -133,8 +137,15 @@ def counters_of(plan: Plan | None, values: Values) -> tuple[Counter, ...]:
 def _rules(plan: Plan) -> Iterator[RuleCounter]:
     for policy in policies_of(plan):
         for rule in policy.rules:
-            name = rule_counter(rule.identity)
-            yield RuleCounter(name, rule.identity, rule.action, origin_of(rule), policy.staged)
+            yield from counters_of_rule(rule, staged=policy.staged)
+
+
+def counters_of_rule(rule: PlannedRule, *, staged: bool) -> Iterator[RuleCounter]:
+    """The counter of a rule, and those of what its limit denies."""
+    yield RuleCounter(rule_counter(rule.identity), rule.identity, rule.action, origin_of(rule), staged)
+    for reason in OF_LIMITS if rule.limit is not None else ():
+        name = limit_counter(rule.identity, reason)
+        yield RuleCounter(name, rule.identity, Action.DENY, origin_of(rule), staged, reason)
 
 
 def _drops(plan: Plan) -> Iterator[ReasonCounter]:

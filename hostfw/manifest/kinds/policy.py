@@ -19,11 +19,13 @@ from hostfw.manifest.fields import (
 from hostfw.manifest.kinds.metadata import formed_name, labels
 from hostfw.manifest.kinds.refused import POLICY_FIELDS
 from hostfw.manifest.kinds.rule import decode_rules, limited_selector, of_namespace
+from hostfw.manifest.kinds.source_limit import FIELD
 from hostfw.manifest.name_forms import TIER_NAME
 from hostfw.manifest.scalars import each
 from hostfw.manifest.yaml.nodes import Node, Scalar
 from hostfw.model.kinds.metadata import Metadata, SelectorText
 from hostfw.model.positions import NOWHERE
+from hostfw.model.problems import Problem
 from hostfw.model.resources import (
     GlobalNetworkPolicy,
     NetworkPolicy,
@@ -192,6 +194,11 @@ def _check_class(reader: Reader, policy: GlobalNetworkPolicy, found: Mapping[str
         reader.report(namespaces, message, "a selector of namespaces", hint)
     if policy.do_not_track and policy.pre_dnat:
         reader.report(found["preDNAT"], "preDNAT: true is given together with doNotTrack: true", "one of the two")
+    for rule in policy.ingress if policy.do_not_track else ():
+        if rule.limit is not None:
+            message = f"{FIELD} in a policy with doNotTrack, which knows no connections"
+            hint = "write the rule into a policy without doNotTrack"
+            reader.problems.append(Problem(rule.position, message, f"a rule without {FIELD}", hint))
     for name, is_set in (("doNotTrack", policy.do_not_track), ("preDNAT", policy.pre_dnat)):
         if is_set and not policy.apply_on_forward:
             hint = "it is met before a packet is routed, so by forwarded traffic as well"

@@ -21,6 +21,7 @@ from hostfw.manifest.fields import (
 )
 from hostfw.manifest.kinds.metadata import annotations
 from hostfw.manifest.kinds.refused import ENTITY_FIELDS, RULE_FIELDS
+from hostfw.manifest.kinds.source_limit import decode_source_limit
 from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME
 from hostfw.manifest.nets import strict_net
 from hostfw.manifest.scalars import each, each_once, is_port_scalar, protocol, protocols, selector_text
@@ -68,6 +69,7 @@ RULE_SHAPE = Shape(
             "icmp",
             "notICMP",
             "ipsec",
+            "limitPerSource",
             "source",
             "destination",
             "metadata",
@@ -110,10 +112,11 @@ def _rule(namespace: str, reader: Reader, node: Node, what: str) -> Rule | None:
         _icmp(reader, get("notICMP"), "notICMP"),
         _entity(reader, get("source"), namespace),
         _entity(reader, get("destination"), namespace),
-        _annotations(reader, get("metadata"), action),
+        _annotations(reader, get("metadata"), denies="limitPerSource" in found or action in (None, Action.DENY)),
         reader.at(node),
         chosen[1:],
         boolean(reader, get("ipsec"), "ipsec"),
+        decode_source_limit(reader, found, action, what),
     )
     if "action" not in found and isinstance(node, Mapping):
         reader.report(node, "action is missing", one_of(ACTIONS))
@@ -165,11 +168,11 @@ def _icmp(reader: Reader, node: Node | None, what: str) -> Icmp | None:
     return None if icmp_type is None else Icmp(icmp_type, code)
 
 
-def _annotations(reader: Reader, node: Node | None, action: Action | None) -> Labels:
+def _annotations(reader: Reader, node: Node | None, *, denies: bool) -> Labels:
     if node is None:
         return ()
     given = fields(reader, node, RULE_METADATA_SHAPE).get("annotations")
-    return annotations(reader, given, "annotations", "a rule", denies=action in (None, Action.DENY))
+    return annotations(reader, given, "annotations", "a rule", denies=denies)
 
 
 def _entity(reader: Reader, node: Node | None, namespace: str) -> EntityRule:

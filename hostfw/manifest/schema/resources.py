@@ -50,6 +50,7 @@ from hostfw.manifest.kinds.rule import (
     RULES_LIMIT,
     VERSIONS,
 )
+from hostfw.manifest.kinds.source_limit import RATE_PATTERN, SOURCE_LIMIT_SHAPE
 from hostfw.manifest.kinds.workload import WORKLOAD_PORT_SHAPE, WORKLOAD_SHAPE
 from hostfw.manifest.name_forms import (
     ENDPOINT_PORT_NAME,
@@ -102,6 +103,7 @@ def definitions() -> dict[str, Json]:
         "ruleMetadata": schema_of(RULE_METADATA_SHAPE, {"annotations": (ref("annotations"), "Free texts by key.")}),
         "icmp": schema_of(ICMP_SHAPE, _ICMP, allOf=[if_given("code", "integer", {"required": ["type"]})]),
         "entity": schema_of(ENTITY_SHAPE, _ENTITY),
+        "sourceLimit": schema_of(SOURCE_LIMIT_SHAPE, _SOURCE_LIMIT, ["newConnections"]),
         "policySpec": schema_of(POLICY_SHAPE, _POLICY, allOf=_CLASS_RULES),
         "stagedPolicySpec": schema_of(STAGED_POLICY_SHAPE, _STAGED_POLICY, allOf=_CLASS_RULES),
         "networkPolicySpec": schema_of(NAMESPACED_POLICY_SHAPE, _network_policy(_POLICY)),
@@ -143,9 +145,17 @@ _RULE: Fields = {
     "icmp": (ref("icmp"), "Only this ICMP type, and code; needs protocol ICMP or ICMPv6."),
     "notICMP": (ref("icmp"), "Anything but this ICMP type, and code."),
     "ipsec": (BOOLEAN, "Only what came through IPsec (true), or did not (false); ingress."),
+    "limitPerSource": (ref("sourceLimit"), "What an Allow lets in of each source; it denies the rest. Ingress."),
     "source": (ref("entity"), "Where a packet comes from. All that is given must hold."),
     "destination": (ref("entity"), "Where a packet goes to. All that is given must hold."),
     "metadata": (ref("ruleMetadata"), "Annotations of the rule."),
+}
+
+_SOURCE_LIMIT: Fields = {
+    "newConnections": (
+        {"type": "string", "pattern": RATE_PATTERN},
+        "So many new connections at once, and then one more each time that its share has passed: 6/minute.",
+    ),
 }
 
 _ICMP: Fields = {

@@ -1,7 +1,7 @@
 """Checks of policies that come before the failsafe ports which are open to everybody: they deny some peers, no more."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from hostfw.manifest.fields import quoted
@@ -10,7 +10,8 @@ from hostfw.model.positions import NOWHERE
 from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.problems import Problem
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Resources, Rule, StagedGlobalNetworkPolicy
-from hostfw.model.values import FAMILIES, Action, Cidr, Direction, Family, merge
+from hostfw.model.settings import FailsafePort
+from hostfw.model.values import FAMILIES, Action, Cidr, Direction, Family, PortRange, merge
 from hostfw.policy.check.selections import Selections
 
 _VALUES = ("true", "false")
@@ -18,12 +19,13 @@ _PEERS = {Direction.INGRESS: "source", Direction.EGRESS: "destination"}
 
 
 def misplaced_before_failsafes(
-    resources: Resources, select: Callable[[], Selections], *, whole: bool = True
+    resources: Resources, failsafes: Sequence[FailsafePort], select: Callable[[], Selections], *, whole: bool = True
 ) -> Iterator[Problem]:
-    """The annotation where it means nothing, or more than that some peers are denied.
+    """The annotation where it means nothing, or more than that some are denied, or all beyond a limit.
 
-    `select` gives the addresses that selectors stand for, and is called only for policies that have the annotation.
-    `whole` is whether everything could be read: a rule without peers may have those that could not be.
+    What is allowed within a limit must be for `failsafes` that are open to everybody. `select` gives the addresses that
+    selectors stand for, and is called only for policies that have the annotation. `whole` is whether all could be
+    read: a rule without peers may have those that could not be.
     """
     for resource in resources.all():
         if not resource.metadata.annotations or not (text := resource.metadata.annotation(BEFORE_FAILSAFES)):
@@ -36,10 +38,12 @@ def misplaced_before_failsafes(
             message = f"a {type(resource).__name__} does not come before failsafes"
             yield Problem(position, message, f"{BEFORE_FAILSAFES} on a GlobalNetworkPolicy", "annotate the policy")
         elif text == "true":
-            yield from _of_policy(policy, select(), whole=whole)
+            yield from _of_policy(policy, failsafes, select(), whole=whole)
 
 
-def _of_policy(policy: GlobalNetworkPolicy, selections: Selections, *, whole: bool) -> Iterator[Problem]:
+def _of_policy(
+    policy: GlobalNetworkPolicy, failsafes: Sequence[FailsafePort], selections: Selections, *, whole: bool
+) -> Iterator[Problem]:
     if policy.do_not_track or policy.pre_dnat:
         name = "doNotTrack" if policy.do_not_track else "preDNAT"
         yield Problem(
@@ -52,11 +56,18 @@ def _of_policy(policy: GlobalNetworkPolicy, selections: Selections, *, whole: bo
         # Rules that differ in their peers alone deny all of these together.
         denied: dict[Rule, tuple[Cidr, ...]] = defaultdict(tuple)
         for rule in policy.rules(direction):
-            if rule.action not in (Action.DENY, Action.LOG):
+            if rule.limit is not None and not opens_no_more(rule, failsafes):
+                yield Problem(
+                    rule.position,
+                    "an Allow with a limit comes before failsafes, and opens more than they do",
+                    "ports of failsafe.inbound that are open to everybody, and no other",
+                    f"write it into another policy, or leave out the annotation {BEFORE_FAILSAFES}",
+                )
+            if rule.action not in (Action.DENY, Action.LOG) and rule.limit is None:
                 yield Problem(
                     rule.position,
                     f"{rule.action} in a policy that comes before failsafes",
-                    "Deny and Log rules alone",
+                    "Deny and Log rules, and Allow with limitPerSource",
                     f"write it into another policy, or leave out the annotation {BEFORE_FAILSAFES}",
                 )
             if rule.action is not Action.DENY:
@@ -75,6 +86,17 @@ def _of_policy(policy: GlobalNetworkPolicy, selections: Selections, *, whole: bo
             if family is not None:
                 reason = f"{_PEERS[direction]}s that are denied up to here are all of IPv{family:d}"
                 yield _of_rule(rule, direction, f"this Deny comes before failsafes, and the {reason}")
+
+
+def opens_no_more(rule: Rule, failsafes: Sequence[FailsafePort]) -> bool:
+    """True if a rule names ports of the host, and failsafes let everybody reach all of them anyway."""
+    ports = rule.destination.ports
+    open_ports = {(one.protocol.number, one.port) for one in failsafes if one.net is None}
+    return bool(rule.protocols and ports) and all(
+        isinstance(port, PortRange) and port.first == port.last and (protocol.number, port.first) in open_ports
+        for protocol in rule.protocols
+        for port in ports
+    )
 
 
 def _of_rule(rule: Rule, direction: Direction, message: str) -> Problem:

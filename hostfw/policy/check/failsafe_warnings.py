@@ -121,11 +121,13 @@ def _opens_wholly(
 
 def _is_left_open(rule: Rule, number: int, wide: int | None) -> bool:
     """True unless an Allow of everybody makes a rule idle for a port: before a Deny, or behind a narrower one."""
-    return wide is None or (rule.action is Action.DENY and number < wide)
+    return wide is None or (rule.may_deny and number < wide)
 
 
 def _is_wide(rule: Rule, direction: Direction, failsafe: FailsafePort, selections: Selections) -> bool:
-    if rule.action is not Action.ALLOW or not _is_plain(rule, direction) or not _has_port(rule, failsafe):
+    if rule.action is not Action.ALLOW or (rule.limit is not None and failsafe.net is None):
+        return False
+    if not _is_plain(rule, direction) or not _has_port(rule, failsafe):
         return False
     peers = _peers(rule, direction)
     return not _limits_peers(peers) or _covers(peers, failsafe.net, selections)
@@ -139,6 +141,7 @@ def _is_allowed_before(before: Iterable[Rule], rule: Rule, direction: Direction,
     opening = takewhile(lambda one: one.action is not Action.DENY or not _may_match(one, failsafe), before)
     return any(
         one.action is Action.ALLOW
+        and one.limit is None
         and _is_plain(one, direction)
         and _has_port(one, failsafe)
         and _peers(one, direction) == EntityRule(nets=_peers(one, direction).nets, ports=_peers(one, direction).ports)
@@ -177,7 +180,7 @@ def _peers(rule: Rule, direction: Direction) -> EntityRule:
 
 
 def _restricts(rule: Rule, direction: Direction, failsafe: FailsafePort, selections: Selections) -> bool:
-    """True if a rule means to deny a failsafe port, or to allow it to some peers only."""
+    """True if a rule means to deny a failsafe port, or to allow it to some peers only, or within a limit."""
     if rule.action not in (Action.ALLOW, Action.DENY) or not is_of_protocol(rule, failsafe):
         return False
     peers = _peers(rule, direction)
@@ -185,10 +188,12 @@ def _restricts(rule: Rule, direction: Direction, failsafe: FailsafePort, selecti
     if ports:
         if not any(isinstance(port, PortRange) and port.first <= failsafe.port <= port.last for port in ports):
             return False
-    elif rule.action is Action.ALLOW or rule.destination.not_ports or not _limits_peers(peers):
+    elif (rule.action is Action.ALLOW and rule.limit is None) or rule.destination.not_ports or not _limits_peers(peers):
         return False
     if rule.action is Action.DENY:
         return not _spares(peers, failsafe.net) and meets(peers, failsafe.net, selections)
+    if rule.limit is not None:
+        return failsafe.net is None or (bool(peers.nets) and all(includes((failsafe.net,), net) for net in peers.nets))
     return _limits_peers(peers) and not _covers(peers, failsafe.net, selections)
 
 

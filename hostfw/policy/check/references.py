@@ -56,7 +56,9 @@ def check(
             *_references(resources),
             *workload_problems(resources, settings.workloads),
             *_selectors(resources, known.selectors),
-            *misplaced_before_failsafes(resources, partial(known.lint.select, resources, settings), whole=whole),
+            *misplaced_before_failsafes(
+                resources, settings.failsafe.inbound, partial(known.lint.select, resources, settings), whole=whole
+            ),
             *lint(resources, settings, known.lint, whole=whole),
         )
     )

@@ -56,7 +56,7 @@ def _failsafes(group: list[Voided]) -> tuple[str, str]:
     listing = " and ".join(f"{_few(parts)} ({_KEYS[direction]})" for direction, parts in opened.items())
     first = f"failsafe{'' if one else 's'} {listing} {'comes' if one else 'come'} first"
     keys = " and ".join(f"failsafe.{_KEYS[direction]}" for direction in opened)
-    denying = f'or have a Deny of peers come first with {BEFORE_FAILSAFES}: "true"'
+    denying = f'or have what denies come first with {BEFORE_FAILSAFES}: "true"'
     return f"{first}: {_owners(group)} cannot close {'it' if one else 'them'}", f"narrow {keys} with net, {denying}"
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from hostfw.model.plan import ANY_SIDE, LINK_LOCAL, LocalNets, PlannedRule, PlannedSide, RuleIdentity
 from hostfw.model.resources import LOCAL, EntityRule, Rule
-from hostfw.model.values import Action, Cidr, Direction, Mac, PortRange, Protocol, merge
+from hostfw.model.values import Cidr, Direction, Mac, PortRange, Protocol, merge
 from hostfw.policy.resolve.address_book import AddressBook
 from hostfw.policy.rule_families import rule_families
 
@@ -50,7 +50,8 @@ def plan_rules(rules: Iterable[Rule], owner: Owner, book: AddressBook) -> tuple[
                 position=rule.position,
                 other_protocols=rule.other_protocols,
                 ipsec=rule.ipsec,
-                unrecorded=rule.action is Action.DENY and (owner.unrecorded or rule.unrecorded),
+                limit=rule.limit,
+                unrecorded=rule.may_deny and (owner.unrecorded or rule.unrecorded),
             )
         )
     return tuple(planned)
@@ -73,6 +74,7 @@ def rule_digest(rule: Rule, book: AddressBook) -> str:
         _side_content(rule.destination, book),
         # What no rule asked before a release must not change what its digest is of.
         *([["ipsec", rule.ipsec]] if rule.ipsec is not None else []),
+        *([["limitPerSource", str(rule.limit)]] if rule.limit is not None else []),
     ]
     text = json.dumps(content, separators=(",", ":"))
     return sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]

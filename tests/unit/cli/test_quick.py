@@ -344,6 +344,8 @@ BANS: list[tuple[str, str, bool]] = [
     ("deny 0.0.0.0/0", "deny-0-0-0-0-0.yaml", False),
     ("deny 0.0.0.0/1,128.0.0.0/1", "deny-0-0-0-0-1-128-0-0-0-1.yaml", False),
     ("allow tcp/22 from 192.0.2.66", "allow-tcp-22-from-192-0-2-66.yaml", False),
+    ("allow ssh limit 6/min", "allow-tcp-22.yaml", True),
+    ("allow tcp/22,80 limit 6/min", "allow-tcp-22-80.yaml", False),
     ("deny list", "deny-list.yaml", False),
     ("deny list --before-failsafes", "deny-list.yaml", True),
 ]
@@ -363,6 +365,34 @@ def test_whom_a_rule_denies_by_name_is_denied_before_failsafes(
 
     assert status == 0, err
     assert early(host, name) is expected
+
+
+def test_a_limit_is_written_and_the_same_words_without_it_take_its_place(host: Machine) -> None:
+    """It holds for ssh without a word about failsafes, and is no part of the name."""
+    status, _, err = host.hostfwctl("allow", "ssh", "limit", "6/min")
+    assert (status, "failsafe" in err) == (0, False)
+    limited = yaml.safe_load(written(host)["allow-tcp-22.yaml"])["spec"]["ingress"]
+    assert limited == [
+        {
+            "action": "Allow",
+            "protocol": "TCP",
+            "destination": {"ports": [22]},
+            "limitPerSource": {"newConnections": "6/minute"},
+        }
+    ]
+    question = ("explain", "192.0.2.66", "192.0.2.1:22", "--in", "eth0")
+    allowed, denied = host.hostfwctl(*question), host.hostfwctl(*question, "--over-limit")
+    assert (allowed.status, denied.status) == (0, 10)
+    assert "up to 6/minute new connections of its source; `--over-limit` asks about one beyond that" in allowed.out
+    assert "quick.allow-tcp-22 ingress[0] (over-limit) Deny" in denied.out
+    assert "6/minute new from one source" in host.hostfwctl("rules").out
+    assert "6/minute new from one source" in host.hostfwctl("describe", "gnp", "quick.allow-tcp-22").out
+
+    assert host.hostfwctl("allow", "ssh").status == 0
+    assert "limitPerSource" not in written(host)["allow-tcp-22.yaml"]
+    assert host.hostfwctl("allow", "ssh", "limit", "9/hour").status == 0
+    assert host.hostfwctl("remove", "allow", "ssh", "limit", "6/min").status == 0
+    assert "allow-tcp-22.yaml" not in written(host)
 
 
 def test_an_address_that_is_denied_is_denied_ssh_without_a_word_about_failsafes(host: Machine) -> None:

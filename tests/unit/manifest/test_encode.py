@@ -39,6 +39,7 @@ FULL = [
                 },
                 {"action": "Deny", "source": {"nets": ["local", "10.0.0.0/8"], "notNets": ["local"]}},
                 {"action": "Allow", "ipsec": False, "source": {"macs": ["02:00:00:00:00:01"]}},
+                {"action": "Allow", "limitPerSource": {"newConnections": "6/minute"}},
             ],
             "egress": [
                 {"action": "Log"},

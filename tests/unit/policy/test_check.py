@@ -209,6 +209,7 @@ def _wrong(*texts: str) -> list[str]:
 
 EARLY = "annotations: {hostfw.io/before-failsafes: 'true'}"
 NAMED = "{action: Deny, source: {nets: [192.0.2.7/32]}}"
+LIMITED_SSH = "{action: Allow, protocol: TCP, destination: {ports: [22]}, limitPerSource: {newConnections: 6/minute}}"
 HALF = "{action: Deny, source: {nets: ['::/1']}}"
 
 
@@ -279,6 +280,16 @@ BEFORE_FAILSAFES: list[tuple[str, str, str, str]] = [
         f"{{doNotTrack: true, applyOnForward: true, ingress: [{NAMED}]}}",
         EARLY,
         "a policy with doNotTrack does not come before failsafes",
+    ),
+    ("GlobalNetworkPolicy", f"{{ingress: [{LIMITED_SSH}]}}", EARLY, ""),
+    ("GlobalNetworkPolicy", f"{{ingress: [{LIMITED_SSH}]}}".replace("22", "22, 80"), EARLY, "opens more than they do"),
+    ("GlobalNetworkPolicy", f"{{ingress: [{LIMITED_SSH}]}}".replace("22", "21:22"), EARLY, "opens more than they do"),
+    ("GlobalNetworkPolicy", f"{{ingress: [{LIMITED_SSH}]}}".replace("TCP", "UDP"), EARLY, "opens more than they do"),
+    (
+        "GlobalNetworkPolicy",
+        "{ingress: [{action: Allow, limitPerSource: {newConnections: 6/hour}}]}",
+        EARLY,
+        "opens more",
     ),
     ("GlobalNetworkPolicy", "{}", EARLY.replace("true", "yes"), 'is "yes"; expected one of "true", "false"'),
     ("Profile", "{}", EARLY, "a Profile does not come before failsafes"),

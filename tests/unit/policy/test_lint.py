@@ -267,16 +267,25 @@ def test_forwarded_traffic_that_passes_the_last_tier_is_told(specs: list[str], e
     assert _warnings(*tiers, *policies, WEB, DB) == expected
 
 
-HINT = '; hint: narrow failsafe.{} with net, or have a Deny of peers come first with hostfw.io/before-failsafes: "true"'
+HINT = '; hint: narrow failsafe.{} with net, or have what denies come first with hostfw.io/before-failsafes: "true"'
 SSH = f"4:18 warning: failsafe tcp 22 (inbound) comes first: policy case cannot close it{HINT.format('inbound')}"
 DENIED = SSH
 TO_SSH = "protocol: TCP, destination: {ports: [22]}"
+LIMIT = "limitPerSource: {newConnections: 6/minute}"
 OFFICE = "failsafe: {inbound: ['tcp:10.0.0.0/8:22']}"
 
 FAILSAFES = [
     ("", "{action: Allow, protocol: TCP, source: {nets: [10.0.0.0/8]}, destination: {ports: ['20:23']}}", [SSH]),
     ("", "{action: Allow, protocol: TCP, source: {notNets: [10.0.0.0/8]}, destination: {ports: [22]}}", [SSH]),
     ("", "{action: Allow, protocol: TCP, source: {selector: role == 'web'}, destination: {ports: [22]}}", [SSH]),
+    ("", f"{{action: Allow, protocol: TCP, destination: {{ports: [22]}}, {LIMIT}}}", [SSH]),
+    ("", f"{{action: Allow, protocol: TCP, destination: {{ports: [23]}}, {LIMIT}}}", []),
+    (OFFICE, f"{{action: Allow, protocol: TCP, destination: {{ports: [22]}}, {LIMIT}}}", []),
+    (
+        OFFICE,
+        f"{{action: Allow, protocol: TCP, source: {{nets: [10.1.0.0/16]}}, destination: {{ports: [22]}}, {LIMIT}}}",
+        [SSH.replace("tcp 22", "tcp 10.0.0.0/8 22")],
+    ),
     ("", "{action: Deny, protocol: 6, destination: {ports: [22]}}", [DENIED]),
     ("", "{action: Deny, protocol: TCP, source: {nets: [203.0.113.0/24]}}", [DENIED]),
     ("", "{action: Deny}", []),

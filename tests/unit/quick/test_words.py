@@ -2,6 +2,7 @@
 
 import pytest
 
+from hostfw.model.kinds.source_limit import Rate, Unit
 from hostfw.model.values import SCTP, TCP, UDP, Action, Direction, PortRange, Protocol
 from hostfw.quick.manifests import policy_name
 from hostfw.quick.requests import Here, Named, QuickRule, RequestError, Service
@@ -10,6 +11,7 @@ from hostfw.quick.words import parse_words, rule_words
 from tests.unit.policy_builders import nets
 
 _BOTH = (Direction.INGRESS, Direction.EGRESS)
+_SIX = Rate(6, Unit.MINUTE)
 _IN, _OUT = (Direction.INGRESS,), (Direction.EGRESS,)
 _KNOWN = {"http": ((TCP, 80),), "https": ((TCP, 443), (UDP, 443)), "diameter": ((TCP, 3868), (SCTP, 3868))}
 
@@ -106,6 +108,8 @@ def test_services(words: str, services: list[Service]) -> None:
         (Action.DENY, "scanners", QuickRule(Action.DENY, _BOTH, (), Named("scanners"))),
         (Action.DENY, "http", QuickRule(Action.DENY, _IN, (_ports(TCP, 80),))),
         (Action.DENY, "tcp/1 10.0.0.1", QuickRule(Action.DENY, _IN, (_ports(TCP, 1),), nets("10.0.0.1"))),
+        (Action.ALLOW, "tcp/1 limit 6/min", QuickRule(Action.ALLOW, _IN, (_ports(TCP, 1),), limit=_SIX)),
+        (Action.ALLOW, "limit 6/m tcp/1 on w", QuickRule(Action.ALLOW, _IN, (_ports(TCP, 1),), (), "w", limit=_SIX)),
         (Action.DENY, "out tcp/25", QuickRule(Action.DENY, _OUT, (_ports(TCP, 25),))),
     ],
 )  # fmt: skip
@@ -143,6 +147,12 @@ def test_rules(action: Action, words: str, expected: QuickRule) -> None:
         (Action.ALLOW, "tcp/80 for 2h for 3h", '"for" is said twice'),
         (Action.ALLOW, "tcp/80 on a on b", '"on" is said twice'),
         (Action.ALLOW, "80 proto tcp proto udp", '"proto" is said twice'),
+        (Action.ALLOW, "tcp/80 limit", "limit what?"),
+        (Action.ALLOW, "tcp/80 limit 6", '"6" is no limit'),
+        (Action.ALLOW, "tcp/80 limit 0/min", '"0/min" is no limit'),
+        (Action.ALLOW, "tcp/80 limit 6/min limit 7/min", '"limit" is said twice'),
+        (Action.ALLOW, "out tcp/80 limit 6/min", "a limit is for what is allowed in"),
+        (Action.DENY, "tcp/80 limit 6/min", "a limit is for what is allowed in"),
         (Action.ALLOW, "in out tcp/80", "in and out are two rules"),
         (Action.DENY, "out 10.0.0.1 in", "in and out are two rules"),
     ],

@@ -17,12 +17,12 @@ from hostfw.cli.output.documents import Document, document, document_text
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column, Gives, table
 from hostfw.explain.verdict import explain
-from hostfw.model.decisions import Reason
+from hostfw.model.decisions import OF_LIMITS, Reason
 from hostfw.model.explanation import Explanation, Step, StepVerdict
 from hostfw.model.packet import ConntrackState, Packet
 from hostfw.model.plan import Plan
 from hostfw.model.settings import Failsafe
-from hostfw.model.values import PROTOCOLS, Icmp, address_text
+from hostfw.model.values import PROTOCOLS, Action, Icmp, address_text
 
 _LABEL_COLUMNS = 11
 _INDENT = "  "
@@ -83,6 +83,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--mac", metavar="MAC", help="the Ethernet address of the neighbour that it comes from")
     parser.add_argument("--ipsec", action="store_true", help="a packet that comes in through IPsec")
     parser.add_argument("--no-way-back", action="store_true", help="one to whose source no route leads back")
+    parser.add_argument("--over-limit", action="store_true", help="one whose source is beyond the limits of rules")
     parser.add_argument("--answer", action="store_true", help="one that answers a question to multicast or broadcast")
     parser.add_argument("--icmp", metavar="TYPE[/CODE]", help="the ICMP type and code (default: an echo request)")
     parser.add_argument(
@@ -174,6 +175,7 @@ def _print(
         ("by", map(_placed, deciders(last))),
         ("why", [text for step in deciders(last) if (text := ", ".join(filter(None, _notes(step, host.plan))))]),
         ("assumed", way.notes),
+        ("limit", map(_limited, (step for step in deciders(last) if step.limit is not None))),
         ("failsafe", [f"without it, this would be denied by {_placed(closed)}"] if closed is not None else []),
         ("logged", [_placed(step) for explanation in met for step in explanation.logged_by]),
         ("staged", [_placed(step) for explanation in met for step in explanation.staged]),
@@ -193,9 +195,18 @@ def _print(
 
 def _placed(step: Step) -> str:
     """A step, and where it stands in a file if it does."""
-    action = f" {step.action}" if step.rule else ""
+    denied = step.reason in OF_LIMITS
+    action = f" {Action.DENY if denied else step.action}" if step.rule else ""
     place = f"   {step.position.file_line}" if step.position.line else ""
     return f"{step_text(step)}{action}{place}"
+
+
+def _limited(step: Step) -> str:
+    """The rate that a verdict depends on."""
+    if step.limit is None or step.reason in OF_LIMITS:
+        return "as long as its source is beyond the limit of the rule"
+    rate = step.limit.new_connections
+    return f"up to {rate} new connections of its source; `--over-limit` asks about one beyond that"
 
 
 def packet_text(packet: Packet) -> str:

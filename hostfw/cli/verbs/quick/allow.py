@@ -23,7 +23,7 @@ from hostfw.quick.requests import Here, Named, QuickRule, RequestError
 from hostfw.quick.slips import words_meant
 from hostfw.quick.words import parse_words
 
-USAGE = "[in|out] WHAT... [from|to PEER] [on ENDPOINT] [for TIME] [OPTION...]"
+USAGE = "[in|out] WHAT... [from|to PEER] [on ENDPOINT] [limit RATE] [for TIME] [OPTION...]"
 HELP = Page(
     """\
 Let packets in to a service of this host. The rule is written to a file of its
@@ -40,7 +40,9 @@ for the address that your ssh session comes from, or `any`, which is what it is
 without. ENDPOINT is the name of a HostEndpoint, or `all`. With a TIME (30m, 2h, 7d) the rule expires after it: it
 goes out of force by itself, also across a reboot, and the same words again
 give it a new time. Its file goes with the next quick rule that is written.
-`out` lets packets of this host out, `to` a PEER. The words of ufw are
+With a `limit` (6/min, 10/second) each source may begin so many connections at
+once, and then one more each time that its share has passed; what is beyond is
+denied. `out` lets packets of this host out, `to` a PEER. The words of ufw are
 understood as well: from 10.0.0.1 to any port 22 proto tcp.
 
 Quick rules are GlobalNetworkPolicies of tier `quick`, which comes before all
@@ -53,6 +55,7 @@ hostfwctl allow tcp/8080
 hostfwctl allow http https
 hostfwctl allow tcp/22 from 10.0.0.0/8 --reason "the office"
 hostfwctl allow tcp/5432 from here for 2h
+hostfwctl allow ssh limit 6/min
 hostfwctl allow out tcp/443 to 192.0.2.0/24
 hostfwctl allow tcp/8080 --dry-run""",
     """\
@@ -86,7 +89,7 @@ def _put(rule: QuickRule, options: Options, console: Console) -> ExitCode:
     try:
         directory = read_directory(options)
         resources = directory.candidate.resources
-        notes = _notes(rule, options)
+        notes = replace(_notes(rule, options), failsafes=directory.candidate.settings.failsafe.inbound)
         files = quick_files(rule, notes, resources)
         policy = quick_policy(rule, notes, resources)
     except RequestError as error:

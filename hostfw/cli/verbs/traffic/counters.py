@@ -178,6 +178,7 @@ def _rule_item(counter: RuleCounter, reading: Reading) -> Document:
         "direction": of.direction.value,
         "rule": of.index,
         "action": counter.action.value,
+        "reason": counter.reason.value,
         "staged": counter.staged,
         "origin": counter.origin,
         **_item(counter, reading),

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hostfw.audit.attribution import origin_of, policies_of
+from hostfw.audit.attribution import policies_of
 from hostfw.audit.packet_event import IDENTIFIER, PacketEvent
 from hostfw.cli.active_plan import ActivePlan, active_plan
 from hostfw.cli.arguments import add_output
@@ -16,8 +16,7 @@ from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.drops_report import Table
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column, Gives
-from hostfw.compile.object_names import rule_counter
-from hostfw.engine.kernel.counters import RuleCounter, Value, Values, values_of
+from hostfw.engine.kernel.counters import RuleCounter, Value, Values, counters_of_rule, values_of
 from hostfw.host.journal.reader import open_history
 from hostfw.journal.message_ids import MessageId
 from hostfw.journal.packet_entry import event_of, fields
@@ -102,10 +101,11 @@ def run(options: Options, console: Console) -> ExitCode:
 def _staged(known: ActivePlan) -> tuple[RuleCounter, ...]:
     """The rules of staged policies that are in force, in order, each once."""
     found = {
-        name: RuleCounter(name, rule.identity, rule.action, origin_of(rule), staged=True)
+        counter.name: counter
         for policy in policies_of(known.plan)
         for rule in policy.rules
-        if policy.staged and (name := rule_counter(rule.identity))
+        if policy.staged
+        for counter in counters_of_rule(rule, staged=True)
     }
     return tuple(found.values())
 

@@ -1,0 +1,73 @@
+"""The field `limitPerSource` of a rule: how many connections a source may begin."""
+
+import re
+from collections.abc import Mapping as Dictionary
+
+from hostfw.manifest.fields import Reader, Shape, fields, quoted, text
+from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar
+from hostfw.model.kinds.source_limit import MOST_CONNECTIONS, Rate, SourceLimit, Unit
+from hostfw.model.values import Action, Direction
+
+FIELD = "limitPerSource"
+SOURCE_LIMIT_SHAPE = Shape("the limit of each source", frozenset(("newConnections",)))
+RATE_EXPECTED = f"a number from 1 to {MOST_CONNECTIONS} and a unit: 6/minute, 10/second, 100/hour"
+RATE_PATTERN = rf"^[1-9][0-9]{{0,4}}/({'|'.join(Unit)})$"
+"""The form of a rate, for the JSON Schema."""
+_MEANT = re.compile(r"\s*([0-9]{1,9})\s*(?:/|per)\s*([a-zA-Z]+)\s*\Z")
+_UNITS = {
+    "s": Unit.SECOND,
+    "sec": Unit.SECOND,
+    "m": Unit.MINUTE,
+    "min": Unit.MINUTE,
+    "h": Unit.HOUR,
+    "hr": Unit.HOUR,
+    **{str(unit): unit for unit in Unit},
+    **{f"{unit}s": unit for unit in Unit},
+}
+
+
+def decode_source_limit(
+    reader: Reader, found: Dictionary[str, Node], action: Action | None, what: str
+) -> SourceLimit | None:
+    """The limit of a rule, which has to be an Allow of ingress; `what` is the name of its direction."""
+    node = found.get(FIELD)
+    if node is None:
+        return None
+    if isinstance(node, Scalar):
+        meant = rate_meant(node.text)
+        hint = f"write {FIELD}: {{newConnections: {meant or '6/minute'}}}"
+        reader.report(node, f"{FIELD} is {quoted(node.text)}", "a mapping with newConnections", hint)
+        return None
+    if action not in (None, Action.ALLOW):
+        reader.report(node, f"{FIELD} in a rule with action: {action}", "action: Allow", _DENIES_BEYOND)
+    if what == Direction.EGRESS:
+        reader.report(node, f"{FIELD} in an egress rule: what goes out has one source", f"{FIELD} in ingress")
+    limit = fields(reader, node, SOURCE_LIMIT_SHAPE)
+    rate = _rate(reader, limit.get("newConnections"), f"{FIELD}.newConnections")
+    if "newConnections" not in limit and isinstance(node, Mapping):
+        reader.report(node, f"{FIELD} limits nothing", "newConnections: 6/minute")
+    return None if rate is None else SourceLimit(rate)
+
+
+_DENIES_BEYOND = "an Allow with a limit denies what is beyond it"
+
+
+def _rate(reader: Reader, node: Node | None, what: str) -> Rate | None:
+    value = text(reader, node, what)
+    if node is None or value is None:
+        return None
+    meant = rate_meant(value)
+    if meant is not None and str(meant) == value:
+        return meant
+    hint = f"did you mean {quoted(str(meant))}?" if meant is not None else ""
+    reader.report(node, f"{what} is {quoted(value)}", RATE_EXPECTED, hint)
+    return None
+
+
+def rate_meant(value: str) -> Rate | None:
+    """The rate of `6/minute`, and of other ways to write it, such as `6/min`; None for what is none."""
+    found = _MEANT.match(value)
+    if found is None:
+        return None
+    unit, count = _UNITS.get(found[2].lower()), int(found[1])
+    return Rate(count, unit) if unit is not None and 1 <= count <= MOST_CONNECTIONS else None
