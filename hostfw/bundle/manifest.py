@@ -22,8 +22,7 @@ MOST_AFTER_S = 30 * 86_400
 ALL = "all"
 """The ring of a wave that is for every host."""
 
-_PART = r"(?!.*\.(?:dpkg-|lock$))[A-Za-z0-9_][A-Za-z0-9._+@-]*"
-_PATH = re.compile(rf"{_PART}(?:/{_PART})*", re.ASCII)
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+@-]*", re.ASCII)
 _MOST_PATH = 200
 _MOST_DEPTH = 12
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
@@ -83,8 +82,9 @@ def is_word(text: str) -> bool:
 
 def is_path(text: str) -> bool:
     """True for the path of a file in a bundle: relative, plain, and of nothing that hostfw leaves out."""
-    plain = _PATH.fullmatch(text) is not None and not any(part.endswith("~") for part in text.split("/"))
-    return plain and len(text) <= _MOST_PATH and text.count("/") < _MOST_DEPTH
+    if len(text) > _MOST_PATH or text.count("/") >= _MOST_DEPTH or ".dpkg-" in text or text.endswith(".lock"):
+        return False
+    return all(_PART.fullmatch(part) for part in text.split("/"))
 
 
 def manifest_text(manifest: Manifest) -> bytes:

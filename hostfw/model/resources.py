@@ -59,8 +59,7 @@ class Rule:
     """One policy rule. `position` is where its YAML mapping begins.
 
     `other_protocols` are those of a list behind the first, which is `protocol`: any of them will do. `ipsec` asks
-    whether what comes in came through IPsec; None asks nothing. `limit` is how much of what an Allow matches it lets
-    in from one source.
+    whether what comes in came through IPsec; None asks nothing. `limit` is what an Allow lets in from one source.
     """
 
     action: Action
