@@ -32,7 +32,7 @@ OPTIONS = {
 
 ELSEWHERE = {
     "hostfw_package_deb": "every Molecule scenario installs the package by it",
-    "hostfw_package_url": "a host with a network fetches the package from a web server",
+    "hostfw_package_url": "the scenario upgrade fetches a package from a web server",
     **dict.fromkeys(
         ("hostfw_report_to", "hostfw_report_insist"), "the last command of test_the_commands_of_the_readme_work"
     ),

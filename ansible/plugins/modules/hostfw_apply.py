@@ -78,10 +78,7 @@ options:
     description: Whether Feeds and symbolic links in O(src) may lead to files outside of it.
     type: bool
     default: false
-  hostfwctl:
-    description: The command on the host.
-    type: path
-    default: /usr/bin/hostfwctl
+extends_documentation_fragment: [hostfw.hostfw.host.command, hostfw.hostfw.host.platform]
 attributes:
   check_mode:
     support: full
@@ -91,10 +88,6 @@ attributes:
   diff_mode:
     support: full
     description: Shows which resources and settings differ from those that are accepted.
-  platform:
-    support: full
-    platforms: debian
-    description: The systems that it runs on.
 requirements:
   - PyYAML (python3-yaml), which hostfw itself needs
 seealso:

@@ -39,6 +39,7 @@ options:
   configuration:
     description: The digest that O(src) must have, as M(hostfw.hostfw.hostfw_apply) returned it.
     type: str
+extends_documentation_fragment: [hostfw.hostfw.host.platform]
 attributes:
   check_mode:
     support: full
@@ -46,10 +47,6 @@ attributes:
   diff_mode:
     support: full
     description: Names the files that are new, changed and gone.
-  platform:
-    support: full
-    platforms: debian
-    description: The systems that it runs on.
 seealso:
   - module: hostfw.hostfw.hostfw_apply
 """

@@ -32,10 +32,7 @@ options:
       - The deadline of what is to be accepted, as M(hostfw.hostfw.hostfw_apply) returned it. If something else waits
         meanwhile, this fails and leaves it waiting.
     type: str
-  hostfwctl:
-    description: The command on the host.
-    type: path
-    default: /usr/bin/hostfwctl
+extends_documentation_fragment: [hostfw.hostfw.host.command, hostfw.hostfw.host.platform]
 attributes:
   check_mode:
     support: full
@@ -43,10 +40,6 @@ attributes:
   diff_mode:
     support: none
     description: There is nothing to show.
-  platform:
-    support: full
-    platforms: debian
-    description: The systems that it runs on.
 seealso:
   - module: hostfw.hostfw.hostfw_apply
 """

@@ -24,10 +24,7 @@ options:
     description: The file in which M(hostfw.hostfw.hostfw_config) noted what it put into O(config_dir).
     type: path
     default: /var/lib/hostfw-ansible/deployed.json
-  hostfwctl:
-    description: The command on the host.
-    type: path
-    default: /usr/bin/hostfwctl
+extends_documentation_fragment: [hostfw.hostfw.host.command, hostfw.hostfw.host.platform]
 attributes:
   check_mode:
     support: full
@@ -38,10 +35,6 @@ attributes:
   facts:
     support: full
     description: Its result is the fact C(hostfw).
-  platform:
-    support: full
-    platforms: debian
-    description: The systems that it runs on.
 """
 
 EXAMPLES = r"""

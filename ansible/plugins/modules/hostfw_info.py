@@ -22,10 +22,7 @@ options:
   record:
     description: The file in which M(hostfw.hostfw.hostfw_config) noted what it put into O(config_dir).
     type: path
-  hostfwctl:
-    description: The command on the host.
-    type: path
-    default: /usr/bin/hostfwctl
+extends_documentation_fragment: [hostfw.hostfw.host.command, hostfw.hostfw.host.platform]
 attributes:
   check_mode:
     support: full
@@ -33,10 +30,6 @@ attributes:
   diff_mode:
     support: none
     description: Never changes anything.
-  platform:
-    support: full
-    platforms: debian
-    description: The systems that it runs on.
 """
 
 EXAMPLES = r"""

@@ -33,10 +33,7 @@ options:
   path:
     description: The file, below O(config_dir). By default it is named after the kind and the name of the resource.
     type: str
-  hostfwctl:
-    description: The command on the host.
-    type: path
-    default: /usr/bin/hostfwctl
+extends_documentation_fragment: [hostfw.hostfw.host.command, hostfw.hostfw.host.platform]
 attributes:
   check_mode:
     support: full
@@ -44,10 +41,6 @@ attributes:
   diff_mode:
     support: full
     description: Shows the file before and after.
-  platform:
-    support: full
-    platforms: debian
-    description: The systems that it runs on.
 requirements:
   - PyYAML (python3-yaml), which hostfw itself needs
 seealso:

@@ -43,6 +43,7 @@ options:
         removed.
       - The path itself becomes a symbolic link to it.
     type: path
+extends_documentation_fragment: [hostfw.hostfw.host.platform]
 attributes:
   check_mode:
     support: full
@@ -50,10 +51,6 @@ attributes:
   diff_mode:
     support: none
     description: There is nothing to show.
-  platform:
-    support: full
-    platforms: debian
-    description: The systems that it runs on.
 """
 
 EXAMPLES = r"""

@@ -60,3 +60,23 @@ def test_an_upgrade_loses_no_connection_and_lets_none_in(play, machines, traffic
         assert host.check_output(rules) == before[name][1]
         assert host.service("hostfw.service").is_running
         assert host.run("hostfwctl diff").rc == 0
+
+
+def test_a_package_is_fetched_from_a_web_server(play, machines):
+    """One with another checksum is not installed, and the role ends there; the right one is, and the rules stay."""
+    version = "dpkg-query --show --showformat='${Version}' hostfw"
+    before = {name: machines.host(name).check_output(version) for name in HOSTS}
+
+    forged = play("fetched", "-e", f"checksum={'0' * 64}")
+    after_forged = {name: machines.host(name).check_output(version) for name in HOSTS}
+    done = play("fetched")
+
+    assert forged.status != 0
+    assert "did not match" in " ".join(forged.text.split())
+    assert after_forged == before
+    assert done.status == 0, done.text
+    for name in HOSTS:
+        host = machines.host(name)
+        assert host.check_output(version) == "99"
+        assert host.service("hostfw.service").is_running
+        assert host.run("hostfwctl diff").rc == 0
