@@ -238,7 +238,8 @@ def _nothing_accepted(module):
     _, status, err = hostfwctl.run_json(module, "status")
     if not status:
         module.fail_json(msg=f"hostfw does not show the active generation and its state:\n{err.strip()}")
-    return not status["inForce"] or status.get("accepted", True) is None
+    met = status["inForce"] or status.get("ipVersions")
+    return not met or status.get("accepted", True) is None
 
 
 def _staged(module):
