@@ -11,7 +11,7 @@ from hostfw.audit.packet_event import packet_event
 from hostfw.audit.packet_headers import Headers
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.kernel.counters import OtherCounter, Value, counters_of
-from hostfw.model.decisions import Reason
+from hostfw.model.decisions import OF_RULES
 from hostfw.model.plan import Plan
 from hostfw.nft.objects import Ruleset
 from hostfw.nft.rules import Log
@@ -30,7 +30,7 @@ def test_every_record_of_a_ruleset_is_put_down_to_its_rule(plan: Plan) -> None:
         event = packet_event(prefix, Headers(), ("eth0", ""), MOMENT, known)
         assert tag is not None
         assert event is not None
-        assert (tag in known.rules) == (tag.reason is Reason.RULE)
+        assert (tag in known.rules) == (tag.reason in OF_RULES)
         assert (event.tier, event.policy, event.rule, event.reason) == (tag.tier, tag.policy, tag.index, tag.reason)
 
 

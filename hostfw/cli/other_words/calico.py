@@ -17,6 +17,7 @@ from hostfw.cli.other_words.hints import (
     UNDO,
     is_plain,
 )
+from hostfw.model.values import NAMED_PROTOCOLS
 
 _FILES = ("-f", "--filename", "--file")
 _WHOLE = "`hostfwctl get gnp -o yaml` prints the policies; settings are in /etc/hostfw/hostfw.yaml"
@@ -48,7 +49,9 @@ def kind_hint(word: str, known: Sequence[str]) -> str:
     from hostfw.cli.parser import closest
 
     other = _OTHER_KINDS.get(word.lower().partition("/")[0].partition(".")[0])
-    return other or closest(word, known) or f"one of {', '.join(known)}; `hostfwctl get --help` explains them"
+    # A protocol is no misspelled kind, such as cnp.
+    near = "" if word.upper() in NAMED_PROTOCOLS else closest(word, known)
+    return other or near or f"one of {', '.join(known)}; `hostfwctl get --help` explains them"
 
 
 def calico(words: Sequence[str]) -> str:

@@ -82,6 +82,7 @@ def test_a_document_has_everything(host: Machine) -> None:
                 "direction": "ingress",
                 "rule": 0,
                 "action": "Allow",
+                "reason": "rule",
                 "staged": False,
                 "origin": "etc/web.yaml:9",
                 "counter": name,
