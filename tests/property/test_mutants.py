@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from bench.mixtures import packets, plan_of, with_logs
-from hostfw.compile import before_translation, dispatch, plan_programs, program, ruleset
+from hostfw.compile import before_translation, dispatch, neighbours, plan_programs, program, ruleset
 from hostfw.compile import table_builder as builder
 from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout import by_address as addresses
@@ -190,7 +190,7 @@ def _log_for_each_alternative(patch: pytest.MonkeyPatch) -> None:
 
 
 def _far_neighbours(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(dispatch, "HOP_LIMIT_OF_A_NEIGHBOUR", 64)
+    patch.setattr(neighbours, "HOP_LIMIT_OF_A_NEIGHBOUR", 64)
 
 
 def _loopback_always_open(patch: pytest.MonkeyPatch) -> None:
