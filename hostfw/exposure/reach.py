@@ -375,6 +375,7 @@ def _step(place: Place, policy: PlannedPolicy, rule: PlannedRule) -> Step:
         action=rule.action,
         position=rule.position,
         before_failsafes=policy.before_failsafes and place.has_failsafes,
-        unrecorded=rule.unrecorded,
+        # Of a rule with a limit, what is within it: no denial.
+        unrecorded=rule.unrecorded and rule.action is Action.DENY,
         limit=rule.limit,
     )
