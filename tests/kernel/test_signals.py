@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic, sleep
@@ -67,9 +67,11 @@ def _noise(pid: int) -> Iterator[None]:
 
     def make() -> None:
         number = 0
-        while not ended.wait(0.01):
-            os.kill(pid, _NOISE[number % len(_NOISE)])
-            number += 1
+        # The process may end, and be waited for, within the block.
+        with suppress(ProcessLookupError):
+            while not ended.wait(0.01):
+                os.kill(pid, _NOISE[number % len(_NOISE)])
+                number += 1
 
     thread = Thread(target=make)
     thread.start()
