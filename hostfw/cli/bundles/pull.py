@@ -21,7 +21,7 @@ from hostfw.bundle.waves import Tally, decide
 from hostfw.cli.bundles.fetched import Verified, answers, fetched, is_url, verified
 from hostfw.cli.bundles.health import Health
 from hostfw.cli.bundles.status import Pulled, State
-from hostfw.cli.bundles.trial import Tried, is_accepted, is_on_trial, try_bundle
+from hostfw.cli.bundles.trial import BETTER, Tried, is_accepted, is_on_trial, try_bundle
 from hostfw.control.client import ask
 from hostfw.control.messages import Rollback
 from hostfw.engine.engine import Engine
@@ -108,10 +108,10 @@ def _judged(engine: Engine, state: BundleState, bundle: Verified, wanted: Wanted
     if before is not None and known.number <= before.number:
         return _not_newer(engine, before, known, retry=wanted.retry)
     if state.lasting and state.failed == known and not wanted.retry:
-        return Pulled(State.FAILED, f"bundle {known.number} failed on this host: {state.why}", _BETTER)
+        return Pulled(State.FAILED, f"bundle {known.number} failed on this host: {state.why}", BETTER)
     if state.trying == known and state.attempts >= MOST_ATTEMPTS and not wanted.retry:
         return Pulled(
-            State.FAILED, f"bundle {known.number} was begun {state.attempts} times and interrupted each time", _BETTER
+            State.FAILED, f"bundle {known.number} was begun {state.attempts} times and interrupted each time", BETTER
         )
     waits = None if wanted.now else decide(manifest, wanted.node, wanted.ring, at, wanted.read_tally(known.number))
     if waits is None:
@@ -144,9 +144,6 @@ def _not_newer(engine: Engine, before: Known, known: Known, *, retry: bool) -> P
         f"bundle {known.number} was accepted, and something else was put into force on this host since",
         "the next bundle is taken; --retry puts this one into force again",
     )
-
-
-_BETTER = "publish a better bundle with a higher number, or try this one again with --retry"
 
 
 def _taken(engine: Engine, state: BundleState, bundle: Verified, wanted: Wanted) -> Pulled:

@@ -23,6 +23,10 @@ MARGIN_S = 5.0
 """Seconds before the deadline of a trial at which nobody waits for the health of the host any more."""
 
 
+BETTER = "publish a better bundle with a higher number, or try this one again with --retry"
+"""The next step after a bundle that failed."""
+
+
 class Tried(NamedTuple):
     """The end of a trial: what was wrong, or the generation that is in force and accepted.
 
@@ -64,7 +68,7 @@ def try_bundle(
     why = health.objection(max(within_s - MARGIN_S, within_s / 2), number)
     if why:
         back = ask(engine, Rollback(reply.trial.token))
-        return Tried(f"{why}; {_back(back)}", _AGAIN, "", tell, lasting=True)
+        return Tried(f"{why}; {_back(back)}", BETTER, "", tell, lasting=True)
     confirmed = ask(engine, Confirm((), console=True))
     match confirmed:
         case Confirmed():
@@ -75,9 +79,6 @@ def try_bundle(
             return Tried(f"{confirmed.message}; {confirmed.in_force}", confirmed.hint, "", tell)
         case _:
             raise AssertionError(f"{type(confirmed).__name__} does not answer a confirm")
-
-
-_AGAIN = "publish a better bundle with a higher number, or try this one again with --retry"
 
 
 def is_on_trial(engine: Engine, number: int) -> Trial | None:

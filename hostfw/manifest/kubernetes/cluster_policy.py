@@ -84,17 +84,9 @@ def decode_cluster_policy(reader: Reader, metadata: Metadata, spec: Node) -> Clu
     ):
         if name not in found:
             reader.report(spec, f"{name} is missing", expected)
-    rules = {
-        direction: each(
-            reader,
-            items(reader, found.get(direction), direction, MOST_ITEMS),
-            direction,
-            partial(_rule, direction=direction),
-        )
-        for direction in Direction
-    }
-    ingress, egress = rules[Direction.INGRESS], rules[Direction.EGRESS]
-    if not found.keys() & set(Direction) and "subject" in found:
+    given = {direction: items(reader, found.get(direction), direction, MOST_ITEMS) for direction in Direction}
+    ingress, egress = (each(reader, given[d], d, partial(_rule, direction=d)) for d in Direction)
+    if not any(given.values()) and "subject" in found:
         reader.warn(spec, "the policy has no rules and does nothing", "give it ingress or egress rules")
     return cluster_policy(
         metadata,
