@@ -303,7 +303,7 @@ def _many_tiers(draw: st.DrawFn, direction: Direction, prefix: str) -> tuple[Pla
         name = f"{prefix}{number}"
         policy = draw(policies(name, "p0", direction, 2))
         identity = RuleIdentity("GlobalNetworkPolicy", name, "p1", direction, f"{number:012x}", 0, 0)
-        passed = replace(draw(rules(identity)), action=Action.PASS)
+        passed = replace(draw(rules(identity)), action=Action.PASS, unrecorded=False, limit=None)
         passing = PlannedPolicy("GlobalNetworkPolicy", "p1", name, None, (passed,))
         found.append(PlannedTier(name, draw(st.sampled_from((Action.DENY, Action.PASS))), (policy, passing)))
     return tuple(found)

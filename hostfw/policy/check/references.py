@@ -119,6 +119,8 @@ class _Names:
     known: frozenset[str]
     in_order: tuple[str, ...]
     expected: str
+    unlisted: tuple[str, ...]
+    """What `expected` only counts; one tuple, which thousands of problems have together."""
 
 
 def _references(resources: Resources) -> Iterator[Problem]:
@@ -145,7 +147,8 @@ def _references(resources: Resources) -> Iterator[Problem]:
 
 def _names(noun: str, declared: Iterable[Resource]) -> _Names:
     known = frozenset(resource.metadata.name for resource in declared)
-    return _Names(noun, known, tuple(sorted(known)), f"one of {listed(known)}" if known else f"a declared {noun}")
+    expected = f"one of {listed(known)}" if known else f"a declared {noun}"
+    return _Names(noun, known, tuple(sorted(known)), expected, unlisted(known))
 
 
 _NEIGHBOURS = 16
@@ -158,7 +161,7 @@ def _unknown(names: _Names, name: str, position: Position, otherwise: Position) 
     near = names.in_order[max(place - _NEIGHBOURS, 0) : place + _NEIGHBOURS]
     hint = did_you_mean(name, near) or f"declare the {names.noun}"
     message = f"unknown {names.noun} {quoted(name)}"
-    return Problem(position if position.line else otherwise, message, names.expected, hint, more=unlisted(names.known))
+    return Problem(position if position.line else otherwise, message, names.expected, hint, more=names.unlisted)
 
 
 def _selectors(resources: Resources, known: ByResource[tuple[Problem, ...]]) -> Iterator[Problem]:

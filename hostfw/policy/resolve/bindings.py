@@ -264,7 +264,7 @@ def _absent(endpoint: HostEndpoint, name: str, host: HostIndex) -> Problem:
         f'HostEndpoint "{endpoint.metadata.name}" names the interface "{name}", which this host does not have',
         expected=host.all_names,
         hint=hint,
-        more=unlisted(host.names),
+        more=host.unlisted_names,
     )
 
 

@@ -14,7 +14,7 @@ from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.resources import InterfaceGroup, InterfaceMatch
 from hostfw.model.values import Cidr, Learned, address_text
-from hostfw.model.wording import listed
+from hostfw.model.wording import listed, unlisted
 
 _GLOB = re.compile(r"[*?\[]")
 _WORDS = {Learned.DHCP: "by DHCP", Learned.RA: "by a router advertisement"}
@@ -29,6 +29,7 @@ class HostIndex:
         self.by_altname = {name: interface for interface in facts.interfaces for name in interface.altnames}
         self.link_groups = dict(facts.link_groups)
         self.all_names = f"one of {listed(self.names)}"
+        self.unlisted_names = unlisted(self.names)
         self._called: dict[str, list[Interface]] = {}
         self._holders: dict[Cidr, list[Interface]] = {}
         for interface in facts.interfaces:

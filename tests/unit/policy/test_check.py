@@ -184,7 +184,7 @@ def test_the_time_grows_with_the_number_of_names_that_are_wrong() -> None:
     """Not with its square: a prefix that was changed in one place is wrong in thousands."""
     small, large = (_time_of_wrong_names(count) for count in (500, 2_000))
 
-    assert 0 < large < 8 * small + 0.1
+    assert 0 < large < 6 * small + 0.1
 
 
 def _time_of_wrong_names(count: int) -> float:
