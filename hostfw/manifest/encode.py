@@ -191,7 +191,7 @@ def rule_manifest(rule: Rule) -> Document:
             "icmp": _icmp(rule.icmp),
             "notICMP": _icmp(rule.not_icmp),
             "ipsec": rule.ipsec,
-            "limitPerSource": None if rule.limit is None else {"newConnections": str(rule.limit.new_connections)},
+            "limitPerSource": None if rule.limit is None else rule.limit.by_field,
             "source": _entity(rule.source),
             "destination": _entity(rule.destination),
             "metadata": _given({"annotations": dict(rule.annotations)}),

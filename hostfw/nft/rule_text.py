@@ -18,6 +18,7 @@ from hostfw.nft.rules import (
     MatchValue,
     Note,
     Notrack,
+    OverCount,
     OverLimit,
     Readdress,
     Reject,
@@ -207,6 +208,8 @@ def statement_text(statement: Statement, family: Family) -> str:
         case OverLimit(name, key, length, rate, burst, per):
             limit = f"limit rate over {rate}/{per} burst {burst} packets"
             return f"update @{name} {{ {_lookup_key_text(key, length, family)} {limit} }}"
+        case OverCount(name, key, length, connections):
+            return f"add @{name} {{ {_lookup_key_text(key, length, family)} ct count over {connections} }}"
         case Remember(name, key, length):
             return f"update @{name} {{ {_lookup_key_text(key, length, family)} }}"
         case Log(prefix, group, snaplen):

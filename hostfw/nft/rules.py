@@ -132,6 +132,21 @@ class OverLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class OverCount:
+    """Lets through to the statements after it what is beyond the connections at a time that all of one key share.
+
+    Each key is an element of the dynamic set `set`, which counts those connections of it that the kernel still tracks
+    and TCP has not ended (nf_conncount, Linux 4.18); of addresses `length` bits count. What the set has no room for is
+    never over its limit.
+    """
+
+    set: str
+    key: Key
+    length: int
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
 class Remember:
     """Puts the key of a packet into a dynamic set, or keeps it there for as long again.
 
@@ -251,7 +266,9 @@ class Vmap:
         return tuple(field.key for field in self.key) if isinstance(self.key, tuple) else (self.key,)
 
 
-Statement = CounterRef | OverLimit | Remember | Forget | Log | Note | Notrack | Readdress | Reject | Vmap | Verdict
+Statement = (
+    CounterRef | OverLimit | OverCount | Remember | Forget | Log | Note | Notrack | Readdress | Reject | Vmap | Verdict
+)
 
 
 @dataclass(frozen=True, slots=True)

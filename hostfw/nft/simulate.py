@@ -31,6 +31,7 @@ from hostfw.nft.rules import (
     Match,
     Note,
     Notrack,
+    OverCount,
     OverLimit,
     Readdress,
     Reject,
@@ -194,7 +195,7 @@ class _Walk:
             match statement:
                 case CounterRef(name):
                     self.counters.append(name)
-                case OverLimit(name):
+                case OverLimit(name) | OverCount(name):
                     if not (self.packet.over_limit and name.startswith(SOURCE_LIMITS)):
                         return
                 case Remember(name, Key.CT_ID):

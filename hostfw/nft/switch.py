@@ -14,7 +14,7 @@ from hostfw.nft.deletion import Deletion, DeletionKind
 from hostfw.nft.installed import InstalledTable, as_installed
 from hostfw.nft.object_text import base_chain_declaration, declarations, rules_text, table_name
 from hostfw.nft.objects import BASE_CHAIN_NAMES, BaseChain, Chain, Table
-from hostfw.nft.rules import Forget, OverLimit, Remember, SetRef, Vmap
+from hostfw.nft.rules import Forget, OverCount, OverLimit, Remember, SetRef, Vmap
 
 
 @dataclass(slots=True)
@@ -91,7 +91,7 @@ def looked_up(chains: Iterable[Chain | BaseChain], desired: Table, missing: Tabl
     rules = [rule for chain in chains for rule in chain.rules]
     sets = {match.value.name for rule in rules for match in rule.matches if isinstance(match.value, SetRef)}
     maps = {statement.map for rule in rules for statement in rule.statements if isinstance(statement, Vmap)}
-    filled = OverLimit | Remember | Forget
+    filled = OverLimit | OverCount | Remember | Forget
     sets |= {statement.set for rule in rules for statement in rule.statements if isinstance(statement, filled)}
     sets -= {s.name for s in missing.sets}
     maps -= {m.name for m in missing.maps}

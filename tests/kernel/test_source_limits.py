@@ -157,6 +157,62 @@ def test_sources_that_no_room_is_left_for_share_the_limit_of_one(
         assert _denied(hostfwctl, "over-limit") == 1
 
 
+@pytest.mark.parametrize("family", list(_SOCKETS))
+def test_who_has_too_many_connections_begins_one_when_another_has_ended(
+    peers: Lab, installation: Installation, hostfwctl: Hostfwctl, family: Family
+) -> None:
+    """Each source by itself, and what is beyond takes nothing of the rate beside it; a full set is shared."""
+    limit = f"newConnections: {_AT_ONCE + 3}/hour, maxConnections: {_AT_ONCE}"
+    (installation.config / "policy.yaml").write_text(_POLICY.replace(f"newConnections: {_AT_ONCE}/hour", limit))
+    hostfwctl("apply")
+    with _listening(peers, family) as listener, drop_log(installation) as log:
+        held = [_connected(peers, family, _GUESSING[family]) for _ in range(_AT_ONCE)]
+        servers = [listener.accept()[0] for _ in held]
+        assert [_connects(peers, family, _GUESSING[family]) for _ in range(4)] == [False] * 4
+        assert _connects(peers, family, _NEIGHBOUR[family])
+        assert {event.by for event in log.denials()} == {"default/login ingress[0] (over-limit)"}
+        assert "drift" not in hostfwctl("status").stdout
+
+        for ended in (held.pop(), servers.pop()):
+            assert ended is not None
+            ended.close()
+        assert [_connects(peers, family, _GUESSING[family]) for _ in range(2)] == [True, False]
+        hostfwctl("apply")
+        assert not _connects(peers, family, _GUESSING[family])
+        for one in (*held, *servers):
+            assert one is not None
+            one.close()
+
+
+@pytest.mark.parametrize("family", list(_SOCKETS))
+def test_connections_at_a_time_of_sources_without_room_are_counted_together(
+    peers: Lab, installation: Installation, hostfwctl: Hostfwctl, family: Family
+) -> None:
+    """A set with room for one gives the others no more than one source has, and forgets who has no connection left.
+
+    The kernel takes sources without a connection out of a set within a second, so no set stays filled by hand.
+    """
+    policy = _POLICY.replace(f"newConnections: {_AT_ONCE}/hour", f"maxConnections: {_AT_ONCE}")
+    (installation.config / "policy.yaml").write_text(policy)
+    hostfwctl("apply")
+    ruleset = run(peers["host"], ["nft", "list", "ruleset"]).stdout
+    run(peers["host"], ["nft", "-f", "-"], text=f"flush ruleset\n{ruleset.replace(f'size {MOST_SOURCES}', 'size 1')}")
+    with _listening(peers, family) as listener:
+        first = _connected(peers, family, _GUESSING[family])
+        held = [_connected(peers, family, source[family]) for source in (_NEIGHBOUR, _ANOTHER, _NEIGHBOUR)]
+        assert first is not None
+        assert None not in held
+        assert not _connects(peers, family, _ANOTHER[family])
+        assert _denied(hostfwctl, "limit-full") == 1
+
+        for one in (first, listener.accept()[0]):
+            one.close()
+        assert any(_connects(peers, family, _ANOTHER[family]) for _ in range(20))
+        for other in held:
+            assert other is not None
+            other.close()
+
+
 def _fill(lab: Lab, family: Family) -> None:
     """Have the set of the limit take sources until it is full."""
     table = f"{family.nft} hostfw"

@@ -189,7 +189,7 @@ def rules(draw: st.DrawFn, identity: RuleIdentity) -> PlannedRule:
     action = draw(st.sampled_from((Action.ALLOW, Action.ALLOW, Action.DENY, Action.LOG, Action.PASS)))
     may_limit = action is Action.ALLOW and identity.direction is Direction.INGRESS
     # By what was drawn: another choice would make others of the plans that mutants are caught by.
-    limit = NEVER_REACHED if may_limit and asks % 3 == 1 else None
+    limit = LIMITS[asks // 3 % 3] if may_limit and asks % 3 == 1 else None
     return PlannedRule(
         identity,
         action,
@@ -209,8 +209,9 @@ def rules(draw: st.DrawFn, identity: RuleIdentity) -> PlannedRule:
     )
 
 
-NEVER_REACHED = SourceLimit(Rate(10_000, Unit.SECOND))
-"""A limit that no property sends enough packets for: a packet that is beyond it says so itself."""
+_RATE = Rate(10_000, Unit.SECOND)
+LIMITS = (SourceLimit(_RATE), SourceLimit(max_connections=10_000), SourceLimit(_RATE, 10_000))
+"""Limits that no property sends enough packets for: a packet that is beyond one says so itself."""
 
 MACS = tuple(Mac(0x020000000000 + number) for number in range(3))
 

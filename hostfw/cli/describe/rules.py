@@ -45,7 +45,7 @@ def rule_text(rule: PlannedRule, *, whole: bool = False) -> str:
 
 def limit_words(limit: SourceLimit | None) -> tuple[str, ...]:
     """A limit in words, none where there is none."""
-    return () if limit is None else (f"{limit.new_connections} new from one source",)
+    return () if limit is None else (f"{' and '.join(limit.parts)} from one source",)
 
 
 def rule_entry(rule: PlannedRule) -> Entry:

@@ -74,7 +74,7 @@ def step_document(step: Step) -> Document:
         "path": step.position.path or None,
         "line": step.position.line or None,
         **({"unrecorded": True} if step.unrecorded else {}),
-        **({"limitPerSource": {"newConnections": str(step.limit.new_connections)}} if step.limit else {}),
+        **({"limitPerSource": step.limit.by_field} if step.limit else {}),
     }
 
 
@@ -133,7 +133,7 @@ def _consequence(step: Step) -> str:
     if step.limit is not None and step.matched:
         beyond = "beyond" if step.reason in OF_LIMITS else "up to"
         denied = ": denied" if step.reason in OF_LIMITS else ""
-        limit = f" {beyond} {step.limit.new_connections} new from one source{denied}"
+        limit = f" {beyond} {' and '.join(step.limit.parts)} from one source{denied}"
         return f"{limit}, were it not staged" if step.staged else limit
     if step.staged:
         return ", were it not staged"

@@ -13,7 +13,7 @@ from enum import StrEnum
 from hostfw.compile.layout.shared_suffix import Returning
 from hostfw.model.values import Family
 from hostfw.nft.objects import BaseChain, Chain, Set, Table, VerdictMap
-from hostfw.nft.rules import CounterRef, Forget, Goto, Jump, OverLimit, Remember, Rule, SetRef, Vmap
+from hostfw.nft.rules import CounterRef, Forget, Goto, Jump, OverCount, OverLimit, Remember, Rule, SetRef, Vmap
 
 
 class Kind(StrEnum):
@@ -151,7 +151,7 @@ def _of_rules(rules: Iterable[Rule]) -> list[Reference]:
                     found.append((Kind.COUNTER, name))
                 case Vmap(map=name):
                     found.append((Kind.MAP, name))
-                case OverLimit(set=name) | Remember(set=name) | Forget(set=name):
+                case OverLimit(set=name) | OverCount(set=name) | Remember(set=name) | Forget(set=name):
                     found.append((Kind.SET, name))
                 case _:
                     pass

@@ -9,7 +9,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hostfw.nft.objects import Chain, VerdictMap
-from hostfw.nft.rules import Accept, Drop, Goto, Jump, OverLimit, Reject, Remember, Return, Rule, Statement, Vmap
+from hostfw.nft.rules import (
+    Accept,
+    Drop,
+    Goto,
+    Jump,
+    OverCount,
+    OverLimit,
+    Reject,
+    Remember,
+    Return,
+    Rule,
+    Statement,
+    Vmap,
+)
 
 
 def own_rules(rules: Sequence[Rule], tail: Sequence[Rule], returning: "Returning") -> Sequence[Rule] | None:
@@ -70,5 +83,5 @@ def _ends(rules: Sequence[Rule]) -> bool:
 
 def _decides(statements: Iterable[Statement]) -> bool:
     *before, last = statements
-    conditional = any(isinstance(one, OverLimit | Remember | Vmap | Jump) for one in before)
+    conditional = any(isinstance(one, OverLimit | OverCount | Remember | Vmap | Jump) for one in before)
     return isinstance(last, Accept | Drop | Reject | Goto) and not conditional

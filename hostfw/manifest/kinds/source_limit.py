@@ -1,15 +1,24 @@
-"""The field `limitPerSource` of a rule: how many connections a source may begin."""
+"""The field `limitPerSource` of a rule: how many connections a source may begin, and have at a time."""
 
 import re
 from collections.abc import Mapping as Dictionary
 
-from hostfw.manifest.fields import Reader, Shape, fields, quoted, text
-from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar
+from hostfw.manifest.fields import (
+    Reader,
+    Shape,
+    described,
+    fields,
+    integer,
+    quoted,
+    shortened,
+    text,
+)
+from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, ScalarKind, scalar_kind
 from hostfw.model.kinds.source_limit import MOST_CONNECTIONS, Rate, SourceLimit, Unit
 from hostfw.model.values import Action, Direction
 
 FIELD = "limitPerSource"
-SOURCE_LIMIT_SHAPE = Shape("the limit of each source", frozenset(("newConnections",)))
+SOURCE_LIMIT_SHAPE = Shape("the limit of each source", frozenset(("newConnections", "maxConnections")))
 RATE_EXPECTED = f"a number from 1 to {MOST_CONNECTIONS} and a unit: 6/minute, 10/second, 100/hour"
 RATE_PATTERN = rf"^[1-9][0-9]{{0,4}}/({'|'.join(Unit)})$"
 """The form of a rate, for the JSON Schema."""
@@ -34,9 +43,11 @@ def decode_source_limit(
     if node is None:
         return None
     if isinstance(node, Scalar):
-        meant = rate_meant(node.text)
-        hint = f"write {FIELD}: {{newConnections: {meant or '6/minute'}}}"
-        reader.report(node, f"{FIELD} is {quoted(node.text)}", "a mapping with newConnections", hint)
+        meant = f"newConnections: {rate_meant(node.text) or '6/minute'}"
+        if scalar_kind(node) is ScalarKind.INTEGER:
+            meant = f"newConnections: {node.text}/minute}}, or {FIELD}: {{maxConnections: {node.text}"
+        hint = f"write {FIELD}: {{{meant}}}"
+        reader.report(node, f"{FIELD} is {quoted(node.text)}", "a mapping with newConnections or maxConnections", hint)
         return None
     if action not in (None, Action.ALLOW):
         reader.report(node, f"{FIELD} in a rule with action: {action}", "action: Allow", _DENIES_BEYOND)
@@ -44,15 +55,20 @@ def decode_source_limit(
         reader.report(node, f"{FIELD} in an egress rule: what goes out has one source", f"{FIELD} in ingress")
     limit = fields(reader, node, SOURCE_LIMIT_SHAPE)
     rate = _rate(reader, limit.get("newConnections"), f"{FIELD}.newConnections")
-    if "newConnections" not in limit and isinstance(node, Mapping):
-        reader.report(node, f"{FIELD} limits nothing", "newConnections: 6/minute")
-    return None if rate is None else SourceLimit(rate)
+    most = integer(reader, limit.get("maxConnections"), f"{FIELD}.maxConnections", 1, MOST_CONNECTIONS)
+    if not limit and isinstance(node, Mapping):
+        reader.report(node, f"{FIELD} limits nothing", "newConnections: 6/minute, or maxConnections: 20")
+    return SourceLimit(rate, most) if (rate, most) != (None, None) else None
 
 
 _DENIES_BEYOND = "an Allow with a limit denies what is beyond it"
 
 
 def _rate(reader: Reader, node: Node | None, what: str) -> Rate | None:
+    if isinstance(node, Scalar) and scalar_kind(node) is ScalarKind.INTEGER:
+        hint = f"write {shortened(node.text)}/minute; {FIELD} has maxConnections for connections at a time"
+        reader.report(node, f"{what} is {described(node)}", RATE_EXPECTED, hint)
+        return None
     value = text(reader, node, what)
     if node is None or value is None:
         return None

@@ -91,6 +91,7 @@ from hostfw.manifest.schema.values import (
     whole,
     words,
 )
+from hostfw.model.kinds.source_limit import MOST_CONNECTIONS
 
 
 def definitions() -> dict[str, Json]:
@@ -103,7 +104,7 @@ def definitions() -> dict[str, Json]:
         "ruleMetadata": schema_of(RULE_METADATA_SHAPE, {"annotations": (ref("annotations"), "Free texts by key.")}),
         "icmp": schema_of(ICMP_SHAPE, _ICMP, allOf=[if_given("code", "integer", {"required": ["type"]})]),
         "entity": schema_of(ENTITY_SHAPE, _ENTITY),
-        "sourceLimit": schema_of(SOURCE_LIMIT_SHAPE, _SOURCE_LIMIT, ["newConnections"]),
+        "sourceLimit": {**schema_of(SOURCE_LIMIT_SHAPE, _SOURCE_LIMIT), "minProperties": 1},
         "policySpec": schema_of(POLICY_SHAPE, _POLICY, allOf=_CLASS_RULES),
         "stagedPolicySpec": schema_of(STAGED_POLICY_SHAPE, _STAGED_POLICY, allOf=_CLASS_RULES),
         "networkPolicySpec": schema_of(NAMESPACED_POLICY_SHAPE, _network_policy(_POLICY)),
@@ -156,6 +157,7 @@ _SOURCE_LIMIT: Fields = {
         {"type": "string", "pattern": RATE_PATTERN},
         "So many new connections at once, and then one more each time that its share has passed: 6/minute.",
     ),
+    "maxConnections": (whole(1, MOST_CONNECTIONS), "So many connections at a time: 20."),
 }
 
 _ICMP: Fields = {

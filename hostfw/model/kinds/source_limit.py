@@ -1,4 +1,4 @@
-"""Limits of a rule for each source: the connections that one address may begin in a time."""
+"""Limits of a rule for each source: the connections that one address may begin in a time, and have at a time."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -32,16 +32,31 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class SourceLimit:
-    """The limit of each source of a rule that allows: what begins more connections than that is denied."""
+    """The limit of each source of a rule that allows: connections beyond any part of it are denied.
 
-    new_connections: Rate
+    `new_connections` is how many a source may begin in a time, `max_connections` how many it may have at a time. At
+    least one of the two is given.
+    """
 
-    def __str__(self) -> str:
-        return f"newConnections {self.new_connections}"
+    new_connections: Rate | None = None
+    max_connections: int | None = None
+
+    @property
+    def by_field(self) -> dict[str, str | int]:
+        """What is given, by the names of the manifest's fields."""
+        rate = {} if self.new_connections is None else {"newConnections": str(self.new_connections)}
+        most = {} if self.max_connections is None else {"maxConnections": self.max_connections}
+        return {**rate, **most}
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What each source may have, for sentences: `6/minute new connections`, `20 connections at a time`."""
+        rate = () if self.new_connections is None else (f"{self.new_connections} new connections",)
+        return rate if self.max_connections is None else (*rate, f"{self.max_connections} connections at a time")
 
 
 MOST_CONNECTIONS = 10_000
-"""Most connections in a unit of time that a rule may name."""
+"""Most connections, in a unit of time or at a time, that a rule may name."""
 
 SOURCE_BITS = {Family.V4: 32, Family.V6: 64}
 """The prefix length that is one source: who has an address of IPv6 has the other addresses of its /64 as well."""

@@ -385,8 +385,8 @@ def test_a_limit_is_written_and_the_same_words_without_it_take_its_place(host: M
     assert (allowed.status, denied.status) == (0, 10)
     assert "up to 6/minute new connections of its source; `--over-limit` asks about one beyond that" in allowed.out
     assert "quick.allow-tcp-22 ingress[0] (over-limit) Deny" in denied.out
-    assert "6/minute new from one source" in host.hostfwctl("rules").out
-    assert "6/minute new from one source" in host.hostfwctl("describe", "gnp", "quick.allow-tcp-22").out
+    assert "6/minute new connections from one source" in host.hostfwctl("rules").out
+    assert "6/minute new connections from one source" in host.hostfwctl("describe", "gnp", "quick.allow-tcp-22").out
 
     assert host.hostfwctl("allow", "ssh").status == 0
     assert "limitPerSource" not in written(host)["allow-tcp-22.yaml"]

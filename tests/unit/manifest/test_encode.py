@@ -40,6 +40,8 @@ FULL = [
                 {"action": "Deny", "source": {"nets": ["local", "10.0.0.0/8"], "notNets": ["local"]}},
                 {"action": "Allow", "ipsec": False, "source": {"macs": ["02:00:00:00:00:01"]}},
                 {"action": "Allow", "limitPerSource": {"newConnections": "6/minute"}},
+                {"action": "Allow", "limitPerSource": {"newConnections": "6/minute", "maxConnections": 20}},
+                {"action": "Allow", "limitPerSource": {"maxConnections": 20}},
             ],
             "egress": [
                 {"action": "Log"},

@@ -202,11 +202,11 @@ def _placed(step: Step) -> str:
 
 
 def _limited(step: Step) -> str:
-    """The rate that a verdict depends on."""
+    """The limit that a verdict depends on."""
     if step.limit is None or step.reason in OF_LIMITS:
         return "as long as its source is beyond the limit of the rule"
-    rate = step.limit.new_connections
-    return f"up to {rate} new connections of its source; `--over-limit` asks about one beyond that"
+    allowed = " and ".join(step.limit.parts)
+    return f"up to {allowed} of its source; `--over-limit` asks about one beyond that"
 
 
 def packet_text(packet: Packet) -> str:
