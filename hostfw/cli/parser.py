@@ -104,9 +104,10 @@ def _with_meaning(error: UsageError, arguments: Sequence[str]) -> UsageError:
     """The error with the command that was meant, where words are missing that options stand for elsewhere."""
     from hostfw.cli.other_words.own_verbs import missing
 
-    if not error.message.endswith("is missing") or not arguments or arguments[0] not in _NAMES:
+    place = next((place for place, word in enumerate(arguments) if word in _NAMES), None)
+    if not error.message.endswith("is missing") or place is None:
         return error
-    return UsageError(error.message, missing(arguments[0], arguments) or error.hint, error.usage)
+    return UsageError(error.message, missing(arguments[place], arguments[place:]) or error.hint, error.usage)
 
 
 def _refuse_unknown(name: str, unknown: Sequence[str], arguments: Sequence[str]) -> NoReturn:

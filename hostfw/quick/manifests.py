@@ -137,7 +137,7 @@ def quick_policy(rule: QuickRule, notes: Notes, resources: Resources) -> GlobalN
         ingress=rules.get(Direction.INGRESS, ()),
         egress=rules.get(Direction.EGRESS, ()),
         # Whoever is denied altogether is not to reach what stands behind this host either.
-        apply_on_forward=not rule.services,
+        apply_on_forward=rule.action is Action.DENY and not rule.services,
     )
 
 

@@ -3,14 +3,18 @@
 import re
 from collections.abc import Sequence
 
+from hostfw.manifest.kinds.source_limit import rate_meant
 from hostfw.manifest.net_texts import given_cidr
 from hostfw.model.values import Action
 from hostfw.quick.requests import RequestError
 from hostfw.quick.services import Lookup, is_bare_protocol, is_service
+from hostfw.quick.spelling import looks_like_interface, services_meant
 from hostfw.quick.words import is_length, parse_words
 
 _BEFORE_WORD = ("from", "to", "proto", "port", "for", "limit", "on")
 _SAYING_NOTHING = frozenset(("log", "log-all", "logging", "rule", "service", "permanent", "permanently"))
+LIMIT = ("limit", "6/min")
+"""The limit that is proposed where none was given."""
 _EVERYTHING = frozenset(("all", "any", "everything", "anything"))
 _OTHER_NAMES = {
     "src": "from",
@@ -56,13 +60,20 @@ def _split(word: str) -> list[str]:
 def _repaired(action: Action, words: list[str], lookup: Lookup) -> list[str]:
     kept: list[str] = []
     protocol = ""
+    limit: Sequence[str] = ()
     out = "out" in words
     while words:
         word = _OTHER_NAMES.get(words[0], words[0])
         del words[0]
         if word == "comment":
             break
-        if word == "proto" and words and is_bare_protocol(words[0]):
+        if word == "limit" and (not words or rate_meant(words[0]) is None):
+            # A number behind a service is no port.
+            number = words.pop(0) if kept and words and words[0].isdigit() else ""
+            limit = ("limit", f"{number}/min") if number else LIMIT
+        elif rate_meant(word) is not None:
+            limit = ("limit", word)
+        elif word == "proto" and words and is_bare_protocol(words[0]):
             protocol = words.pop(0)
         elif word in _BEFORE_WORD and words:
             kept += [word, words.pop(0)]
@@ -72,9 +83,16 @@ def _repaired(action: Action, words: list[str], lookup: Lookup) -> list[str]:
             kept += ["for", word]
         elif action is Action.ALLOW and given_cidr(word) is not None:
             kept += ["to" if out else "from", word]
+        elif looks_like_interface(word) and not is_service(word, lookup):
+            kept += ["on", word]
         elif word not in _SAYING_NOTHING and not (word in _EVERYTHING and {"from", "to"} & {*kept, *words}):
-            kept.append(word)
-    return _with_protocol(kept, protocol, lookup)
+            kept += _spelled(word, lookup) if action is Action.ALLOW else (word,)
+    return [*_with_protocol(kept, protocol, lookup), *limit]
+
+
+def _spelled(word: str, lookup: Lookup) -> Sequence[str]:
+    """The services that a word was meant for, or the word."""
+    return (word,) if word in ("in", "out") else services_meant(word, lookup) or (word,)
 
 
 def _with_protocol(words: list[str], protocol: str, lookup: Lookup) -> list[str]:

@@ -29,7 +29,6 @@ NAT = "hostfw translates no addresses: keep NAT in a table of your own; `hostfwc
 DEFAULT = "what no rule allows is denied; `hostfwctl rules` ends with what becomes of the rest"
 LASTS = "every change of hostfw lasts: leave it out; `hostfwctl rules` lists what is in force"
 SETS = "`hostfwctl set list` shows the sets; a Feed with `external: true` in /etc/hostfw makes one"
-LIMIT = ("limit", "6/min")
 ALLOW_LIMITED = "`hostfwctl allow ssh limit 6/min`"
 RESET = "`hostfwctl disable --remove-rules` removes all rules; to remove some, `hostfwctl remove NAME`"
 REMOVE = "`hostfwctl remove NAME` takes a rule back, by the name or the words that `hostfwctl rules` shows"

@@ -216,7 +216,18 @@ def missing(verb: str, arguments: Sequence[str]) -> str:
         if find_kind(arguments[1].partition(".")[0]) is not None:
             return "`hostfwctl schema` prints the JSON Schema, `man hostfw-resources` explains the fields"
         return "`hostfwctl explain SRC DST:PORT` says what happens to a packet"
+    if verb == "describe" and len(arguments) == 2 and is_plain(arguments[1:]):
+        return _described(arguments[1])
     return _quick(verb, unknown, arguments) if unknown and verb in ("allow", "deny", "remove") else ""
+
+
+def _described(word: str) -> str:
+    """The answer to `describe` with a kind alone, or with a name alone."""
+    from hostfw.cli.kinds import find_kind
+
+    if find_kind(word) is not None:
+        return f"`hostfwctl get {word}` lists the names"
+    return f"`hostfwctl describe gnp {word}` for a policy, hep for a HostEndpoint; `hostfwctl get --help` has all kinds"
 
 
 def _help(verb: str, option: str) -> str:

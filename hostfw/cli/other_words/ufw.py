@@ -8,7 +8,6 @@ from hostfw.cli.other_words.hints import (
     DROPS,
     EXPOSURE,
     FORWARD,
-    LIMIT,
     POLICY,
     REMOVE,
     RESET,
@@ -89,7 +88,9 @@ def _rule(words: Sequence[str], behind: str) -> str:
     said, reason = _without_comment(words[1:])
     said = [word for word in said if word not in _UNSAID]
     if words[0] == "limit":
-        return f"{quick_rule(action, [*said, *LIMIT]) or ALLOW_LIMITED} limits each source by itself{behind}"
+        # UDP at port 22 is no failsafe port, so a limit of both would come too late for ssh.
+        said = ["tcp/22" if word == "22" and "port" not in said else word for word in said]
+        return f"{quick_rule(action, [*said, 'limit']) or ALLOW_LIMITED} limits each source by itself{behind}"
     known = quick_rule(action, said)
     if not known:
         return f"{POLICY}{behind}" if said else f"`hostfwctl {words[0]} --help` says how a rule is written"

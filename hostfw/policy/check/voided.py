@@ -54,10 +54,16 @@ def _failsafes(group: list[Voided]) -> tuple[str, str]:
     opened = _by_direction(group)
     one = sum(map(len, opened.values())) == 1
     listing = " and ".join(f"{_few(parts)} ({_KEYS[direction]})" for direction, parts in opened.items())
-    first = f"failsafe{'' if one else 's'} {listing} {'comes' if one else 'come'} first"
+    stays = "stays open as a failsafe port" if one else "stay open as failsafe ports"
+    it, its = ("it", "it stays") if one else ("them", "they stay")
     keys = " and ".join(f"failsafe.{_KEYS[direction]}" for direction in opened)
-    denying = f'or have what denies come first with {BEFORE_FAILSAFES}: "true"'
-    return f"{first}: {_owners(group)} cannot close {'it' if one else 'them'}", f"narrow {keys} with net, {denying}"
+    return (
+        f"{listing} {stays}: the rules of {_owners(group)} do not close {it}",
+        (
+            f"in hostfw.yaml, take {it} out of {keys}, or name the net to which {its} open, as in tcp:10.0.0.0/8:22; "
+            f'a policy that denies somebody comes before failsafes with {BEFORE_FAILSAFES}: "true"'
+        ),
+    )
 
 
 def _unnamed(exemption: Exemption, group: list[Voided]) -> tuple[str, ...]:

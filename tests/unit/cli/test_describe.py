@@ -569,6 +569,27 @@ rules that its addresses are in
 REFUSED = [
     ("an unknown kind", ["hepp", "x"], 2, 'unknown kind "hepp"\n  hint: did you mean "hep"?\n'),
     ("an unknown name", ["hep", "uplnk"], 1, 'there is no HostEndpoint "uplnk"\n  hint: did you mean "uplink"?\n'),
+    (
+        "the name of another kind",
+        ["policy", "bad"],
+        1,
+        'there is no GlobalNetworkPolicy "bad"\n  hint: `hostfwctl describe gns bad`\n',
+    ),
+    (
+        "a name like no other",
+        ["policy", "qqq"],
+        1,
+        'there is no GlobalNetworkPolicy "qqq"\n  hint: `hostfwctl get gnp` lists them\n',
+    ),
+    (
+        "a kind of which there is none",
+        ["np", "qqq"],
+        1,
+        (
+            'there is no NetworkPolicy "qqq"\n  hint: none is written; `hostfwctl get gnp` lists the policies; '
+            "`hostfwctl get --help` names the other kinds\n"
+        ),
+    ),
 ]
 
 

@@ -157,10 +157,10 @@ def test_what_cannot_be_said_is_refused_by_name(
 
 def test_words_that_mean_nothing_are_the_command_lines_fault(host: Machine) -> None:
     """Exit status 2, and the hint has examples."""
-    status, out, err = host.hostfwctl("allow", "htpp")
+    status, out, err = host.hostfwctl("allow", "xyzzy")
 
     assert (status, out) == (2, "")
-    assert 'hostfwctl: "htpp" is no service that is known' in err
+    assert 'hostfwctl: "xyzzy" is no service that is known' in err
     assert "tcp/8080" in err
 
 
@@ -388,7 +388,11 @@ def test_a_limit_is_written_and_the_same_words_without_it_take_its_place(host: M
     assert "6/minute new connections from one source" in host.hostfwctl("rules").out
     assert "6/minute new connections from one source" in host.hostfwctl("describe", "gnp", "quick.allow-tcp-22").out
 
-    assert host.hostfwctl("allow", "ssh").status == 0
+    status, _, err = host.hostfwctl("allow", "ssh")
+    assert status == 0
+    assert (
+        "this takes away the limit that allow-tcp-22 had; `hostfwctl allow tcp/22 limit 6/minute` sets it again" in err
+    )
     assert "limitPerSource" not in written(host)["allow-tcp-22.yaml"]
     assert host.hostfwctl("allow", "ssh", "limit", "9/hour").status == 0
     assert host.hostfwctl("remove", "allow", "ssh", "limit", "6/min").status == 0
@@ -534,3 +538,47 @@ def test_a_link_that_was_removed_in_vain_is_a_link_again(host: Machine) -> None:
     assert host.hostfwctl("remove", "allow-tcp-80").status == 1
 
     assert path.readlink() == elsewhere
+
+
+def test_an_end_that_is_taken_away_is_told_and_the_reason_stays(host: Machine) -> None:
+    """The same words without a time have the rule stay; nobody asked for its reason to go."""
+    assert host.hostfwctl("allow", "tcp/81", "for", "2h", "--reason", "a visit", "--ticket", "OPS-7").status == 0
+
+    status, _, err = host.hostfwctl("allow", "tcp/81")
+
+    assert status == 0
+    assert "allow-tcp-81 was to expire at 2030-01-01 02:00:00 UTC," in err
+    assert "and does not any more" in err
+    assert yaml.safe_load(written(host)["allow-tcp-81.yaml"])["metadata"]["annotations"] == {
+        "hostfw.io/reason": "a visit",
+        "hostfw.io/ticket": "OPS-7",
+    }
+    assert "warning" not in host.hostfwctl("allow", "tcp/81").err
+
+
+def test_an_address_that_is_let_in_is_not_let_through(host: Machine) -> None:
+    """`allow from` is about this host, so nothing is to be said of what it forwards."""
+    status, _, err = host.hostfwctl("allow", "from", "192.0.2.7")
+
+    assert (status, "forward" in err) == (0, False)
+    assert "applyOnForward" not in written(host)["allow-from-192-0-2-7.yaml"]
+    assert host.hostfwctl("deny", "192.0.2.9").status == 0
+    assert "applyOnForward: true" in written(host)["deny-192-0-2-9.yaml"]
+
+
+SETS: list[tuple[str, str]] = [
+    ("htp", "`hostfwctl deny http`"),
+    ("8o", "`hostfwctl deny 80`"),
+    ("nginx", "`hostfwctl deny http https`"),
+    ("eth0", "`hostfwctl deny tcp/8080 on eth0`"),
+]
+
+
+@pytest.mark.parametrize(("word", "command"), SETS, ids=[word for word, _ in SETS])
+def test_a_word_that_names_no_set_may_be_a_service(host: Machine, word: str, command: str) -> None:
+    """Or an interface: the next step is the command about it."""
+    status, _, err = host.hostfwctl("deny", word)
+
+    assert status == 1
+    assert f'there is no GlobalNetworkSet or Feed "{word}"' in err
+    assert command in " ".join(err.split())

@@ -267,8 +267,14 @@ def test_forwarded_traffic_that_passes_the_last_tier_is_told(specs: list[str], e
     assert _warnings(*tiers, *policies, WEB, DB) == expected
 
 
-HINT = '; hint: narrow failsafe.{} with net, or have what denies come first with hostfw.io/before-failsafes: "true"'
-SSH = f"4:18 warning: failsafe tcp 22 (inbound) comes first: policy case cannot close it{HINT.format('inbound')}"
+HINT = (
+    "; hint: in hostfw.yaml, take {0} out of failsafe.{2}, or name the net to which {1} open, as in tcp:10.0.0.0/8:22; "
+    'a policy that denies somebody comes before failsafes with hostfw.io/before-failsafes: "true"'
+)
+SSH = (
+    "4:18 warning: tcp 22 (inbound) stays open as a failsafe port: the rules of policy case do not close it"
+    f"{HINT.format('it', 'it stays', 'inbound')}"
+)
 DENIED = SSH
 TO_SSH = "protocol: TCP, destination: {ports: [22]}"
 LIMIT = "limitPerSource: {newConnections: 6/minute}"
@@ -363,8 +369,8 @@ def test_failsafes_of_the_other_direction_are_told_by_their_own_key() -> None:
 
     assert _warnings(policy(f"{{egress: [{rule}]}}"), WEB, settings="failsafe: {outbound: ['udp:53', 53]}") == [
         (
-            "4:17 warning: failsafes udp 53, tcp 53 (outbound) come first: policy case cannot close "
-            f"them{HINT.format('outbound')}"
+            "4:17 warning: udp 53, tcp 53 (outbound) stay open as failsafe ports: the rules of policy case do not "
+            f"close them{HINT.format('them', 'they stay', 'outbound')}"
         )
     ]
 
@@ -388,7 +394,7 @@ def test_a_deny_that_comes_before_failsafes_is_told_only_of_those_with_a_net() -
 
     assert _warnings(manifest("GlobalNetworkPolicy", deny, "case", early), WEB, settings="") == []
     (told,) = _warnings(manifest("GlobalNetworkPolicy", deny, "case", early), WEB, settings=OFFICE)
-    assert "failsafe tcp 10.0.0.0/8 22 (inbound) comes first" in told
+    assert "tcp 10.0.0.0/8 22 (inbound) stays open as a failsafe port" in told
 
 
 def test_a_policy_that_selects_nothing_restricts_nothing() -> None:

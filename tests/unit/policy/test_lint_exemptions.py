@@ -102,7 +102,10 @@ def test_with_compatibility_a_plain_deny_is_held_against_its_failsafes_as_well()
 
     (told,) = warned(text, "compatibility: calico")
 
-    assert told == "failsafes tcp 22, udp 68, tcp 179, 6 more (inbound) come first: policy case cannot close them"
+    assert told == (
+        "tcp 22, udp 68, tcp 179, 6 more (inbound) stay open as failsafe ports: "
+        "the rules of policy case do not close them"
+    )
     assert warned(text, "compatibility: calico\nfailsafe: none") == []
 
 
@@ -200,8 +203,8 @@ def test_each_exemption_is_told_once_for_the_whole_configuration() -> None:
 
     names = "p00, p01, p02, p03, p04, p05, p06, p07 and"
     expected = [
-        f"""failsafes tcp 22, udp 68, udp 546 (inbound) and udp 53 (outbound) come first: policies {names} 5 more cannot
-        close them""",
+        f"""tcp 22, udp 68, udp 546 (inbound) and udp 53 (outbound) stay open as failsafe ports: the rules of policies
+        {names} 5 more do not close them""",
         f"""neighbour discovery is accepted before any policy, so the Deny rules of policies {names} 4 more and of
         profile no-ra do not meet ICMPv6 types 133 to 136 with a hop limit of 255, nor 130 to 132 and 143 from the
         link, nor ICMPv6 type 134 with a hop limit of 255""",
@@ -250,7 +253,8 @@ def test_the_order_in_a_list_of_protocols_tells_nothing(protocol: str) -> None:
     wide = f"{{action: Allow, protocol: %s, {ports}}}"
 
     def told(*rules: str) -> bool:
-        return any("failsafe tcp 22" in one for one in warned(policy(f"{{ingress: [{', '.join(rules)}]}}"), ""))
+        text = policy(f"{{ingress: [{', '.join(rules)}]}}")
+        return any("tcp 22 (inbound) stays open as a failsafe port" in one for one in warned(text, ""))
 
     assert not told(narrow, wide % protocol), "everybody is let in by the second rule"
     assert told(deny % protocol, wide % "TCP"), "the failsafe comes before the Deny"

@@ -1,7 +1,7 @@
 """`hostfwctl describe`: what a resource means on this host."""
 
 from argparse import ArgumentParser
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from hostfw.cli.arguments import add_each_file, add_facts, add_output
@@ -21,9 +21,10 @@ from hostfw.cli.describe.policy import (
 )
 from hostfw.cli.describe.workload import describe_workload
 from hostfw.cli.facts import PlannedHost, planned
-from hostfw.cli.kinds import KIND_NAMES, find_kind
+from hostfw.cli.kinds import KIND_NAMES, KINDS, Kind, find_kind
 from hostfw.cli.options import Options, Output
 from hostfw.cli.other_words.calico import kind_hint
+from hostfw.cli.other_words.hints import POLICIES
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import document_text
 from hostfw.cli.output.expiry_text import notes_of
@@ -119,7 +120,7 @@ def run(options: Options, console: Console) -> ExitCode:
     known = {r.metadata.full_name: r for r in (*_BUILT_IN.get(kind.name, ()), *kind.of(host.candidate.resources))}
     resource = known.get(options.name or "")
     if resource is None:
-        console.complain(f'there is no {kind.name} "{options.name}"', closest(options.name or "", known))
+        console.complain(f'there is no {kind.name} "{options.name}"', _other(options.name or "", kind, known, host))
         return ExitCode.FAILED
     described = _with_notes(describe(resource, host), resource, host)
     if options.layout:
@@ -131,6 +132,19 @@ def run(options: Options, console: Console) -> ExitCode:
     else:
         console.data(document_text(description_document(described), options.output))
     return ExitCode.DONE
+
+
+def _other(name: str, kind: Kind, known: Iterable[str], host: PlannedHost) -> str:
+    """The hint for a name that a kind has not: one like it, a resource of another kind, or all of this kind."""
+    names = tuple(known)
+    near = closest(name, names)
+    if near:
+        return near
+    for other in KINDS:
+        for resource in other.of(host.candidate.resources):
+            if other is not kind and name in (resource.metadata.name, resource.metadata.full_name):
+                return f"`hostfwctl describe {other.names[0]} {resource.metadata.full_name}`"
+    return f"`hostfwctl get {kind.names[0]}` lists them" if names else f"none is written; {POLICIES}"
 
 
 def _with_notes(description: Description, resource: Resource, host: PlannedHost) -> Description:

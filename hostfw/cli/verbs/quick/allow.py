@@ -17,10 +17,12 @@ from hostfw.host.network.service_names import ports_of_service
 from hostfw.model.values import Action, host_cidr
 from hostfw.model.wording import counted
 from hostfw.policy.order import every_tier, tiers_in_order
-from hostfw.quick.manifests import QUICK_TIER, TIER, Notes, quick_files, quick_policy
+from hostfw.quick.manifests import QUICK_TIER, TIER, Notes, policy_name, quick_files, quick_policy
 from hostfw.quick.overruled import overruling
+from hostfw.quick.replaced import taken_away, with_earlier
 from hostfw.quick.requests import Here, Named, QuickRule, RequestError
 from hostfw.quick.slips import words_meant
+from hostfw.quick.spelling import looks_like_interface, services_meant
 from hostfw.quick.words import parse_words
 
 USAGE = "[in|out] WHAT... [from|to PEER] [on ENDPOINT] [limit RATE] [for TIME] [OPTION...]"
@@ -90,10 +92,11 @@ def _put(rule: QuickRule, options: Options, console: Console) -> ExitCode:
         directory = read_directory(options)
         resources = directory.candidate.resources
         notes = replace(_notes(rule, options), failsafes=directory.candidate.settings.failsafe.inbound)
+        notes = with_earlier(notes, policy_name(rule), resources)
         files = quick_files(rule, notes, resources)
         policy = quick_policy(rule, notes, resources)
     except RequestError as error:
-        console.complain(error.message, error.hint)
+        console.complain(error.message, _of_no_set(rule, error))
         return ExitCode.FAILED
     first = next(iter(tiers_in_order((*every_tier(resources), QUICK_TIER))))
     if first != TIER:
@@ -102,6 +105,8 @@ def _put(rule: QuickRule, options: Options, console: Console) -> ExitCode:
         name = other.metadata.name.removeprefix(f"{TIER}.")
         decides = "denies" if rule.action is Action.ALLOW else "allows"
         console.warn(f"{name} comes first, and {decides} this; `hostfwctl remove {name}` takes it away")
+    for sentence in taken_away(rule, policy, resources):
+        console.warn(sentence)
     status = add(files, directory, options, console)
     if options.cut and status == ExitCode.DONE and not options.dry_run and isinstance(rule.peers, tuple):
         ended = this_host().cut_connections(rule.peers)
@@ -125,8 +130,26 @@ def _hint(action: Action, options: Options, error: RequestError) -> str:
         return f"`hostfwctl {options.verb} {shlex.join(said)}{dry}`{_beside(options.words)}"
     if action is Action.ALLOW and {"all", "any", "everything", "anything"} & set(options.words[:1]):
         return f"a rule names a service, such as tcp/8080; {RESET}"
+    interface = next(filter(looks_like_interface, options.words), "")
+    if interface and "on" not in options.words:
+        return _on(options.verb, interface)
     page = f"`hostfwctl {options.verb} --help` has examples"
     return error.hint if "`" in error.hint else "; ".join(filter(None, (error.hint, page)))
+
+
+def _on(verb: str, interface: str) -> str:
+    """The hint about a rule that names nothing but an interface."""
+    return f"`hostfwctl {verb} tcp/8080 on {interface}`, if a HostEndpoint has that name: `hostfwctl interfaces`"
+
+
+def _of_no_set(rule: QuickRule, error: RequestError) -> str:
+    """The hint about the name of a set that there is not: it may be a service or an interface."""
+    if not isinstance(rule.peers, Named) or rule.action is Action.ALLOW or "there is no" not in error.message:
+        return error.hint
+    if looks_like_interface(rule.peers.name):
+        return _on("deny", rule.peers.name)
+    said = services_meant(rule.peers.name, ports_of_service)
+    return f"{error.hint}; a service: `hostfwctl deny {shlex.join(said)}`" if said else error.hint
 
 
 def _beside(words: Sequence[str]) -> str:
