@@ -13,6 +13,8 @@ from hostfw.importer.conditions import (
     all_but,
     anything,
 )
+from hostfw.importer.iptables_limits import MODULES, UnsaidLimitError, bound_of
+from hostfw.importer.rule_set import Bound
 from hostfw.importer.special_addresses import addresses_of_kind
 from hostfw.model.packet import ConntrackState
 from hostfw.model.ranges import Ranges, every_address, ranges_of, union
@@ -55,11 +57,17 @@ _FIRST_FLAGS = frozenset({"SYN"})
 _ALL_FLAGS = frozenset({"SYN", "ACK", "FIN", "RST", "URG", "PSH"})
 
 
-class Unsaid(NamedTuple):
-    """A rule that policy cannot say: the part of its condition that it can, and what it cannot."""
+class Read(NamedTuple):
+    """A rule as it was read: its condition, or the part of it that policy can say, and why it can say no more.
 
-    known: Condition
-    why: str
+    `target` is where a packet goes that matches; `goto` is True if that is a chain that it does not come back from.
+    """
+
+    condition: Condition
+    unsaid: str
+    target: str
+    goto: bool
+    bound: Bound | None
 
 
 @dataclass(slots=True)
@@ -77,6 +85,7 @@ class _Options:
     modules: list[str] = field(default_factory=list)
     protocols: Ranges = EVERY_PROTOCOL
     why: str = ""
+    bound: Bound | None = None
 
     def value(self) -> str:
         """The next word. Raises ValueError where there is none."""
@@ -90,8 +99,8 @@ class _Options:
         return all_but(ranges, whole) if self.negated else ranges
 
 
-def condition_of(words: list[str], family: Family, interfaces: Interfaces) -> tuple[Condition | Unsaid, str, bool]:
-    """The condition of a rule, its target, and True if the target is a chain that it goes to without coming back.
+def read_rule(words: list[str], family: Family, interfaces: Interfaces) -> Read:
+    """Read the words of a rule behind the name of its chain.
 
     Raises ValueError, with what is wrong, for a rule that iptables would not take.
     """
@@ -99,7 +108,7 @@ def condition_of(words: list[str], family: Family, interfaces: Interfaces) -> tu
     condition = anything(family)
     for narrower in _narrowed(options):
         condition = condition.also(narrower)
-    return (Unsaid(condition, options.why) if options.why else condition), options.target, options.goto
+    return Read(condition, options.why, options.target, options.goto, options.bound)
 
 
 def _narrowed(options: _Options) -> Iterator[Condition]:
@@ -117,6 +126,8 @@ def _narrowed(options: _Options) -> Iterator[Condition]:
         if word in ("-m", "--match"):
             options.modules.append(options.value())
             options.of_target = False
+            if options.modules[-1] in MODULES:
+                _counted(options, options.modules[-1])
             continue
         read = _OPTIONS.get(word)
         if read is None and options.of_target:
@@ -138,6 +149,18 @@ def _narrowed(options: _Options) -> Iterator[Condition]:
         found = read(options, whole)
         if found is not None:
             yield found
+
+
+def _counted(options: _Options, module: str) -> None:
+    """Read what a module counts by source; one count of a rule can be said."""
+    try:
+        bound, options.place = bound_of(module, options.words, options.place, options.family)
+    except UnsaidLimitError:
+        options.why = options.why or f"-m {module}"
+        return
+    if bound is not None and options.bound is not None:
+        options.why = options.why or f"two counts by source (-m {module})"
+    options.bound = bound or options.bound
 
 
 def _addresses(text: str, family: Family) -> Ranges:

@@ -7,10 +7,11 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from hostfw.importer.conditions import Interfaces
-from hostfw.importer.iptables_matches import Unsaid, condition_of
+from hostfw.importer.iptables_matches import read_rule
 from hostfw.importer.notes import Note
 from hostfw.importer.reading import PROGRAMS, Reading, loops, notes_on
 from hostfw.importer.rule_set import Continue, ForeignRule, ForeignRules, Hook, Jump, Return, Stage, Target, Verdict
+from hostfw.importer.source_limits import with_limits
 from hostfw.importer.special_addresses import ROUTED_KINDS, without_kinds_elsewhere
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, in_order
@@ -148,7 +149,7 @@ def _reading(family: Family, files: Sequence[_Lines], interfaces: Interfaces) ->
     stages = {hook: (Stage(hook, end),) for hook, end in ends.items()}
     rules = ForeignRules(family, {name: tuple(listed) for name, listed in chains.items()}, stages, interfaces)
     problems += loops(rules)
-    rules = without_kinds_elsewhere(rules)
+    rules = with_limits(without_kinds_elsewhere(rules))
     return Reading(rules, tuple(_notes(files, rules)), in_order(problems))
 
 
@@ -160,27 +161,27 @@ def _patterns(words: list[str]) -> Iterator[str]:
 
 def _rule(line: _Line, family: Family, interfaces: Interfaces, declared: set[str]) -> ForeignRule | Problem:
     try:
-        condition, target, goto = condition_of(line.words, family, interfaces)
+        read = read_rule(line.words, family, interfaces)
     except ValueError as error:
         return Problem(line.position, str(error), "a rule as iptables-save prints it")
-    known, unsaid = condition if isinstance(condition, Unsaid) else (condition, "")
     kinds = [value for option, value in pairwise(line.words) if option == "--dst-type"]
     by_kind = not ROUTED_KINDS.isdisjoint(kind for value in kinds for kind in value.split(","))
-    rule = ForeignRule(line.position, line.text, known, Continue(), unsaid, by_kind)
-    return _with_target(rule, target, declared, goto=goto)
+    rule = ForeignRule(line.position, line.text, read.condition, Continue(), read.unsaid, by_kind, read.bound)
+    return _with_target(rule, read.target, declared, goto=read.goto)
 
 
 def _with_target(rule: ForeignRule, target: str, declared: set[str], *, goto: bool) -> ForeignRule | Problem:
     if not target:
         # It counts, or remembers an address: it decides nothing.
-        return replace(rule, unsaid="")
+        return replace(rule, unsaid="", bound=None)
     if target.startswith(PROGRAMS):
         # Their rules are in tables of iptables, which stay, and which they fill by themselves.
-        return replace(rule, target=Continue())
+        return replace(rule, target=Continue(), bound=None)
     if target in _TARGETS:
         found = _TARGETS[target]
         # What decides nothing does no harm if it cannot be said.
-        return replace(rule, target=found, unsaid="" if isinstance(found, Continue) else rule.unsaid)
+        harmless = replace(rule, unsaid="", bound=None)
+        return harmless if isinstance(found, Continue) else replace(rule, target=found)
     if target in declared:
         return replace(rule, target=Jump(target, goto))
     if not target.isupper():

@@ -174,7 +174,10 @@ def _rules(family: Family, entries: Iterable[Entry], notes: list[Note]) -> Itera
                 )
             continue
         origin = () if rule is None else (rule,)
-        yield from (Sourced(replace(one, position=rule.position if rule else one.position), origin) for one in found)
+        if rule is not None:
+            limit = rule.limit if action is Action.ALLOW else None
+            found = tuple(replace(one, position=rule.position, limit=limit) for one in found)
+        yield from (Sourced(one, origin) for one in found)
 
 
 def _said(condition: Condition, family: Family, action: Action) -> tuple[Rule, ...] | None:

@@ -65,6 +65,8 @@ def notes_on(rules: ForeignRules) -> Iterator[Note]:
                 others.setdefault(program, rule.position)
             elif _is_neighbour_discovery(rule):
                 neighbours.append(rule.position)
+            elif rule.note:
+                yield Note(rule.position, rule.note)
             elif rule.unsaid and name in deciding and _has_consequence(rule, deciding):
                 yield Note(rule.position, _unsaid_text(rule))
             elif rule.target is Verdict.DENY and rule.condition.states <= _FOLLOWED:
@@ -138,7 +140,8 @@ def _is_neighbour_discovery(rule: ForeignRule) -> bool:
 
 def _rejects(rule: ForeignRule) -> bool:
     """True for a rule that answers whom it denies, in the words of iptables or of nftables."""
-    return rule.target is Verdict.DENY and any(word in rule.text.split() for word in ("REJECT", "reject"))
+    denies = rule.target is Verdict.DENY or bool(rule.note)
+    return denies and any(word in rule.text.split() for word in ("REJECT", "reject"))
 
 
 def _unsaid_text(rule: ForeignRule) -> str:

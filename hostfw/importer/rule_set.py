@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from hostfw.importer.conditions import Condition, Interfaces, anything
+from hostfw.model.kinds.source_limit import SourceLimit
 from hostfw.model.packet import Packet
 from hostfw.model.positions import Position
 from hostfw.model.values import Family
@@ -47,11 +48,21 @@ class Jump(NamedTuple):
 Target = Verdict | Return | Continue | Jump
 
 
+class Bound(NamedTuple):
+    """What a rule asks of the source of a packet: to be within a limit, or beyond it; `was` is the limit in words."""
+
+    limit: SourceLimit
+    beyond: bool
+    was: str
+
+
 @dataclass(frozen=True, slots=True)
 class ForeignRule:
     """A rule of a chain. `unsaid` says why policy cannot say it, and is empty if policy can.
 
     `by_kind` is True if it asks whether a destination is of this host or a broadcast, which the routing table tells.
+    `bound` is what it asks of the source besides; `limit` is what each source may have of what it allows. `note` is
+    what there is to say of a rule that policy says in another way.
     """
 
     position: Position
@@ -60,6 +71,9 @@ class ForeignRule:
     target: Target
     unsaid: str = ""
     by_kind: bool = False
+    bound: Bound | None = None
+    limit: SourceLimit | None = None
+    note: str = ""
 
 
 class Stage(NamedTuple):
@@ -192,9 +206,16 @@ def _then(first: Iterable[Entry], later: Sequence[Entry]) -> Iterator[Entry]:
             if condition.is_void:
                 continue
             denied = other.verdict is Verdict.DENY
-            yield Entry(condition, other.verdict, other.rule if denied else entry.rule or other.rule)
+            yield Entry(condition, other.verdict, other.rule if denied else _allowing(entry.rule, other.rule))
             if condition == entry.condition:
                 break
+
+
+def _allowing(first: ForeignRule | None, other: ForeignRule | None) -> ForeignRule | None:
+    """The rule that an entry stands for that two stages allow: the one with a limit, or the first."""
+    if first is None or (first.limit is None and other is not None and other.limit is not None):
+        return other
+    return first
 
 
 class _End(NamedTuple):

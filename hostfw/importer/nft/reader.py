@@ -9,6 +9,7 @@ from hostfw.importer.nft.rules import rules_of
 from hostfw.importer.notes import Note
 from hostfw.importer.reading import Reading, loops, notes_on
 from hostfw.importer.rule_set import ForeignRule, ForeignRules, Hook, Jump, Stage
+from hostfw.importer.source_limits import with_limits
 from hostfw.importer.special_addresses import without_kinds_elsewhere
 from hostfw.model.positions import Position
 from hostfw.model.problems import in_order
@@ -50,7 +51,7 @@ def _reading(listing: Listing, position: Position, reader: Reader) -> Reading:
     chains = {name: tuple(listed) for name, listed in _chains(listing, reader).items()}
     bases = sorted(base for base in listing.bases if family in base.families)
     stages = {hook: tuple(Stage(base.chain, base.end) for base in bases if base.hook is hook) for hook in Hook}
-    rules = without_kinds_elsewhere(ForeignRules(family, chains, stages, reader.interfaces))
+    rules = with_limits(without_kinds_elsewhere(ForeignRules(family, chains, stages, reader.interfaces)))
     notes = [*listing.notes, *_of_family(position, stages, family), *notes_on(rules)]
     return Reading(rules, tuple(dict.fromkeys(notes)), in_order((*listing.problems, *loops(rules))))
 

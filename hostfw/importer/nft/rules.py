@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from typing import cast
 
 from hostfw.importer.conditions import EVERY_PORT, Condition
 from hostfw.importer.nft.keys import Key, Reader, UnsaidError
@@ -17,7 +18,8 @@ from hostfw.importer.nft.values import (
     matched,
 )
 from hostfw.importer.reading import PROGRAMS
-from hostfw.importer.rule_set import Continue, ForeignRule, Jump, Return, Target, Verdict
+from hostfw.importer.rule_set import Bound, Continue, ForeignRule, Jump, Return, Target, Verdict
+from hostfw.model.kinds.source_limit import MOST_CONNECTIONS, Rate, SourceLimit, Unit
 from hostfw.model.positions import Position
 from hostfw.model.ranges import intersection
 from hostfw.model.values import PORT_PROTOCOLS
@@ -51,6 +53,7 @@ class _Rule:
     alternatives: list[list[Condition]] = field(default_factory=list)
     branches: list[tuple[Condition, Target]] = field(default_factory=list)
     target: Target = field(default_factory=Continue)
+    bound: Bound | None = None
     why: str = ""
 
 
@@ -80,10 +83,10 @@ def rules_of(
     decides = found.branches or not isinstance(found.target, Continue)
     if not decides:
         # What decides nothing does no harm if it cannot be said.
-        found.why = ""
+        found.why, found.bound = "", None
     for condition, target in _targets(found, conditions):
         if not condition.is_void:
-            yield ForeignRule(position, text, condition, target, found.why, by_kind)
+            yield ForeignRule(position, text, condition, target, found.why, by_kind, found.bound)
 
 
 def _combined(found: _Rule) -> Iterator[Condition]:
@@ -132,9 +135,13 @@ def _take(found: _Rule, statement: Json) -> None:
             _verdict_map(found, content)
         case (("jump" | "goto" | "accept" | "drop" | "return" | "continue" | "reject"), _):
             found.target = _target(kind, content, found.prefix)
+        case "set", {"elem": key, "stmt": [dict() as limit]} if _is_limit(limit):
+            _bound(found, key, limit)
+        case "meter", {"key": key, "stmt": dict() as metered} if _is_limit(metered):
+            _bound(found, key, metered)
         case "set", {"stmt": [*limits]}:
-            for limit in limits:
-                _take(found, limit)
+            for one in limits:
+                _take(found, one)
         case "set", _:
             pass
         case "xt", {"name": str(name)}:
@@ -146,6 +153,34 @@ def _take(found: _Rule, statement: Json) -> None:
         case _ if kind not in _WITHOUT_CONSEQUENCE:
             found.target = Jump("") if isinstance(found.target, Continue) else found.target
             raise UnsaidError(f"the statement {kind}")
+
+
+def _is_limit(statement: Json) -> bool:
+    return isinstance(statement, dict) and len(statement) == 1 and not {"limit", "ct count"}.isdisjoint(statement)
+
+
+def _bound(found: _Rule, key: Json, limit: Mapping[str, Json]) -> None:
+    """Read a limit that each element of a set has. Raises UnsaidError where an element is no source (nft(8), SETS)."""
+    if isinstance(key, dict) and isinstance(key.get("elem"), dict):
+        key = cast("Mapping[str, Json]", key["elem"]).get("val")
+    ((kind, content),) = limit.items()
+    limited, was = SourceLimit(), ""
+    match content:
+        case {"rate": int(count), "per": str(per), **more} if per in tuple(Unit) and not set(more) - {"burst", "inv"}:
+            limited = SourceLimit(Rate(count, Unit(per)))
+            was = f"{count}/{per} packets after a burst of {more.get('burst', _DEFAULT_BURST)}"
+        case {"val": int(count), **more} if not set(more) - {"inv"}:
+            limited, was = SourceLimit(max_connections=count), f"{count} connections at a time"
+        case _:
+            raise UnsaidError(_LIMITS[kind])
+    by_source = key in [{"payload": {"protocol": name, "field": "saddr"}} for name in ("ip", "ip6")]
+    if not by_source or found.bound is not None or not 1 <= count <= MOST_CONNECTIONS:
+        raise UnsaidError(_LIMITS[kind])
+    found.alternatives.append([found.reader.key(key).needs])
+    found.bound = Bound(limited, bool(more.get("inv")), was)
+
+
+_DEFAULT_BURST = 5
 
 
 def _target(kind: str, content: Json, prefix: str) -> Target:

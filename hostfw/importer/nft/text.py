@@ -42,7 +42,14 @@ def _statement(statement: Json) -> str:
         case "log":
             return f'log prefix "{of["prefix"]}"' if "prefix" in of else "log"
         case "set":
-            return f"{of.get('op', 'add')} {of.get('set')} {{ {value_text(of.get('elem'))} }}"
+            each = of.get("stmt")
+            of_each = f" {rule_text(each)}" if isinstance(each, list) and each else ""
+            return f"{of.get('op', 'add')} {of.get('set')} {{ {value_text(of.get('elem'))}{of_each} }}"
+        case "limit":
+            over = "over " if of.get("inv") else ""
+            return f"limit rate {over}{of.get('rate')}/{of.get('per')}" if "rate" in of else "limit"
+        case "ct count":
+            return f"ct count {'over ' if of.get('inv') else ''}{of.get('val')}"
         case "mangle":
             return f"{value_text(of.get('key'))} set {value_text(of.get('value'))}"
         case "xt":

@@ -199,3 +199,88 @@ def test_the_verb_refuses_what_it_cannot_read(tmp_path: Path) -> None:
     ran = hostfwctl("import", "iptables-save", "--ipv4", tmp_path / "odd")
     assert (ran.status, ran.out) == (3, "")
     assert "odd:1:1: a rule before any table" in ran.err
+
+
+_SSH = "-A INPUT -p tcp --dport 22"
+_TWO = f"{_SSH} -m recent --update --seconds 60 --hitcount 3 -j DROP"
+_ALLOWED = "{action: Allow, ipVersion: 4, protocol: TCP, destination: {ports: [22]}}"
+_OF_HASHLIMIT = "-m hashlimit --hashlimit-name s --hashlimit-mode srcip"
+
+
+def _limited(limit: str) -> str:
+    return _ALLOWED.replace("destination", f"limitPerSource: {{{limit}}}, destination")
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected", "told"),
+    [
+        ((_TWO, f"{_SSH} -j ACCEPT"), _limited("newConnections: 2/minute"), "in place of 2 connections in 60 seconds"),
+        (
+            (_TWO.replace("60", "61"), f"{_SSH} -m recent --set -j ACCEPT"),
+            _limited("newConnections: 2/hour"),
+            "2 connections in 61 seconds",
+        ),
+        (
+            (f"{_SSH} {_OF_HASHLIMIT} --hashlimit-upto 9/min --hashlimit-burst 3 -j ACCEPT",),
+            _limited("newConnections: 9/minute"),
+            "what is beyond it is denied, whatever follows",
+        ),
+        (
+            (f"{_SSH} -m connlimit --connlimit-above 4 -j REJECT", _TWO, f"{_SSH} -j ACCEPT"),
+            _limited("newConnections: 2/minute, maxConnections: 4"),
+            "in place of 4 connections at a time of a source: limitPerSource {maxConnections: 4} of a source",
+        ),
+        (
+            (f"{_SSH} -m connlimit ! --connlimit-above 4 -j ACCEPT",),
+            _limited("maxConnections: 4"),
+            "in place of 4 connections at a time",
+        ),
+        (
+            (_TWO, "-A INPUT -s 10.0.0.0/8 -j ACCEPT", f"{_SSH} -j ACCEPT"),
+            _limited("newConnections: 2/minute"),
+            "but not in v4:6, which is wider",
+        ),
+    ],
+    ids=["recent", "recent for over a minute", "hashlimit", "two", "connlimit", "beside a wider rule"],
+)
+def test_what_counts_by_source_limits_the_rules_that_allow(rules: tuple[str, ...], expected: str, told: str) -> None:
+    """In the words of hostfw, with the line and what differs."""
+    assert expected in inbound(*rules)
+    assert any(told in note.message for note in reading(*rules).notes)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        _TWO.replace("--seconds 60", "--seconds 3601"),
+        _TWO.replace(" --hitcount 3", ""),
+        _TWO.replace("--hitcount 3", "--hitcount 1"),
+        _TWO.replace("--update", "! --update"),
+        _TWO.replace("--update", "--update --rttl"),
+        _TWO.replace("--update", "--update --rdest"),
+        _TWO.replace("--update", "--update --mask 255.255.255.0"),
+        _TWO.replace("-j DROP", "-j MARKED"),
+        f"{_SSH} -m connlimit --connlimit-above 4 --connlimit-mask 24 -j DROP",
+        f"{_SSH} -m connlimit --connlimit-above 4 --connlimit-daddr -j DROP",
+        f"{_SSH} {_OF_HASHLIMIT},dstport --hashlimit-above 9/min -j DROP",
+        f"{_SSH} {_OF_HASHLIMIT} --hashlimit-above 9/day -j DROP",
+        f"{_SSH} {_OF_HASHLIMIT} --hashlimit-above 512kb/s -j DROP",
+        f"{_SSH} {_OF_HASHLIMIT} --hashlimit-srcmask 24 --hashlimit-above 9/min -j DROP",
+        f"{_SSH} -m connlimit --connlimit-above 4 -m recent --update --seconds 60 --hitcount 3 -j DROP",
+    ],
+)
+def test_a_count_that_no_limit_says_is_named(rule: str) -> None:
+    """By its module; what stands behind it is as it was."""
+    rules = (rule, f"{_SSH} -j ACCEPT")
+    chains = ":MARKED - [0:0]\n-A MARKED -p tcp -j DROP\n"
+
+    assert _ALLOWED in inbound(*rules, chains=chains)
+    (note,) = (note for note in reading(*rules, chains=chains).notes if note.message.startswith("policy cannot say"))
+    assert rule in note.message
+
+
+def test_what_goes_out_has_no_limit() -> None:
+    """Its source is this host."""
+    out = "-A OUTPUT -p tcp --dport 25 -m connlimit --connlimit-above 4 -j DROP"
+
+    assert any("policy cannot say a limit of each source in such a rule" in note.message for note in reading(out).notes)

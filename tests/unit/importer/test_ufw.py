@@ -94,18 +94,25 @@ def test_settings_that_matter_are_told() -> None:
     assert (problem.position.line, problem.message) == (3, "MAYBE is no policy of ufw")
 
 
-def test_a_limit_is_named() -> None:
-    """The connections that it allows stay allowed; how many is not limited any more."""
+def test_a_limit_becomes_one_of_each_source() -> None:
+    """The rules that ufw writes for `ufw limit 22/tcp`: six tries in thirty seconds are one too many."""
     lines = (
         "-A {}-user-input -p tcp --dport 22 -m conntrack --ctstate NEW -m recent --set",
         "-A {}-user-input -p tcp --dport 22 -m recent --update --seconds 30 --hitcount 6 -j {}-user-limit",
-        "-A {}-user-input -p tcp --dport 22 -j ACCEPT",
+        "-A {}-user-input -p tcp --dport 22 -j {}-user-limit-accept",
+        "-A {}-user-limit -m limit --limit 3/minute -j LOG",
         "-A {}-user-limit -j REJECT",
+        "-A {}-user-limit-accept -j ACCEPT",
     )
     found = read_ufw(tree(*(line.replace("{}", "ufw") for line in lines)))
 
-    assert any("policy cannot say -m recent" in note.message and "--update" in note.message for note in found[0].notes)
-    assert not any("--set" in note.message for note in found[0].notes)
+    limited = "{action: Allow, ipVersion: 4, protocol: TCP, limitPerSource: {newConnections: 5/minute}, "
+    assert limited + "destination: {ports: [22]}}" in policy(found, "inbound")
+    told = [note.message for note in found[0].notes if "recent" in note.message]
+    assert len(told) == 1
+    assert told[0].startswith(
+        "in place of 5 connections in 30 seconds (those that it denies are counted too) of a source"
+    )
 
 
 def test_the_verb_reads_a_tree(tmp_path: Path) -> None:
