@@ -28,7 +28,7 @@ from hostfw.model.settings import FailsafePort
 from hostfw.model.values import FAMILIES, Action, Direction, Family, merge
 from hostfw.policy.effective_labels import NamespaceLabels, effective_labels
 from hostfw.quick.network_sets import network_set, selector_of_network_set
-from hostfw.quick.requests import ANYBODY, Named, QuickRule, RequestError, Service, members_name
+from hostfw.quick.requests import ANYBODY, Local, Named, QuickRule, RequestError, Service, members_name
 from hostfw.quick.words import rule_words
 from hostfw.selector.evaluate import matches
 from hostfw.selector.parser import parse
@@ -127,6 +127,8 @@ def quick_policy(rule: QuickRule, notes: Notes, resources: Resources) -> GlobalN
     peers = EntityRule()
     if isinstance(rule.peers, Named):
         peers = EntityRule(selector=SelectorText(_selector_of_set(rule.peers.name, resources)))
+    elif isinstance(rule.peers, Local):
+        peers = EntityRule(local=True)
     rules = {direction: tuple(_rules(rule, direction, peers)) for direction in rule.directions}
     return GlobalNetworkPolicy(
         Metadata(policy_name(rule), annotations=_annotations(rule, notes, resources)),
@@ -205,15 +207,16 @@ def _rules(rule: QuickRule, direction: Direction, selected: EntityRule) -> Itera
             of_family = tuple(cidr for cidr in nets if cidr.family is family)
             if family is not None and (not of_family or _is_of_other(service, family)):
                 continue
-            one = _one_rule(rule.action, service, direction, EntityRule(nets=of_family, selector=selected.selector))
+            one = _one_rule(rule.action, service, direction, replace(selected, nets=of_family))
             yield one if rule.limit is None else replace(one, limit=SourceLimit(rule.limit))
 
 
 def _one_rule(action: Action, service: Service | None, direction: Direction, peer: EntityRule) -> Rule:
     ports = service.ports if service is not None else ()
-    source, destination = (peer, EntityRule(ports=ports)) if direction is Direction.INGRESS else (EntityRule(), peer)
-    if direction is Direction.EGRESS:
-        destination = EntityRule(nets=peer.nets, selector=peer.selector, ports=ports)
+    if direction is Direction.INGRESS:
+        source, destination = peer, EntityRule(ports=ports)
+    else:
+        source, destination = EntityRule(), replace(peer, ports=ports)
     return Rule(
         action,
         protocol=service.protocol if service is not None else None,

@@ -12,13 +12,18 @@ class Here:
 
 
 @dataclass(frozen=True, slots=True)
+class Local:
+    """The networks of the interface that a packet comes in on, or goes out on: `local` among the `nets` of a rule."""
+
+
+@dataclass(frozen=True, slots=True)
 class Named:
     """A GlobalNetworkSet or a Feed, by its name."""
 
     name: str
 
 
-Peers = tuple[Cidr, ...] | Named | Here
+Peers = tuple[Cidr, ...] | Named | Here | Local
 """The other side: prefixes of both families, of which none stands for anybody."""
 
 ANYBODY: tuple[Cidr, ...] = ()

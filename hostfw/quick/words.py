@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from hostfw.manifest.kinds.source_limit import RATE_EXPECTED, rate_meant
 from hostfw.manifest.net_texts import form_hint, given_cidr
 from hostfw.model.kinds.source_limit import Rate
+from hostfw.model.resources import LOCAL
 from hostfw.model.values import Action, Cidr, Direction, address_text
-from hostfw.quick.requests import ANYBODY, Here, Named, Peers, QuickRule, RequestError
+from hostfw.quick.requests import ANYBODY, Here, Local, Named, Peers, QuickRule, RequestError
 from hostfw.quick.services import (
     EXPECTED,
     Lookup,
@@ -38,7 +39,7 @@ _EXPECTED_BEHIND = {
     "port": EXPECTED,
 }
 _ONCE = ("for", "limit", "on", "proto")
-_PEER_EXPECTED = "an address, a prefix, the name of a GlobalNetworkSet, NetworkSet or Feed, `here` or `any`"
+_PEER_EXPECTED = "an address, a prefix, the name of a GlobalNetworkSet, NetworkSet or Feed, `here`, `local` or `any`"
 
 
 @dataclass(slots=True)
@@ -127,6 +128,8 @@ def peers_text(peers: Peers) -> str:
     match peers:
         case Here():
             return "here"
+        case Local():
+            return LOCAL
         case Named(name):
             return name
         case _:
@@ -205,7 +208,7 @@ def _is_peer(word: str, lookup: Lookup) -> bool:
         return False
     if all(given_cidr(part) is not None or form_hint(part) for part in word.split(",")):
         return True
-    return word == "here" or (_NAME.match(word) is not None and not is_service(word, lookup))
+    return word in ("here", LOCAL) or (_NAME.match(word) is not None and not is_service(word, lookup))
 
 
 def _peers(words: list[str]) -> Peers:
@@ -213,6 +216,8 @@ def _peers(words: list[str]) -> Peers:
         return ANYBODY
     if words == ["here"]:
         return Here()
+    if words == [LOCAL]:
+        return Local()
     cidrs = [(word, given_cidr(word)) for word in words]
     wrong = [word for word, cidr in cidrs if cidr is None]
     named = len(words) == 1 and wrong and _SET_NAME.match(wrong[0]) and not _LIKE_ADDRESS.match(wrong[0])

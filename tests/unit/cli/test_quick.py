@@ -200,6 +200,18 @@ def test_here_is_where_the_session_comes_from(host: Machine) -> None:
     assert "allow-tcp-5432-from-203-0-113-9.yaml" in written(host)
 
 
+def test_local_is_the_networks_of_the_interface(host: Machine) -> None:
+    """In a rule of both IP versions; there is no address of it whose connections could be ended."""
+    assert host.hostfwctl("deny", "local", "--cut").status == 2
+    assert host.hostfwctl("allow", "tcp/5432", "from", "local").status == 0
+    assert host.hostfwctl("allow", "out", "tcp/25", "to", "local").status == 0
+
+    (rule,) = yaml.safe_load(written(host)["allow-tcp-5432-from-local.yaml"])["spec"]["ingress"]
+    assert rule["source"] == {"nets": ["local"]}
+    (rule,) = yaml.safe_load(written(host)["allow-out-tcp-25-to-local.yaml"])["spec"]["egress"]
+    assert rule["destination"] == {"nets": ["local"], "ports": [25]}
+
+
 OVERRULED = [
     (["allow", "80"], ["deny", "tcp/80"], "allow-tcp-80-udp-80 comes first, and allows this"),
     (["allow", "tcp/80-90"], ["deny", "tcp/85"], "allow-tcp-80-to-90 comes first, and allows this"),

@@ -5,7 +5,7 @@ import pytest
 from hostfw.model.kinds.source_limit import Rate, Unit
 from hostfw.model.values import SCTP, TCP, UDP, Action, Direction, PortRange, Protocol
 from hostfw.quick.manifests import policy_name
-from hostfw.quick.requests import Here, Named, QuickRule, RequestError, Service
+from hostfw.quick.requests import Here, Local, Named, QuickRule, RequestError, Service
 from hostfw.quick.services import PING
 from hostfw.quick.words import parse_words, rule_words
 from tests.unit.policy_builders import nets
@@ -96,6 +96,8 @@ def test_services(words: str, services: list[Service]) -> None:
         (Action.ALLOW, "tcp/1 from any", QuickRule(Action.ALLOW, _IN, (_ports(TCP, 1),))),
         (Action.ALLOW, "tcp/1 from 0.0.0.0/0,::/0", QuickRule(Action.ALLOW, _IN, (_ports(TCP, 1),))),
         (Action.ALLOW, "tcp/1 from here", QuickRule(Action.ALLOW, _IN, (_ports(TCP, 1),), Here())),
+        (Action.ALLOW, "tcp/1 from local", QuickRule(Action.ALLOW, _IN, (_ports(TCP, 1),), Local())),
+        (Action.DENY, "local", QuickRule(Action.DENY, _BOTH, (), Local())),
         (Action.ALLOW, "tcp/1 from office on w", QuickRule(Action.ALLOW, _IN, (_ports(TCP, 1),), Named("office"), "w")),
         (Action.ALLOW, "tcp/1 on all", QuickRule(Action.ALLOW, _IN, (_ports(TCP, 1),))),
         (Action.ALLOW, "from 10.0.0.1", QuickRule(Action.ALLOW, _IN, (), nets("10.0.0.1"))),

@@ -38,7 +38,8 @@ a port of TCP and UDP (53), a name of /etc/services (http, ssh), a protocol
 without ports (esp, gre, vrrp), or ping. Several stand one after the other.
 PEER is an address or a prefix, several with commas, the name of a
 GlobalNetworkSet or Feed, or of a NetworkSet (shop/office behind `from`), `here`
-for the address that your ssh session comes from, or `any`, which is what it is
+for the address that your ssh session comes from, `local` for the networks of
+the interface that a packet comes in on, or `any`, which is what it is
 without. ENDPOINT is the name of a HostEndpoint, or `all`. With a TIME (30m, 2h, 7d) the rule expires after it: it
 goes out of force by itself, also across a reboot, and the same words again
 give it a new time. Its file goes with the next quick rule that is written.
@@ -117,7 +118,7 @@ def _put(rule: QuickRule, options: Options, console: Console) -> ExitCode:
 def _rule(action: Action, options: Options) -> QuickRule:
     """The rule of the words. Raises RequestError."""
     rule = _with_address(parse_words(action, options.words, ports_of_service))
-    if options.cut and (rule.services or isinstance(rule.peers, Named)):
+    if options.cut and (rule.services or not isinstance(rule.peers, tuple | Here)):
         raise RequestError("--cut goes with `deny ADDRESS` or `deny PREFIX`")
     return rule
 
