@@ -50,9 +50,7 @@ _LISTS = ("files", "labels", "words", "tests", "reach", "waves")
 _NAMES = frozenset(verb.name for verb in VERBS)
 _USAGE = f"{_PROGRAM} [OPTION...] VERB [ARGUMENT...]"
 _MISSING = "the following arguments are required: "
-_INVALID_CHOICE = re.compile(
-    r"argument (?P<argument>\S+): invalid choice: (?P<given>.+?) \(choose from (?P<choices>.+)\)"
-)
+_INVALID_CHOICE = r"argument (?P<argument>\S+): invalid choice: (?P<given>.+?) \(choose from (?P<choices>.+)\)"
 
 
 class UsageError(Exception):
@@ -222,7 +220,7 @@ class _Parser(ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong, with what was probably meant."""
-        found = _INVALID_CHOICE.fullmatch(message)
+        found = re.fullmatch(_INVALID_CHOICE, message)
         hint = ""
         if found:
             given = found["given"].strip("'")

@@ -189,12 +189,12 @@ class Mac(NamedTuple):
         return bool(self.value >> 40 & 1)
 
 
-_MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", re.ASCII)
+_MAC = r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}"
 
 
 def parse_mac(text: str) -> Mac | None:
     """An Ethernet address (`02:00:00:00:00:01`), or None if the text is none."""
-    return Mac(int(text.replace(":", ""), 16)) if _MAC.fullmatch(text) else None
+    return Mac(int(text.replace(":", ""), 16)) if re.fullmatch(_MAC, text) else None
 
 
 class Protocol(NamedTuple):

@@ -13,7 +13,7 @@ from hostfw.selector.namespaces import DEFAULT_NAMESPACE
 ANNOTATIONS_LIMIT = 256 * 1024
 """The bytes that the keys and values of all annotations of a resource may have together, as in Kubernetes."""
 
-_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_RFC_3339 = r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)"
 _EXPIRES_EXPECTED = "a moment with its time zone (RFC 3339), such as 2030-01-31T12:00:00Z"
 
 _EXPIRING = (
@@ -147,9 +147,13 @@ def annotations(reader: Reader, node: Node | None, what: str, lasting: str = "",
             reader.report(key, f"{LOG} where nothing is denied", f"{LOG} on a policy, a Profile, or a rule of either")
         elif key_text == LOG and value_text != UNRECORDED:
             reader.report(value, f"the annotation {LOG} is {quoted(value_text)}", UNRECORDED)
-        elif key_text == EXPIRES and not (_RFC_3339.fullmatch(value_text) and moment_of(value_text.upper())):
+        elif key_text == EXPIRES and not _is_moment(value_text):
             reader.report(value, f"the annotation {EXPIRES} is {quoted(value_text)}", _EXPIRES_EXPECTED)
     size = sum(len(part.encode("utf-8", "replace")) for pair in found for part in pair)
     if node is not None and size > ANNOTATIONS_LIMIT:
         reader.report(node, f"{what} has {size} bytes", f"at most {ANNOTATIONS_LIMIT}")
     return tuple(sorted(found))
+
+
+def _is_moment(text: str) -> bool:
+    return re.fullmatch(_RFC_3339, text, re.ASCII) is not None and moment_of(text.upper()) is not None

@@ -22,7 +22,7 @@ SOURCE_LIMIT_SHAPE = Shape("the limit of each source", frozenset(("newConnection
 RATE_EXPECTED = f"a number from 1 to {MOST_CONNECTIONS} and a unit: 6/minute, 10/second, 100/hour"
 RATE_PATTERN = rf"^[1-9][0-9]{{0,4}}/({'|'.join(Unit)})$"
 """The form of a rate, for the JSON Schema."""
-_MEANT = re.compile(r"\s*([0-9]{1,9})\s*(?:/|per)\s*([a-zA-Z]+)\s*\Z")
+_MEANT = r"\s*([0-9]{1,9})\s*(?:/|per)\s*([a-zA-Z]+)\s*\Z"
 _UNITS = {
     "s": Unit.SECOND,
     "sec": Unit.SECOND,
@@ -82,7 +82,7 @@ def _rate(reader: Reader, node: Node | None, what: str) -> Rate | None:
 
 def rate_meant(value: str) -> Rate | None:
     """The rate of `6/minute`, and of other ways to write it, such as `6/min`; None for what is none."""
-    found = _MEANT.match(value)
+    found = re.match(_MEANT, value)
     if found is None:
         return None
     unit, count = _UNITS.get(found[2].lower()), int(found[1])

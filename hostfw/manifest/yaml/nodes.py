@@ -243,7 +243,8 @@ class _Composer:
         return _RefusedError(Problem(position(self.path, node), message, expected))
 
 
-_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNPRINTABLE = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+"""An expression that takes 2 ms to compile, as the start of `hostfwctl` need not."""
 
 _SYNTAX_HINTS = {
     "mapping values are not allowed": "quote a value that holds ': '",
@@ -282,7 +283,7 @@ def _at_most_the_end(where: Position, text: str) -> Position:
 
 
 def _character_problem(path: str, text: str) -> Problem:
-    found = _UNPRINTABLE.search(text)
+    found = re.search(_UNPRINTABLE, text)
     offset = found.start() if found else 0
     before = LINE_BREAK.split(text[:offset])
     message = f"the character U+{ord(text[offset]):04X} may not stand in YAML" if found else "not valid YAML"

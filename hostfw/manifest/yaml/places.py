@@ -9,7 +9,7 @@ from hostfw.model.positions import LINE_BREAK
 
 _MORE_LINE_BREAKS = "\x85\u2028\u2029"
 """Line ends that libyaml counts beside those of `LINE_BREAK`."""
-_SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_SURROGATES = r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
 
 
 class Places:
@@ -25,7 +25,7 @@ class Places:
         self._before: list[int] = []
         self._shifts: list[int] = []
         self._starts: list[int] = []
-        if ("\\ud" in text or "\\uD" in text) and _SURROGATES.search(text) and _is_json(text):
+        if ("\\ud" in text or "\\uD" in text) and re.search(_SURROGATES, text) and _is_json(text):
             self.text = self._joined(text)
         self.are_elsewhere = self.text is not text or any(end in text for end in _MORE_LINE_BREAKS)
 
@@ -45,7 +45,7 @@ class Places:
         shift = 0
         parts: list[str] = []
         end = 0
-        for found in _SURROGATES.finditer(text):
+        for found in re.finditer(_SURROGATES, text):
             high, low = int(found[2], 16), int(found[3], 16)
             joined = f"{found[1]}\\U{0x10000 + ((high & 0x3FF) << 10 | low & 0x3FF):08x}"
             parts += [text[end : found.start()], joined]
