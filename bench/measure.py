@@ -22,11 +22,15 @@ def command_cpu_s(command: Sequence[str]) -> float:
 
     On a machine that does other things as well it says more than the time on the clock.
     """
-    compiled = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     before = getrusage(RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, capture_output=True, env=compiled)
+    subprocess.run(command, check=True, capture_output=True, env=compiled())
     after = getrusage(RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def compiled() -> dict[str, str]:
+    """The environment in which Python keeps the modules that it has compiled."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def medians(*candidates: Callable[[], float], rounds: int = ROUNDS) -> list[float]:

@@ -3,7 +3,7 @@
     BENCH_AGAINST=/path/to/another/checkout python3 -m bench.startup
 
 The verbs are of 1,000 policies in force in a network namespace. With another checkout its times are in a table of
-their own, in interleaved rounds.
+their own, in interleaved rounds. Modules are compiled, as a package has them.
 """
 
 import os
@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from bench import configurations
-from bench.measure import heading, medians, row
+from bench.measure import compiled, heading, medians, row
 
 ROOT = Path(__file__).parents[1]
 POLICIES = 1000
@@ -73,7 +73,7 @@ def in_force(folder: Path, policies: int = POLICIES) -> Iterator[tuple[tuple[str
 
 def _took_s(checkout: Path, command: tuple[str, ...]) -> float:
     started = perf_counter()
-    run(command, cwd=checkout, check=True, capture_output=True)
+    run(command, cwd=checkout, check=True, capture_output=True, env=compiled())
     return perf_counter() - started
 
 
