@@ -14,7 +14,7 @@ from hashlib import sha256
 
 from hostfw.manifest.encode import manifest
 from hostfw.model.host.facts import HostFacts, Interface
-from hostfw.model.host.governance import Governance, GovernedInterface, found_again, remembered
+from hostfw.model.host.governance import Governance, GovernedInterface, InterfaceLookup, remembered
 from hostfw.model.host.interface_names import is_safe_name
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.kinds.workloads import WorkloadEndpoint
@@ -41,11 +41,12 @@ def keep(
     """
     endpoints = {endpoint.metadata.full_name: endpoint for endpoint in local}
     claims = _claims(local, resources.interface_groups)
+    on_host = InterfaceLookup(facts)
     standing = [
         (record, interface)
         for record in sorted(governance.interfaces, key=lambda record: (record.endpoint, record.name))
         if record.endpoint in endpoints and (record.kept or claims[record.endpoint] == record.claim)
-        if (interface := found_again(record, facts)) is not None
+        if (interface := on_host.found_again(record)) is not None
     ]
     taken = {binding.interface for binding in bound.bindings}
     kept: dict[str, Binding] = {}
@@ -76,11 +77,12 @@ def closed(
     """The interfaces of workloads that are no more, under names that tell it no longer: they are nobody's."""
     running = {one.metadata.full_name for one in workloads}
     taken = {binding.interface for binding in bound.bindings}
+    on_host = InterfaceLookup(facts)
     left = (
         interface.name
         for record in governance.interfaces
         if _is_left(record, running) and (record.kept or bound.workloads.has(record.name))
-        if (interface := found_again(record, facts)) is not None
+        if (interface := on_host.found_again(record)) is not None
     )
     return tuple(
         sorted({name for name in left if name not in taken and not bound.workloads.has(name) and is_safe_name(name)})
@@ -96,28 +98,30 @@ def recorded(plan: Plan, resources: Resources, facts: HostFacts, before: Governa
     """The record of a plan in force on a host; `before` is the record that it was resolved with."""
     every = (*resources.every_endpoint, *facts.workloads)
     claims = _claims(every, resources.interface_groups)
+    on_host = InterfaceLookup(facts)
+    by_name = {interface.name: interface for interface in facts.interfaces}
     since = {
         (interface.name, record.endpoint): record.since
         for record in before.kept
-        if (interface := found_again(record, facts)) is not None
+        if (interface := on_host.found_again(record)) is not None
     }
     present = [
         _record(interface, binding, claims[binding.endpoint], since.get((interface.name, binding.endpoint), now))
         for binding in plan.bindings
-        if binding.interface != LOOPBACK and (interface := facts.interface(binding.interface)) is not None
+        if binding.interface != LOOPBACK and (interface := by_name.get(binding.interface)) is not None
     ]
     names = {record.name for record in present}
     absent = (
         replace(record, index=0)
         for record in before.interfaces
-        if record.endpoint in claims and record.name not in names and found_again(record, facts) is None
+        if record.endpoint in claims and record.name not in names and on_host.found_again(record) is None
     )
     # What was a workload's stays closed after it.
     left = [
         record
         for record in before.interfaces
         if _is_left(record, claims)
-        and (interface := found_again(record, facts)) is not None
+        and (interface := on_host.found_again(record)) is not None
         and interface.name not in names
         and plan.governing_unbound(interface.name) == UNIDENTIFIED
     ]

@@ -121,7 +121,8 @@ def lost_governance(before: Plan | None, after: Plan, facts: HostFacts) -> tuple
         return ()
     had, has = governed(before, facts), governed(after, facts)
     if not has or (_uplinks(had) and not _uplinks(has)):
-        return tuple(interface for interface in had if interface not in has)
+        still = frozenset(has)
+        return tuple(interface for interface in had if interface not in still)
     return ()
 
 

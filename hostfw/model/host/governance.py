@@ -3,6 +3,7 @@
 A record knows an interface again under another name, on this boot by its index and on the next by its hardware address.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -71,22 +72,39 @@ NOTHING_GOVERNED = Governance()
 """The record of a host for which nothing was accepted."""
 
 
-def found_again(record: GovernedInterface, facts: HostFacts) -> Interface | None:
-    """The interface of a host that a record is about, or None while the host does not have it.
+class InterfaceLookup:
+    """The interfaces of a host by what records know them by, so that to find thousands takes no more than one look."""
 
-    It may have another name (`ip link set name`), another hardware address (a port of a bond has that of the bond), or
-    after a reboot another index, but not all of these.
-    """
-    alike = [i for i in facts.interfaces if i.kind == record.kind and _may_be(i, record)]
-    for found in (
-        [i for i in alike if i.index == record.index and (i.name == record.name or _same_hardware(i, record))],
-        [i for i in alike if record.permanent_mac and i.permanent_mac == record.permanent_mac],
-        [i for i in alike if i.name == record.name],
-        [i for i in alike if not record.index and record.mac and i.mac == record.mac and i.kind not in _BORROWING],
-    ):
-        if len(found) == 1:
-            return found[0]
-    return None
+    def __init__(self, facts: HostFacts) -> None:
+        self._by_key: defaultdict[tuple[str, str | int], list[Interface]] = defaultdict(list)
+        for interface in facts.interfaces:
+            for kind, value in _keys(interface):
+                if value:
+                    self._by_key[kind, value].append(interface)
+
+    def found_again(self, record: GovernedInterface) -> Interface | None:
+        """The interface that a record is about, or None while the host does not have it.
+
+        It may have another name (`ip link set name`), another hardware address (a port of a bond has that of the bond),
+        or after a reboot another index, but not all of these.
+        """
+        index, name, permanent_mac, mac = (self._alike(key, record) for key in _keys(record))
+        for found in (
+            [i for i in index if i.name == record.name or _same_hardware(i, record)],
+            permanent_mac,
+            name,
+            [i for i in mac if not record.index and i.kind not in _BORROWING],
+        ):
+            if len(found) == 1:
+                return found[0]
+        return None
+
+    def _alike(self, key: tuple[str, str | int], record: GovernedInterface) -> list[Interface]:
+        return [i for i in self._by_key.get(key, ()) if i.kind == record.kind and _may_be(i, record)]
+
+
+def _keys(one: Interface | GovernedInterface) -> tuple[tuple[str, str | int], ...]:
+    return ("index", one.index), ("name", one.name), ("permanent_mac", one.permanent_mac), ("mac", one.mac)
 
 
 def _may_be(interface: Interface, record: GovernedInterface) -> bool:

@@ -10,15 +10,14 @@ from collections.abc import Iterator
 from hostfw.model.prefixes import includes
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Rule
 from hostfw.model.settings import FailsafePort, Loopback, NeighbourDiscovery, Settings
-from hostfw.model.values import ICMP, ICMPV6, IGMP, Action, Cidr, Direction, Family, PortRange, host_cidr
+from hostfw.model.values import ICMP, ICMPV6, IGMP, Action, Cidr, Direction, Family, PortRange
 from hostfw.policy.check.failsafe_warnings import is_of_protocol, meets
-from hostfw.policy.check.selections import Selections
+from hostfw.policy.check.selections import LOOPBACK_NETS, Selections
 from hostfw.policy.check.voided import Exemption, Owner, Voided
 
 _DISCOVERY_TYPES = range(133, 137)
 _LISTENER_TYPES = (130, 131, 132, 143)
 _LINK_LOCAL = Cidr(Family.V6, 0xFE80 << 112, 10)
-_LOOPBACKS = (Cidr(Family.V4, 127 << 24, 8), host_cidr(Family.V6, 1))
 _FEW = 16
 
 _ONLY_KNOWN = {ICMP.number: (0, 3, 4, 11, 12), ICMPV6.number: (1, 2, 3, 4, 129)}
@@ -126,7 +125,9 @@ def _over_loopback(rule: Rule, direction: Direction, selections: Selections, *, 
 def _loopbacks(side: EntityRule, selections: Selections) -> tuple[Cidr, ...]:
     """The addresses that one side of a rule is limited to, if all of them are loopback addresses."""
     nets = () if side.local else side.nets
-    if not nets and not side.local and side.selector is not None:
-        (*packed, few) = selections.nets(side.selector.text)
+    selector = None if nets or side.local else side.selector
+    # To gather the addresses of thousands of selectors that each select thousands of sets would take minutes.
+    if selector is not None and not selections.entities(selector.text) & selections.beyond_loopback:
+        (*packed, few) = selections.nets(selector.text)
         nets = () if packed or len(few) > _FEW else tuple(few)
-    return nets if all(includes(_LOOPBACKS, net) for net in nets) else ()
+    return nets if all(includes(LOOPBACK_NETS, net) for net in nets) else ()

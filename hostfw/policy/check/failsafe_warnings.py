@@ -5,22 +5,27 @@ port, or denies some peers, says more than that, and its author should know that
 goes without saying where a rule before it lets everybody reach the port anyway.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import takewhile
+from itertools import accumulate, takewhile
+from operator import or_
 
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.prefixes import Cidrs, includes, overlaps
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Profile, Rule, Tier
 from hostfw.model.settings import FailsafePort, Settings
-from hostfw.model.values import Action, Cidr, Direction, PortRange
-from hostfw.policy.check.selections import Selections, union
+from hostfw.model.values import Action, Cidr, Direction, PortRange, mask_of
+from hostfw.policy.check.selections import Selections
 from hostfw.policy.check.voided import Exemption, Owner, Voided
 from hostfw.policy.order import tiers_in_order
 
 Opening = tuple[Direction, str]
 """A failsafe port that a policy opens to everybody to whom the failsafe does, in the words of the warning."""
+
+_Place = tuple[int, bool, float, str]
+"""The place of a policy in the order of evaluation: its tier, if it has no order, the order, the name."""
 
 
 def opened_by_failsafe(owner: Owner, settings: Settings, selections: Selections) -> Iterator[Voided]:
@@ -32,6 +37,7 @@ def opened_by_failsafe(owner: Owner, settings: Settings, selections: Selections)
             ports = tuple(port for port in ports if port.is_for_some)
         rules = owner.rules(direction)
         wide = {port: _first_wide(rules, direction, port, selections) if limits else None for port in ports}
+        allowed: dict[FailsafePort, Mapping[Cidr, int]] = {}
         for number, rule in enumerate(rules):
             if rule.action is Action.ALLOW and not limits:
                 # Without an end of their tier, Allow rules limit nothing.
@@ -41,7 +47,7 @@ def opened_by_failsafe(owner: Owner, settings: Settings, selections: Selections)
                 for port in ports
                 if _is_left_open(rule, number, wide[port])
                 if _restricts(rule, direction, port, selections)
-                if not _is_allowed_before(rules[:number], rule, direction, port)
+                if not _is_allowed_before(rules, number, direction, port, allowed)
             )
             if parts:
                 yield Voided(Exemption.FAILSAFES, owner, direction, rule.position, parts)
@@ -79,14 +85,20 @@ def not_opened_before(
     """Leave out the failsafe ports that earlier policies open to everybody anyway, on all the endpoints of a policy."""
     places = {name: place for place, name in enumerate(tiers_in_order(tiers))}
 
-    def place_of(policy: GlobalNetworkPolicy) -> tuple[int, bool, float, str]:
+    def place_of(policy: GlobalNetworkPolicy) -> _Place:
         tier = places.get(policy.tier, len(places))
         return tier, policy.order is None, policy.order or 0.0, f"{policy.metadata.name}//"
 
+    # For each port the places of the policies that open it, and the endpoints of all up to each of them.
+    covered: dict[Opening, tuple[list[_Place], list[int]]] = {}
+    for opening, policies in opened.items():
+        ordered = sorted((place_of(policy), policy.selector.text) for policy in policies)
+        endpoints = accumulate((selections.endpoints(text) for _, text in ordered), or_, initial=0)
+        covered[opening] = [place for place, _ in ordered], list(endpoints)
+
     def is_opened(owner: GlobalNetworkPolicy, opening: Opening) -> bool:
-        earlier = (policy for policy in opened.get(opening, ()) if place_of(policy) < place_of(owner))
-        covered = union(selections.endpoints(policy.selector.text) for policy in earlier)
-        return not selections.endpoints(owner.selector.text) & ~covered
+        at, of_earlier = covered.get(opening, ([], [0]))
+        return not selections.endpoints(owner.selector.text) & ~of_earlier[bisect_left(at, place_of(owner))]
 
     for one in found:
         owner = one.owner
@@ -133,21 +145,48 @@ def _is_wide(rule: Rule, direction: Direction, failsafe: FailsafePort, selection
     return not _limits_peers(peers) or _covers(peers, failsafe.net, selections)
 
 
-def _is_allowed_before(before: Iterable[Rule], rule: Rule, direction: Direction, failsafe: FailsafePort) -> bool:
-    """True if the peers of a Deny, named by nets, are allowed the port by a rule before it, with no Deny in between."""
-    denied = _peers(rule, direction)
-    if rule.action is not Action.DENY or not denied.nets or denied.local:
+def _allowed_first(rules: Iterable[Rule], direction: Direction, failsafe: FailsafePort) -> dict[Cidr, int]:
+    """The prefixes that are allowed a port before any Deny of it, each with the number of its first rule."""
+    found: dict[Cidr, int] = {}
+    opening = takewhile(lambda one: one.action is not Action.DENY or not _may_match(one, failsafe), rules)
+    for number, rule in enumerate(opening):
+        peers = _peers(rule, direction)
+        if (
+            rule.action is Action.ALLOW
+            and rule.limit is None
+            and _is_plain(rule, direction)
+            and _has_port(rule, failsafe)
+            and peers == EntityRule(nets=peers.nets, ports=peers.ports)
+        ):
+            for net in peers.nets:
+                found.setdefault(net, number)
+    return found
+
+
+def _is_allowed_before(
+    rules: Sequence[Rule],
+    number: int,
+    direction: Direction,
+    failsafe: FailsafePort,
+    known: dict[FailsafePort, Mapping[Cidr, int]],
+) -> bool:
+    """True if the peers of a Deny, named by nets, are allowed a port by rules before it, with no Deny in between.
+
+    `known` keeps what is found of each port for the other rules of a policy.
+    """
+    denied = _peers(rules[number], direction)
+    if rules[number].action is not Action.DENY or not denied.nets or denied.local:
         return False
-    opening = takewhile(lambda one: one.action is not Action.DENY or not _may_match(one, failsafe), before)
-    return any(
-        one.action is Action.ALLOW
-        and one.limit is None
-        and _is_plain(one, direction)
-        and _has_port(one, failsafe)
-        and _peers(one, direction) == EntityRule(nets=_peers(one, direction).nets, ports=_peers(one, direction).ports)
-        and all(includes(_peers(one, direction).nets, net) for net in denied.nets)
-        for one in opening
-    )
+    if failsafe not in known:
+        known[failsafe] = _allowed_first(rules, direction, failsafe)
+    allowed = known[failsafe]
+    return all(any(allowed.get(wider, number) < number for wider in _around(net)) for net in denied.nets)
+
+
+def _around(net: Cidr) -> Iterator[Cidr]:
+    """A prefix and all that hold it."""
+    for length in range(net.length, -1, -1):
+        yield Cidr(net.family, net.address & mask_of(net.family, length), length)
 
 
 def _is_plain(rule: Rule, direction: Direction) -> bool:

@@ -7,9 +7,9 @@ from operator import or_
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.kinds.workloads import WorkloadEndpoint
-from hostfw.model.prefixes import Cidrs, CidrSet
+from hostfw.model.prefixes import Cidrs, CidrSet, includes
 from hostfw.model.resources import WILDCARD, HostEndpoint, InterfaceGroup, Profile, Resources
-from hostfw.model.values import merge
+from hostfw.model.values import Cidr, Family, host_cidr, merge
 from hostfw.policy.effective_labels import (
     LabelIndex,
     NamespaceLabels,
@@ -19,6 +19,8 @@ from hostfw.policy.effective_labels import (
     selected,
 )
 from hostfw.selector.evaluate import SelectorError, parse
+
+LOOPBACK_NETS = (Cidr(Family.V4, 127 << 24, 8), host_cidr(Family.V6, 1))
 
 
 class Selections:
@@ -56,6 +58,8 @@ class Selections:
         first_feed = len(self._nets) - len(resources.feeds)
         external = _bits(feed.external is not None for feed in resources.feeds) << first_feed
         self.addressed = learning | external | sum(1 << place for place, nets in enumerate(self._nets) if nets)
+        self.beyond_loopback = _bits(not all(includes(LOOPBACK_NETS, net) for net in nets) for nets in self._nets)
+        """What has any address that is not of the host's loopback."""
         self._having_port = _bits_by_port_name(endpoints)
         self._listing = _bits_by_profile(endpoints)
         self.every_endpoint = self._endpoints.everything

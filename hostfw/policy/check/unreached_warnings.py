@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 from hostfw.manifest.fields import quoted
 from hostfw.model.decisions import PolicyClass
+from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, HostEndpoint, Profile, Resources, Rule, Tier
 from hostfw.model.values import Action, Direction
 from hostfw.model.wording import listed, unlisted
 from hostfw.policy.check.selections import Selections, union
+from hostfw.policy.effective_labels import members
 
 _ANYTHING = EntityRule()
 
@@ -91,7 +93,7 @@ def unreached(
             for tier in tiers
         ]
         yield from _unreached_policies(ordered, direction)
-        yield from _denied_passes(ordered, direction, resources.endpoints)
+        yield from _denied_passes(ordered, direction, resources.every_endpoint)
 
 
 def _ordered(policy: GlobalNetworkPolicy, reach: Reach, direction: Direction, selections: Selections) -> _Ordered:
@@ -122,22 +124,29 @@ def _unreached_policies(ordered: Iterable[tuple[Tier, list[_Ordered]]], directio
 
 
 def _denied_passes(
-    ordered: Sequence[tuple[Tier, list[_Ordered]]], direction: Direction, endpoints: Sequence[HostEndpoint]
+    ordered: Sequence[tuple[Tier, list[_Ordered]]],
+    direction: Direction,
+    endpoints: Sequence[HostEndpoint | WorkloadEndpoint],
 ) -> Iterator[Problem]:
     """A Pass of everything behind which no tier and no profile is left to allow anything."""
     profiled = sum(1 << place for place, endpoint in enumerate(endpoints) if endpoint.profiles)
     later = 0
+    # Most policies leave the same endpoints, and a list of thousands for each of thousands would take minutes.
+    named: dict[int, tuple[str, tuple[str, ...]]] = {}
     for tier, policies in reversed(ordered):
         for _, selected, decider, _ in policies:
             left = selected & ~later & ~profiled
             if decider is not None and decider.action is Action.PASS and left:
-                names = [e.metadata.name for place, e in enumerate(endpoints) if left >> place & 1]
+                if left not in named:
+                    names = [endpoints[place].metadata.full_name for place in members(left)]
+                    named[left] = (listed(names), unlisted(names))
+                names_shown, others = named[left]
                 message = (
                     f"all that this Pass lets by is denied: tier {quoted(tier.metadata.name)} is the last one for "
-                    f"{direction} of {listed(names)}, and no profile follows"
+                    f"{direction} of {names_shown}, and no profile follows"
                 )
                 hint = "let it Allow, or put the policy into a tier that comes first"
-                yield _warning(decider.position, message, hint, unlisted(names))
+                yield _warning(decider.position, message, hint, others)
         later |= union(policy.endpoints for policy in policies)
 
 

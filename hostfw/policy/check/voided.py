@@ -13,7 +13,7 @@ from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import GlobalNetworkPolicy, Profile
 from hostfw.model.values import Direction
-from hostfw.model.wording import listed, unlisted
+from hostfw.model.wording import NAMES_SHOWN, listed, unlisted
 
 Owner = GlobalNetworkPolicy | Profile
 
@@ -53,7 +53,7 @@ def warnings_of(found: Iterable[Voided]) -> Iterator[Problem]:
 def _failsafes(group: list[Voided]) -> tuple[str, str]:
     opened = _by_direction(group)
     one = sum(map(len, opened.values())) == 1
-    listing = " and ".join(f"{_few(parts)} ({_KEYS[direction]})" for direction, parts in opened.items())
+    listing = " and ".join(f"{_few(parts, _PORTS_SHOWN)} ({_KEYS[direction]})" for direction, parts in opened.items())
     stays = "stays open as a failsafe port" if one else "stay open as failsafe ports"
     it, its = ("it", "it stays") if one else ("them", "they stay")
     keys = " and ".join(f"failsafe.{_KEYS[direction]}" for direction in opened)
@@ -67,15 +67,24 @@ def _failsafes(group: list[Voided]) -> tuple[str, str]:
 
 
 def _unnamed(exemption: Exemption, group: list[Voided]) -> tuple[str, ...]:
-    """The ports and owners that a warning only counts."""
-    ports = _by_direction(group).values() if exemption is Exemption.FAILSAFES else ()
-    left_out = [part for parts in ports if len(parts) > _PORTS_SHOWN + 1 for part in parts[_PORTS_SHOWN:]]
+    """The parts and owners that a warning only counts."""
+    by_direction = exemption in (Exemption.FAILSAFES, Exemption.REPLIES)
+    lists = list(_by_direction(group).values()) if by_direction else [_parts(group)]
+    most = _PORTS_SHOWN if exemption is Exemption.FAILSAFES else NAMES_SHOWN
+    # The few types of neighbour discovery are all named.
+    counted = lists if exemption is not Exemption.NEIGHBOURS else []
+    left_out = [part for parts in counted for part in parts[len(_shown(parts, most)) :]]
     return (*left_out, *(name for names in _names(group) for name in unlisted(names)))
 
 
-def _few(parts: list[str]) -> str:
-    more = len(parts) - _PORTS_SHOWN
-    return ", ".join(parts if more < 2 else [*parts[:_PORTS_SHOWN], f"{more} more"])
+def _few(parts: list[str], most: int = NAMES_SHOWN) -> str:
+    shown = _shown(parts, most)
+    return ", ".join(shown if len(shown) == len(parts) else [*shown, f"{len(parts) - len(shown)} more"])
+
+
+def _shown(parts: list[str], most: int) -> list[str]:
+    """The parts that a warning names: to count a single one would save nothing."""
+    return parts if len(parts) < most + 2 else parts[:most]
 
 
 def _replies(group: list[Voided]) -> tuple[str, str]:
@@ -84,7 +93,7 @@ def _replies(group: list[Voided]) -> tuple[str, str]:
     keys = {direction: _KEYS[_OPPOSITE[direction]] for direction in passing}
     only = len(passing) == 1
     listing = " and ".join(
-        ", ".join(parts) if only else f"{', '.join(parts)} ({direction})" for direction, parts in passing.items()
+        _few(parts) if only else f"{_few(parts)} ({direction})" for direction, parts in passing.items()
     )
     message = (
         f"packets from the source ports {listing} get past the doNotTrack Deny rules of {_owners(group)}: before "
@@ -105,9 +114,12 @@ def _neighbours(group: list[Voided]) -> tuple[str, str]:
 
 
 def _established(group: list[Voided]) -> tuple[str, str]:
+    parts = _parts(group)
+    shown = _shown(parts, NAMES_SHOWN)
+    others = f", nor any of {len(parts) - len(shown)} others" if len(shown) < len(parts) else ""
     message = (
         f"what belongs to a known connection is accepted before any policy, so the Deny rules of {_owners(group)} meet "
-        f"no {', no '.join(_parts(group))} that does"
+        f"no {', no '.join(shown)}{others} that does"
     )
     return message, "deny the packets that begin those connections, in the direction in which they begin"
 
@@ -115,7 +127,7 @@ def _established(group: list[Voided]) -> tuple[str, str]:
 def _loopback(group: list[Voided]) -> tuple[str, str]:
     message = (
         f"lo is exempt from policy unless a HostEndpoint governs it, so the Deny rules of {_owners(group)} do not meet "
-        f"what the host says to itself {', '.join(_parts(group))}"
+        f"what the host says to itself {_few(_parts(group))}"
     )
     return message, "write a HostEndpoint with interfaceName: lo that they select, and allow what the host needs there"
 

@@ -239,8 +239,9 @@ def port_problems(bound: Bindings, endpoints: Iterable[HostEndpoint], facts: Hos
         of_host = binding.endpoint in by_name
         if of_host and binding.port_of is not None and governs.get(binding.port_of) != binding.endpoint:
             ports[binding.endpoint, binding.port_of].append(binding.interface)
+    kinds = {interface.name: interface.kind for interface in facts.interfaces}
     for (name, master), names in sorted(ports.items()):
-        kind = next((i.kind for i in facts.interfaces if i.name == master), "") or "interface"
+        kind = kinds.get(master) or "interface"
         who = governs.get(master, bound.wildcard)
         governing = "no HostEndpoint governs" if who is None else f'HostEndpoint "{who}" governs'
         are = f"is a port of the {kind}" if len(names) == 1 else f"are ports of the {kind}"

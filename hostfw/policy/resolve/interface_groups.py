@@ -6,6 +6,7 @@ believes them all the same. What an entry does not believe can neither bring an 
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -32,6 +33,7 @@ class HostIndex:
         self.unlisted_names = unlisted(self.names)
         self._called: dict[str, list[Interface]] = {}
         self._holders: dict[Cidr, list[Interface]] = {}
+        self._sorted: list[str] = []
         for interface in facts.interfaces:
             for name in dict.fromkeys((interface.name, *interface.altnames)):
                 self._called.setdefault(name, []).append(interface)
@@ -43,10 +45,25 @@ class HostIndex:
         return self._holders.get(cidr, ())
 
     def candidates(self, entry: InterfaceMatch) -> Collection[Interface]:
-        """The interfaces that an entry may hold for, by its name where it is no pattern."""
-        if entry.name is None or _GLOB.search(entry.name):
+        """The interfaces that an entry may hold for, by its name, or by what a pattern begins with."""
+        if entry.name is None:
             return self.facts.interfaces
-        return self._called.get(entry.name, ())
+        glob = _GLOB.search(entry.name)
+        if glob is None:
+            return self._called.get(entry.name, ())
+        return self._beginning(entry.name[: glob.start()])
+
+    def _beginning(self, prefix: str) -> Collection[Interface]:
+        if not prefix:
+            return self.facts.interfaces
+        if not self._sorted:
+            self._sorted = sorted(self._called)
+        found: dict[str, Interface] = {}
+        for place in range(bisect_left(self._sorted, prefix), len(self._sorted)):
+            if not self._sorted[place].startswith(prefix):
+                break
+            found |= {interface.name: interface for interface in self._called[self._sorted[place]]}
+        return found.values()
 
 
 def in_group(group: InterfaceGroup, interface: Interface, facts: HostFacts) -> bool:

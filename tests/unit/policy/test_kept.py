@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hostfw.model.host.facts import HostFacts, Interface
-from hostfw.model.host.governance import MOST_ABSENT, NOTHING_GOVERNED, Governance, found_again
+from hostfw.model.host.governance import MOST_ABSENT, NOTHING_GOVERNED, Governance, InterfaceLookup
 from hostfw.model.plan import Plan
 from hostfw.model.resources import HostEndpoint, InterfaceMatch, Resources
 from hostfw.model.settings import Settings
@@ -226,7 +226,7 @@ def test_an_interface_is_known_again_by_index_hardware_or_name(
     """And no other is taken for it."""
     (record,) = on_record(configuration(hep("e", was.name)), facts(LO, was)).interfaces
 
-    assert (found_again(record, facts(LO, now)) is not None) is known, name
+    assert (InterfaceLookup(facts(LO, now)).found_again(record) is not None) is known, name
 
 
 def test_a_vlan_is_not_known_by_the_address_that_it_borrows() -> None:
@@ -234,7 +234,7 @@ def test_a_vlan_is_not_known_by_the_address_that_it_borrows() -> None:
     vlan = Interface("eth0.10", 4, kind="vlan", mac=CARD)
     (record,) = on_record(configuration(hep("e", "eth0.10")), facts(LO, vlan)).without_indices().interfaces
 
-    assert found_again(record, facts(LO, replace(vlan, name="eth0.20", index=5))) is None
+    assert InterfaceLookup(facts(LO, replace(vlan, name="eth0.20", index=5))).found_again(record) is None
 
 
 @pytest.mark.parametrize("host", ["web1", "web1.example.com", "localhost"])

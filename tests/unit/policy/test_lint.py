@@ -4,7 +4,7 @@ import pytest
 
 from hostfw.model.problems import errors
 from hostfw.policy.check.references import check
-from tests.unit.policy_texts import decoded, manifest, policy, said
+from tests.unit.policy_texts import CALICO, decoded, manifest, policy, said
 from tests.unit.timing import processor_s
 
 WEB = manifest(
@@ -420,6 +420,22 @@ def test_staged_policies_are_looked_at_as_well() -> None:
 def test_staged_policies_without_any_endpoint_are_told() -> None:
     """As others are."""
     assert len(_warnings(manifest(STAGED))) == 1
+
+
+def test_a_pass_of_a_workload_is_followed_by_its_profile() -> None:
+    """A workload without one is named with its namespace."""
+    spec = "{node: a, interfaceName: veth0, ipNetworks: [10.0.0.2/32]%s}"
+    name = "name: a-k8s-web-eth0, namespace: shop, labels: {app: web}"
+    profile = manifest("Profile", "{ingress: [{action: Allow}]}", "kns.shop")
+    passing = policy("{selector: app == 'web', ingress: [{action: Pass}]}")
+
+    def told(profiles: str) -> list[str]:
+        one = f"apiVersion: {CALICO}\nkind: WorkloadEndpoint\nmetadata: {{{name}}}\nspec: {spec % profiles}\n"
+        return _warnings(one, profile, passing, settings=f"{NO_FAILSAFE}\nworkloads: {{interfaces: ['veth*']}}")
+
+    assert told(", profiles: [kns.shop]") == []
+    (alone,) = told("")
+    assert "is the last one for ingress of shop/a-k8s-web-eth0, and no profile follows" in alone
 
 
 def test_learned_addresses_are_not_missing() -> None:

@@ -301,3 +301,18 @@ def test_a_prefix_is_looked_for_in_packed_ones_as_in_few(text: str, is_included:
 
     for cidrs in (few, packed):
         assert (includes(cidrs, net(text)), overlaps(cidrs, net(text))) == (is_included, overlapping)
+
+
+def test_a_warning_names_no_more_than_eight_of_what_passes() -> None:
+    """The others it counts, and -v lists them: a rule may name thousands of ports."""
+    rule = "{{action: Deny, protocol: UDP, source: {{ports: [{}]}}, destination: {{nets: [127.0.0.{}/32]}}}}"
+    rules = ", ".join(rule.format(port, port - 1000) for port in range(1000, 1040))
+    result = decoded(policy(f"{{egress: [{rules}]}}"), WEB)
+    told = {problem.message.split(",")[0]: problem for problem in check(result.resources, result.settings)}
+
+    established = told["what belongs to a known connection is accepted before any policy"]
+    loopback = told["lo is exempt from policy unless a HostEndpoint governs it"]
+    assert established.message.endswith("no UDP from port 1007, nor any of 32 others that does")
+    assert loopback.message.endswith("to 127.0.0.7/32, 32 more")
+    assert (len(established.more), established.more[0]) == (32, "UDP from port 1008")
+    assert len(loopback.more) == 32
