@@ -37,7 +37,7 @@ _INTERFACE = re.compile(
     re.ASCII,
 )
 _LIKE_DIGITS = str.maketrans("oOlI", "0011")
-_NUMBERS = re.compile(r"[0-9oOlI]*[0-9][0-9oOlI]*(?:[-:,][0-9oOlI]+)*\Z")
+_NUMBERS = re.compile(r"(?=[oOlI]*[0-9])[0-9oOlI]+(?:[-:,][0-9oOlI]+)*\Z")
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _LIKENESS, _SHORTEST = 0.66, 3
 """Of two words, from 0 to 1, as difflib has it, and the least number of letters that tell something."""

@@ -8,6 +8,7 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from time import process_time
+from types import ModuleType
 
 import pytest
 
@@ -27,6 +28,18 @@ def _names() -> list[str]:
     return [one.name for one in found if not one.name.endswith("__main__") and ".testing" not in one.name]
 
 
+def _late(module: ModuleType) -> Iterator[tuple[str, str, re.Pattern[str]]]:
+    """The expressions that a module compiles when it needs them, with the functions of `re` that it gives them to."""
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        match node:
+            case ast.Call(ast.Attribute(ast.Name("re"), method), [ast.Name(attribute), *_]):
+                text = getattr(module, attribute, None)
+                if isinstance(text, str):
+                    yield method, attribute, re.compile(text)
+            case _:
+                pass
+
+
 def _patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
     for name in _names():
         try:
@@ -37,6 +50,8 @@ def _patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
             pattern = value if isinstance(value, re.Pattern) else getattr(value, "pattern", None)
             if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
                 yield f"{name}.{attribute}", pattern
+        for _, attribute, pattern in _late(module):
+            yield f"{name}.{attribute}", pattern
     for text in sorted(set(_in_schema(json.loads(json.dumps(schema()))))):
         yield f"schema: {text[:60]}", re.compile(text)
 
@@ -79,6 +94,9 @@ def _searched() -> Iterator[tuple[str, "re.Pattern[str] | re.Pattern[bytes]"]]:
             module = importlib.import_module(name)
         except ImportError:
             continue
+        for method, attribute, late in _late(module):
+            if method in SEARCHING:
+                yield f"{name}.{attribute}", late
         for node in ast.walk(ast.parse(inspect.getsource(module))):
             match node:
                 case ast.Attribute(value=ast.Name(id=attribute), attr=method) if method in SEARCHING:
