@@ -12,6 +12,7 @@ from hostfw.build.refused import Refused
 from hostfw.cli.options import Options
 from hostfw.cli.outcomes import load_accepted_of
 from hostfw.cli.output.console import Console
+from hostfw.control.messages import Files
 from hostfw.engine.checks.lost_policy import MOST_NAMES, missing, named
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import reason
@@ -20,7 +21,7 @@ from hostfw.host.store.feed_files import read_own_feeds
 from hostfw.host.store.files import SETTINGS_FILE, STDIN, read_configuration
 from hostfw.manifest.add import NotAdded, added
 from hostfw.manifest.decode import decode
-from hostfw.model.problems import errors, in_order
+from hostfw.model.problems import Problem, errors, in_order
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.wording import counted
@@ -52,9 +53,14 @@ def would_leave(options: Options, candidate: Configuration) -> tuple[str, ...]:
     return (*(["the settings"] if settings else []), *missing(before.resources, after.resources))
 
 
-def left_out(options: Options, candidate: Configuration) -> Failed | None:
-    """Refuse files that would take out of force what they do not have; None if they do not."""
-    names = would_leave(options, candidate)
+def left_out(options: Options, files: Files) -> Refused | Failed | None:
+    """Refuse files that would take out of force what they do not have; None if they do not.
+
+    What cannot be read says nothing of what would be left.
+    """
+    if is_partial(options) and (wrong := unreadable(files)):
+        return Refused(wrong)
+    names = would_leave(options, files.configuration)
     if not names:
         return None
     return Failed(
@@ -62,6 +68,12 @@ def left_out(options: Options, candidate: Configuration) -> Failed | None:
         f"--add adds the files to {options.config_dir} and applies all of it; --replace uses only these files",
         more=names[MOST_NAMES:],
     )
+
+
+def unreadable(files: Files) -> tuple[Problem, ...]:
+    """The problems of files that cannot be read as resources, each by itself; none where all can."""
+    found = in_order((*files.problems, *decode(files.configuration).problems))
+    return found if errors(found) else ()
 
 
 def edit(options: Options, files: Configuration) -> Edit | Refused | Failed:

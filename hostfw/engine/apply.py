@@ -81,7 +81,7 @@ def apply(
         generation_id = built.id
         decoding = question.decoding if question is not None else None
         before = Before(directories, host, writer.cache, facts, last, decoding)
-        verb = "apply" if asked is Asked.APPLY else "reload"
+        verb = "" if asked is Asked.QUICK else asked.value
         lost = None if accept_loss else refusal(before, candidate.resources, built.plan, verb)
         if lost is None:
             result = lockout_of(before, built, lockout)

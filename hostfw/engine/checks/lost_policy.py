@@ -29,7 +29,7 @@ FEW = 4
 MOST_NAMES = 5
 """Most resources that a message names."""
 
-_CHECK = dict.fromkeys(("apply", "reload"), "check the directory and the node's name")
+_CHECK = dict.fromkeys(("apply", "reload", ""), "check the directory and the node's name")
 _CHECK_HISTORY = "`hostfwctl history` lists what each generation has"
 _KINDS = {"policies": ENFORCED_KINDS, "endpoints": ("HostEndpoint",)}
 _NOUNS = {"policies": ("policy", "policies"), "endpoints": ("HostEndpoint of this host", "HostEndpoints of this host")}
@@ -38,7 +38,7 @@ _NOUNS = {"policies": ("policy", "policies"), "endpoints": ("HostEndpoint of thi
 def refusal(before: Before, resources: Resources, plan: Plan, verb: str = "apply") -> Failed | None:
     """Say that a configuration lost most of what is accepted, or that its plan leaves bare what is governed.
 
-    None if neither is so. `verb` is what a person types to do it anyway.
+    None if neither is so. `verb` is what a person typed, empty for a quick rule.
     """
     lost = _lost_resources(before, resources, plan, verb)
     bare = lost_interfaces(before, plan, verb) or _lost_workloads(before, plan, verb)
@@ -151,7 +151,8 @@ def _unexpired(before: Before, configuration: Configuration) -> tuple[Resources,
 
 
 def _anyway(verb: str) -> str:
-    return f"to do it anyway: hostfwctl {verb} --accept-loss"
+    """The option that has it done. The command is not written out: its other options, as --confirm-within, would go."""
+    return f"to do it anyway, add --accept-loss{f' to `hostfwctl {verb}`' if verb else ''}"
 
 
 def _leads_out(interfaces: Iterable[Interface]) -> bool:

@@ -42,6 +42,32 @@ def test_a_file_that_lacks_what_is_in_force_is_refused(host: Machine, new: Path)
     assert host.hostfwctl("diff").out == ""
 
 
+@pytest.mark.parametrize("how", [(), ("--add",), ("--replace",)], ids=["alone", "added", "replacing"])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "there is no such file or directory"),
+        (TIER.replace("Tier", "Teir"), "Teir"),
+        (TIER.replace("order: 7", "order: [7"), "not valid YAML"),
+    ],
+    ids=["absent", "misspelt", "no YAML"],
+)
+def test_a_file_that_cannot_be_read_is_refused_for_that(
+    host: Machine, new: Path, text: str | None, said: str, how: tuple[str, ...]
+) -> None:
+    """It is not counted as one that lacks everything: that would send people to `--replace`."""
+    new.unlink()
+    if text is not None:
+        new.write_text(text)
+
+    status, _, err = host.hostfwctl("apply", *how, "-f", new)
+
+    assert status == 3, err
+    assert said in err
+    assert "would go out of force" not in err
+    assert "nothing was changed" in err
+
+
 def test_settings_that_are_not_among_the_files_would_go_as_well(host: Machine) -> None:
     """A file alone would have the default settings."""
     host.write(hostfw="failsafe: {inbound: [{protocol: tcp, port: 2222}]}")
@@ -186,6 +212,24 @@ def test_what_lost_everything_of_a_kind_is_refused(
     assert host.hostfwctl(verb, "--accept-loss").status == 0
 
 
+def test_the_way_to_do_it_anyway_is_no_other_command(host: Machine, new: Path) -> None:
+    """A command that leaves out what was typed would apply other files, for good."""
+    refused = host.hostfwctl("apply", "--replace", "--confirm-within", "90s", "-f", new)
+
+    assert refused.status == 1
+    assert "add --accept-loss to `hostfwctl apply`" in refused.err
+    assert "`hostfwctl apply --accept-loss`" not in refused.err
+    assert "hostfwctl apply --accept-loss" not in host.hostfwctl("diff", "-f", new.parent).err
+
+    host.hostfwctl("allow", "tcp/81")
+    (host.config / "web.yaml").unlink()
+    host.hostfwctl("apply", "--accept-loss")
+    removed = host.hostfwctl("remove", "allow-tcp-81")
+    assert removed.status == 1
+    assert "add --accept-loss\n" in removed.err, removed.err
+    assert host.hostfwctl("remove", "allow-tcp-81", "--accept-loss").status == 0
+
+
 def test_a_loss_in_another_words_is_one_as_well(host: Machine) -> None:
     """The endpoint is there, and of a host with another name."""
     (host.config / "uplink.yaml").write_text(UPLINK.replace("web1", "web2"))
@@ -229,5 +273,5 @@ def test_the_way_back_to_few_resources_is_to_be_meant(host: Machine) -> None:
 
     assert refused.status == 1
     assert "this would lose 9 of 10 policies: GlobalNetworkPolicy/more-0" in refused.err
-    assert "hostfwctl rollback --to 1 --accept-loss" in refused.err
+    assert "add --accept-loss to `hostfwctl rollback --to 1`" in refused.err
     assert host.hostfwctl("rollback", "--to", "1", "--accept-loss").status == 0

@@ -42,7 +42,7 @@ spec: {match: [{master: br1}]}
 ---
 """
 OF_GROUP = GROUP + UPLINK.replace("interfaceName: eth0", "interfaceGroup: ports")
-MEANT = "hostfwctl {} --accept-loss"
+MEANT = "add --accept-loss to `hostfwctl {}`"
 
 
 @pytest.fixture(name="host")
@@ -188,7 +188,7 @@ def test_the_way_back_is_asked_as_well(went: Machine) -> None:
 
     assert refused.status == 1
     assert "this would leave br1 without a HostEndpoint" in refused.err
-    assert "hostfwctl rollback --to 1 --accept-loss" in refused.err
+    assert "add --accept-loss to `hostfwctl rollback --to 1`" in refused.err
     assert went.kernel.read_tables() == held
     assert went.hostfwctl("rollback", "--to", "1", "--accept-loss").status == 0
 
@@ -217,7 +217,7 @@ def test_a_script_that_no_plan_judges_is_asked_as_well(
 
     assert refused.status == 1
     assert "no longer build on this host" in refused.err
-    assert "hostfwctl rollback --to 1 --accept-loss" in refused.err
+    assert "add --accept-loss to `hostfwctl rollback --to 1`" in refused.err
     assert (went.kernel.read_tables(), len(went.kernel.committed)) == (held, sent)
     assert went.hostfwctl("rollback", "--to", "1", "--accept-loss").status == 0
     assert went.kernel.committed[-1] == first.script
@@ -233,7 +233,7 @@ def test_what_is_on_trial_is_not_taken_back_into_the_open_by_hand(went: Machine)
 
     assert refused.status == 1
     assert "this would leave br1 without a HostEndpoint" in refused.err
-    assert "hostfwctl rollback --accept-loss" in refused.err
+    assert "add --accept-loss to `hostfwctl rollback`" in refused.err
     assert went.kernel.read_tables() == held
     assert "pending" in went.hostfwctl("status", "-o", "json").out
     went.clock.wait(91)

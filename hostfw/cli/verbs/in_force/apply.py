@@ -128,7 +128,7 @@ def run(options: Options, console: Console) -> ExitCode:
             with files_lock(options.run_dir):
                 reply, files = _add(options, files, console)
         else:
-            reply = left_out(options, files.configuration) or ask_for(options, files, console)
+            reply = left_out(options, files) or ask_for(options, files, console)
     return report(reply, files, options, console, round((monotonic() - started_s) * 1000))
 
 
