@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from hostfw.build.cache import accepted_now
 from hostfw.build.generation import Generation, Lasting
 from hostfw.engine.checks.lost_connections import Lockout, check_lockout, losses
 from hostfw.engine.checks.plan_before import Before
@@ -27,8 +28,11 @@ def lockout_of(before: Before, built: Generation, lockout: LockoutRequest | None
     What is accepted says what is lost already, or with `on_trial` what is in force instead and is to be taken back.
     """
     record = before.record()
-    if lockout is None or (record is not None and record.id == built.id):
+    if lockout is None:
         return Lockout()
+    if record is not None and record.id == built.id:
+        # The rules are the same, and what allows something now may end from now on.
+        return Lockout() if _ends_as_accepted(before, built.lasting) else _ending_alone(before, built, lockout)
     return lockout_by(before, built.plan, lockout, lasting=built.lasting, on_trial=on_trial)
 
 
@@ -48,6 +52,21 @@ def lockout_by(
     if earlier is None:
         return result
     return check_lockout(candidate, with_members_now(before.host, earlier), facts, lockout.baseline, accepted=accepted)
+
+
+def _ends_as_accepted(before: Before, lasting: Lasting | None) -> bool:
+    """True if what is accepted ends at the same moment and leaves the same: that was said then."""
+    if lasting is None:
+        return True
+    accepted, _ = accepted_now(before.directories.state, before.cache)
+    known = None if accepted is None else accepted.lasting
+    return known is not None and (known.script, known.until) == (lasting.script, lasting.until)
+
+
+def _ending_alone(before: Before, built: Generation, lockout: LockoutRequest) -> Lockout:
+    """The warnings of what a generation that is in force already will not allow any more."""
+    now = check_lockout(with_members_now(before.host, built.plan), None, before.facts, lockout.baseline, accepted=True)
+    return Lockout(ending=_ending(built.plan, built.lasting, before.facts, now, lockout.baseline))
 
 
 def _ending(

@@ -169,6 +169,27 @@ def test_the_last_way_in_that_ends_is_warned_of(host: Machine) -> None:
     assert "once what allows it has expired" in said.err
 
 
+def test_the_last_way_in_that_gets_an_end_is_warned_of(host: Machine) -> None:
+    """Once, although the rules stay the same until then, so that nothing else changes."""
+    host.baseline = Baseline(sessions=(NEIGHBOURS,))
+    (host.config / "hostfw.yaml").write_text(SETTINGS)
+    ssh = WEB.replace("[80]", "[22]")
+    host.write(web=ssh)
+    assert host.hostfwctl("apply", "--accept-lockout").status == 0
+    annotated = ssh.replace("name: web", "name: web\n  annotations: {hostfw.io/expires: '2030-01-01T01:00:00Z'}")
+    host.write(web=annotated)
+
+    said = host.hostfwctl("apply")
+
+    assert said.status == 0, said
+    assert "no change: generation" in said.err
+    assert "once what allows it has expired, first at 2030-01-01 01:00:00 UTC" in said.err
+    assert "has expired" not in host.hostfwctl("apply").err
+    assert "has expired" not in host.hostfwctl("reload").err
+    host.write(web=annotated.replace("01:00:00", "00:30:00"))
+    assert "first at 2030-01-01 00:30:00 UTC" in host.hostfwctl("reload").err
+
+
 def test_what_is_allowed_after_a_clock_that_was_ahead_is_in_force(host: Machine) -> None:
     """The moment of the last apply is of the clock that was wrong, and not in the way of who applies now."""
     host.clock.moment += timedelta(days=300)
