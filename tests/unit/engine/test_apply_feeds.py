@@ -332,3 +332,19 @@ def test_what_a_failing_edit_leaves_is_said(host: Machine, failing: int, number:
     assert edits == failing, done
     assert done.status == 1
     assert done.err.endswith(f"; {said}\n")
+
+
+def test_diff_leaves_out_a_file_that_shrank_as_apply_does(host: Machine) -> None:
+    """It says that the accepted content stays, and shows no change that `apply` would not make."""
+    feed(host, 10)
+    assert host.hostfwctl("apply").status == 0
+    feed(host, 2)
+
+    status, out, err = host.hostfwctl("diff")
+
+    assert (status, out) == (0, "")
+    assert 'the file of Feed "bad" lost 80% of what was accepted, which stays in force' in err
+    assert "no difference" in err
+    assert "no change" in host.hostfwctl("apply").err
+    feed(host, 8)
+    assert host.hostfwctl("diff").status == 1

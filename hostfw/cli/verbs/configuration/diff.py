@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from hostfw.build.candidate import Candidate, check_candidate
+from hostfw.build.feed_shrink import keep_accepted_feeds
 from hostfw.build.generation import Generation
 from hostfw.build.refused import Refused
 from hostfw.cli.active_plan import plan_now
@@ -75,6 +76,11 @@ def run(options: Options, console: Console) -> ExitCode:
     if not candidate.is_valid:
         return refuse(candidate.problems, candidate.configuration, console)
     accepted = load_accepted_of(options)
+    if accepted is not None:
+        # As `apply` does, which leaves such files out.
+        kept = keep_accepted_feeds(candidate, options.state_dir)
+        warn(set(kept.problems) - set(candidate.problems), candidate.configuration, console)
+        candidate = kept
     found = tuple(differences(check_candidate(accepted.configuration) if accepted else None, candidate))
     here = planned_here(options, candidate)
     exposure = _exposure(here, options) if found else ()
