@@ -10,7 +10,7 @@ from pathlib import Path
 from hostfw.build.candidate import Candidate
 from hostfw.doctor.environment import around
 from hostfw.doctor.findings import Check, Finding, Weight
-from hostfw.doctor.governance import governance_findings
+from hostfw.doctor.governance import governance_findings, unfollowed
 from hostfw.doctor.network import Network, of_network
 from hostfw.doctor.workloads import workload_findings
 from hostfw.engine.checks.lost_connections import losses
@@ -95,6 +95,7 @@ def _findings(report: HostReport) -> Iterator[Finding]:
     yield from _node(report)
     yield from _network(report)
     yield from governance_findings(report.status, report.plan)
+    yield from _unfollowed(report)
     yield from workload_findings(report.accepted or report.candidate, report.plan, report.facts)
     yield from _lockout(report)
     yield from _failsafes(report)
@@ -239,6 +240,14 @@ def _network(report: HostReport) -> Iterator[Finding]:
         return
     seen = report.surroundings
     yield from of_network(Network(report.plan, report.accepted, report.facts, report.services, seen.bridge_filter))
+
+
+def _unfollowed(report: HostReport) -> Iterator[Finding]:
+    """Interfaces that the rules in force do not know, where no service runs that would tell them."""
+    if report.plan is None or report.facts is None or report.accepted is None or not report.status.in_force:
+        return
+    if report.service is None or not report.service.listening:
+        yield from unfollowed(report.plan, report.accepted, report.status.governance, report.facts)
 
 
 def _lockout(report: HostReport) -> Iterator[Finding]:

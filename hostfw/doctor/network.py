@@ -63,7 +63,8 @@ def _absent(network: Network, bare: tuple[Interface, ...]) -> Iterator[Finding]:
             else ("governs no interface: none of this host is in its group or has one of its expectedIPs")
         )
         others = [interface.name for interface in bare]
-        so = f", and no HostEndpoint governs {listed(others)}: {consequence(network.plan.settings)}" if others else ""
+        fate = consequence(network.plan.settings, "it" if len(others) == 1 else "them")
+        so = f", and no HostEndpoint governs {listed(others)}: {fate}" if others else ""
         yield Finding(
             Check.ENDPOINT,
             f"HostEndpoint {name} {what}{so}",

@@ -158,7 +158,55 @@ FULL = "when it is full the kernel drops new connections, whatever policy says"
 LEGACY = "they decide about every packet as well, and nft does not show them"
 FLUSH = "its start, stop and reload flush every ruleset of the host, ours among them"
 DIES = "`nft list ruleset` and scripts with table blocks fail, though hostfw itself works"
+GROUPED = """\
+apiVersion: hostfw.io/v1
+kind: InterfaceGroup
+metadata: {name: ports}
+spec: {match: [{kind: veth}]}
+---
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: ports}
+spec: {interfaceGroup: ports}
+"""
+SEEN = Governance("web1", (GovernedInterface("eth0", "uplink", "interfaceName eth0", 2, "veth", "02:00:00:00:00:02"),))
+BECAME = "eth0, which HostEndpoint uplink governs, became a port of it"
+NOT_YET = "new connections to it are denied except failsafe tcp 22, and everything from and through it passes"
+
+
+def unfollowed(*interfaces: Interface, text: str = ENDPOINT, seen: Governance = SEEN, runs: bool = False) -> HostReport:
+    """A host whose interfaces are no longer those that the rules in force were compiled for."""
+    accepted, facts = check_candidate(configuration(text)), HostFacts("web1", interfaces)
+    return replace(
+        status(governance=seen),
+        accepted=accepted,
+        facts=facts,
+        plan=resolve(accepted.resources, accepted.settings, facts, governance=seen)[0],
+        service=Service(listening=True) if runs else None,
+    )
+
+
+BRIDGE = Interface("br0", 3, kind="bridge")
+PORT = Interface("eth0", 2, kind="veth", master="br0", mac="02:00:00:00:00:02")
+RENAMED = Interface("wan0", 2, kind="veth", mac="02:00:00:00:00:02")
 PATIENTS = [
+    (
+        "a bridge that no service gave the policy of its port",
+        unfollowed(BRIDGE, PORT),
+        [f"no rule in force is for br0 yet, which HostEndpoint uplink governs ({BECAME}): {NOT_YET}"],
+    ),
+    ("a bridge that the service follows", unfollowed(BRIDGE, PORT, runs=True), []),
+    (
+        "an interface that was renamed while no service ran",
+        unfollowed(RENAMED),
+        ["no HostEndpoint claims wan0, which keeps the policy of uplink: it was eth0, which the HostEndpoint names"],
+    ),
+    ("an interface with the name of a HostEndpoint", unfollowed(Interface("eth0", 7, kind="veth")), []),
+    (
+        "an interface that came into a group while no service ran",
+        unfollowed(Interface("veth1", 9, kind="veth"), text=GROUPED),
+        [f"no rule in force is for veth1 yet, which HostEndpoint ports governs (interfaceGroup ports): {NOT_YET}"],
+    ),
     (
         "an interface that keeps its policy",
         status(governance=Governance("web1", (GovernedInterface("wan0", "uplink", "", 2, kept="it was eth0"),))),
