@@ -28,6 +28,7 @@ MAX_FOLDERS_DEEP = 32
 
 ENDINGS = (".yaml", ".yml")
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_UTF32_MARKS = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
 
 
 def read_configuration(config_dir: Path) -> tuple[Configuration, tuple[Problem, ...]]:
@@ -347,6 +348,8 @@ def _not_utf8(path: str, data: bytes, error: UnicodeDecodeError, *, quote: bool)
     before = data[: error.start]
     line_start = before.rfind(b"\n") + 1
     position = Position(path, before.count(b"\n") + 1, len(before[line_start:].decode("utf-8-sig")) + 1)
+    if data.startswith(_UTF32_MARKS):
+        return Problem(position, "is UTF-32 text", "UTF-8 text", f"iconv -f UTF-32 -t UTF-8 {path}")
     if data.startswith(_UTF16_MARKS):
         return Problem(position, "is UTF-16 text", "UTF-8 text", f"iconv -f UTF-16 -t UTF-8 {path}")
     byte = f"byte 0x{data[error.start]:02x}" if quote else "a byte"

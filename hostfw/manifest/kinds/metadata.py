@@ -3,23 +3,36 @@
 import re
 from dataclasses import dataclass
 
-from hostfw.manifest.fields import Blank, Reader, Refusal, Shape, entries, fields, given, quoted, text
+from hostfw.manifest.fields import Blank, Reader, Refusal, Shape, did_you_mean, entries, fields, given, quoted, text
 from hostfw.manifest.name_forms import LABEL_KEY_EXPECTED, LABEL_VALUE, NAMESPACE_NAME, NameForm, is_label_key
 from hostfw.manifest.yaml.nodes import Mapping, Node
-from hostfw.model.kinds.metadata import EXPIRES, LOG, UNRECORDED, Labels, Metadata
+from hostfw.model.kinds.metadata import (
+    ANNOTATIONS,
+    BEFORE_FAILSAFES,
+    DOMAIN,
+    EXPIRES,
+    LOG,
+    UNRECORDED,
+    Labels,
+    Metadata,
+)
 from hostfw.model.moments import moment_of
+from hostfw.model.wording import all_of
 from hostfw.selector.namespaces import DEFAULT_NAMESPACE
 
 ANNOTATIONS_LIMIT = 256 * 1024
 """The bytes that the keys and values of all annotations of a resource may have together, as in Kubernetes."""
 
 _RFC_3339 = r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)"
-_EXPIRES_EXPECTED = "a moment with its time zone (RFC 3339), such as 2030-01-31T12:00:00Z"
+_EXPIRES_EXPECTED = "a moment with its time zone (RFC 3339), such as 2030-01-31T12:00:00Z, from 1970 to 9998"
 
 _EXPIRING = (
     f"{EXPIRES} on a policy, a Profile, a GlobalNetworkSet, a NetworkSet or a Feed",
     "let the policies that allow something expire",
 )
+
+_ACTING = frozenset((EXPIRES, LOG, BEFORE_FAILSAFES))
+"""Annotations without which a resource does something else."""
 
 _SERVER_FIELDS = frozenset(
     (
@@ -115,6 +128,8 @@ def labels(reader: Reader, node: Node | None, what: str, reserved: str = "") -> 
         if not is_label_key(key_text):
             reader.report(key, f"{what} has the key {quoted(key_text)}", LABEL_KEY_EXPECTED)
             continue
+        if key_text in _ACTING:
+            reader.report(key, f"{key_text} is a label here", "an annotation", "write it below annotations")
         if key_text == reserved:
             reader.report(key, f"the label {key_text} is Kubernetes' own", "", "choose another label")
         value_text = text(reader, value, f"the label {key_text}")
@@ -127,21 +142,30 @@ def labels(reader: Reader, node: Node | None, what: str, reserved: str = "") -> 
     return tuple(sorted(found))
 
 
-def annotations(reader: Reader, node: Node | None, what: str, lasting: str = "", *, denies: bool = False) -> Labels:
+def annotations(
+    reader: Reader, node: Node | None, what: str, lasting: str = "", *, denies: bool = False, of_rule: bool = False
+) -> Labels:
     """Annotations, sorted by key; their values are free. Kubernetes has the form of a key hold for its lower case.
 
-    `lasting` is a noun for what cannot expire, and `denies` whether denials may be theirs.
+    Those of hostfw's own domain mean something, so that none may be misspelt. `lasting` is a noun for what cannot
+    expire, and `denies` whether denials may be theirs.
     """
     found: list[tuple[str, str]] = []
     for key_text, key, value in entries(reader, node, what):
         if not is_label_key(key_text.lower()):
             reader.report(key, f"{what} has the key {quoted(key_text)}", LABEL_KEY_EXPECTED)
             continue
+        if key_text.lower().startswith(f"{DOMAIN}/") and key_text not in ANNOTATIONS:
+            meant = did_you_mean(key_text, ANNOTATIONS)
+            reader.report(key, f"unknown annotation {quoted(key_text)}", f"one of {all_of(ANNOTATIONS)}", meant)
+            continue
         value_text = text(reader, value, f"the annotation {key_text}")
         if value_text is None:
             continue
         found.append((key_text, value_text))
-        if key_text == EXPIRES and lasting:
+        if key_text == BEFORE_FAILSAFES and of_rule:
+            reader.report(key, "a rule does not come before failsafes", f"{BEFORE_FAILSAFES} on a GlobalNetworkPolicy")
+        elif key_text == EXPIRES and lasting:
             reader.report(key, f"{lasting} does not expire", *_EXPIRING)
         elif key_text == LOG and not denies:
             reader.report(key, f"{LOG} where nothing is denied", f"{LOG} on a policy, a Profile, or a rule of either")

@@ -172,7 +172,7 @@ def _annotations(reader: Reader, node: Node | None, *, denies: bool) -> Labels:
     if node is None:
         return ()
     given = fields(reader, node, RULE_METADATA_SHAPE).get("annotations")
-    return annotations(reader, given, "annotations", "a rule", denies=denies)
+    return annotations(reader, given, "annotations", "a rule", denies=denies, of_rule=True)
 
 
 def _entity(reader: Reader, node: Node | None, namespace: str) -> EntityRule:

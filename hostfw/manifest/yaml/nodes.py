@@ -81,6 +81,9 @@ def documents(source: Source, problems: list[Problem]) -> Iterator[Node]:
         message = f"the file has {len(text)} characters"
         problems.append(Problem(Position(source.path, 1, 1), message, f"at most {TEXT_LIMIT}"))
         return
+    if "\n\ufeff" in text:
+        problems.append(_byte_order_mark_problem(source.path, text))
+        return
     places = Places(text)
     try:
         for root in _Composer(source.path, places, problems).roots():
@@ -280,6 +283,13 @@ def _at_most_the_end(where: Position, text: str) -> Position:
     """A place, or the end of the text: libyaml counts a line more where the last one has no line break."""
     lines = LINE_BREAK.split(text)
     return where if where.line <= len(lines) else Position(where.path, len(lines), len(lines[-1]) + 1)
+
+
+def _byte_order_mark_problem(path: str, text: str) -> Problem:
+    line = len(LINE_BREAK.split(text[: text.index("\n\ufeff") + 1]))
+    message = "the line begins with a byte order mark, U+FEFF, which nobody sees"
+    hint = f"remove it: sed -i 's/^\\xef\\xbb\\xbf//' {path}"
+    return Problem(Position(path, line, 1), message, "one at the begin of the file, or none", hint)
 
 
 def _character_problem(path: str, text: str) -> Problem:

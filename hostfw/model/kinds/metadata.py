@@ -20,6 +20,10 @@ LOG = "hostfw.io/log"
 UNRECORDED = "none"
 """The value of `LOG`."""
 
+DOMAIN = "hostfw.io"
+ANNOTATIONS = (EXPIRES, REASON, TICKET, BEFORE_FAILSAFES, LOG)
+"""The annotations of hostfw's own domain: each means something, and there are no others."""
+
 Labels = tuple[tuple[str, str], ...]
 """Label keys and values, sorted by key."""
 

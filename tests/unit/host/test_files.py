@@ -154,6 +154,8 @@ def test_a_file_begins_with_one_byte_order_mark_at_most(etc: Path, name: str) ->
         ("behind wider characters", "ä: ö ü".encode() + b"\xc3", "1:7: byte 0xc3 is not UTF-8"),
         ("half a character at the end", "ä".encode()[:1], "1:1: byte 0xc3 is not UTF-8"),
         ("UTF-16", "kind: Tier".encode("utf-16"), "1:1: is UTF-16 text"),
+        ("UTF-32", "kind: Tier".encode("utf-32"), "1:1: is UTF-32 text"),
+        ("UTF-32, most significant byte first", b"\0\0\xfe\xff\0\0\0k", "1:3: is UTF-32 text"),
     ],
 )
 def test_bytes_that_are_not_utf_8_are_pointed_at(etc: Path, name: str, content: bytes, expected: str) -> None:

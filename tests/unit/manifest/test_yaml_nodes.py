@@ -38,6 +38,18 @@ def test_nodes_know_where_they_begin_and_whether_they_were_quoted() -> None:
     assert problems == []
 
 
+def test_a_byte_order_mark_within_a_file_is_pointed_at() -> None:
+    """Files that were put together may each begin with one, which would hide in a key."""
+    roots, problems = _read("\ufeffa: 1\r\n---\r\n\ufeffb: 2\r\n")
+
+    assert roots == []
+    (problem,) = problems
+    assert said(problem).startswith(
+        "3:1 the line begins with a byte order mark, U+FEFF, which nobody sees; expected one at "
+    )
+    assert problem.hint == r"remove it: sed -i 's/^\xef\xbb\xbf//' a.yaml"
+
+
 def test_documents_come_one_by_one_without_the_empty_ones() -> None:
     """Separators, comments and explicit nulls make no resource."""
     roots, problems = _read("---\n---\n# nothing\n---\na: 1\n---\nnull\n---\n[b]\n...\n")

@@ -247,7 +247,7 @@ def test_a_moment_that_is_none_is_an_error(text: str) -> None:
 
     (problem,) = [one for one in candidate.problems if "expires" in one.message]
     assert text in problem.message
-    assert "RFC 3339" in problem.expected
+    assert problem.expected.endswith("(RFC 3339), such as 2030-01-31T12:00:00Z, from 1970 to 9998")
     assert not candidate.is_valid
 
 
