@@ -15,11 +15,12 @@ from hostfw.engine.acceptance import accept_as, accepted_of, unsaved_of
 from hostfw.engine.applied import Applied
 from hostfw.engine.block import restore_block
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.kernel.deploy import enforce, enforce_script
+from hostfw.engine.kernel.deploy import enforce
 from hostfw.engine.kernel.disturbances import Enforced
 from hostfw.engine.kernel.governed_links import note_links
 from hostfw.engine.kernel.member_changes import restore_members
 from hostfw.engine.kernel.record import forget_record, is_of_another, note_saved, write_owed
+from hostfw.engine.kernel.script.deploy import enforce_script
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.member_times import settle_members
 from hostfw.engine.outcomes import Failed, RolledBack

@@ -8,13 +8,14 @@ from hostfw.nft.objects import TABLE
 
 
 class DeletionKind(StrEnum):
-    """The kinds of what is deleted; `RULES` are all the rules of a chain."""
+    """The kinds of what is deleted; `RULES` are all the rules of a chain, `ELEMENTS` those of a set or map."""
 
     RULE = "rule"
     RULES = "rules"
     CHAIN = "chain"
     SET = "set"
     MAP = "map"
+    ELEMENTS = "elements"
     COUNTER = "counter"
     TABLE = "table"
     FLOWTABLE = "flowtable"
@@ -32,7 +33,8 @@ class DeletionKind(StrEnum):
 class Deletion(NamedTuple):
     """One object of ours that goes, by the name of itself, of rules by that of their chain, of a table by none.
 
-    A single rule is told by its handle as well, which no other rule of the table ever has.
+    Elements go by the name of their set or map. A single rule is told by its handle as well, which no other rule of the
+    table ever has.
     """
 
     family: Family
@@ -47,6 +49,8 @@ class Deletion(NamedTuple):
                 return f"delete rule {table} {self.name} handle {self.handle}"
             case DeletionKind.RULES:
                 return f"flush chain {table} {self.name}"
+            case DeletionKind.ELEMENTS:
+                return f"flush set {table} {self.name}"
             case DeletionKind.TABLE:
                 return f"delete table {table}"
             case _:

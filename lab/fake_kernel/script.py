@@ -101,7 +101,8 @@ def _command(tables: dict[Family, TableObjects], verb: str, kind: str, rest: str
             for chain in table["chain"].values():
                 chain.lines.clear()
         case "flush", "set" | "map":
-            contents = _object(table, kind, name)
+            # A map by either word.
+            contents = _object(table, "map" if name in table["map"] else kind, name)
             contents.lines[:] = [line for line in contents.lines if not line.startswith("elements")]
         case "flush", "chain":
             _object(table, "chain", name).lines.clear()

@@ -1,5 +1,6 @@
 """Deletions by netlink, against a real kernel."""
 
+import subprocess
 from collections.abc import Iterator
 from time import monotonic
 
@@ -62,6 +63,14 @@ def load(script: str) -> None:
     with NftablesWorker() as nft:
         result = nft.commit(script)
     assert result.ok, result.error
+
+
+def test_elements_go_and_leave_their_set_or_map(batches: BatchSocket) -> None:
+    """Also while rules look them up."""
+    delete(batches, (Deletion(V4, DeletionKind.ELEMENTS, "hosts"), Deletion(V4, DeletionKind.ELEMENTS, "doors")))
+
+    listed = subprocess.run(["nft", "list", "table", "ip", "hostfw"], capture_output=True, text=True, check=True).stdout
+    assert ("set hosts {" in listed, "map doors {" in listed, "elements" in listed) == (True, True, False)
 
 
 def test_every_kind_of_object_goes_in_one_transaction(batches: BatchSocket) -> None:

@@ -160,7 +160,7 @@ kind: GlobalNetworkSet
 metadata: {{name: trusted, labels: {{trusted: ""}}}}
 spec: {{nets: [{", ".join(f"203.0.113.{n}" for n in range(1, 255, 2))}]}}
 """.replace("selector: trusted", "selector: has(trusted)")
-_ELEMENTS = {
+ELEMENTS = {
     "an empty map": "flush map ip hostfw {map}",
     "an element less": "delete element ip hostfw {map} {{ 192.0.2.0 }}",
     "another verdict": "delete element ip hostfw {map} {{ 192.0.2.0 }}\n"
@@ -181,7 +181,7 @@ def map_and_set(host: Namespace) -> tuple[str, str]:
     return found, trusted
 
 
-def _remade(host: Namespace, name: str) -> str:
+def remade(host: Namespace, name: str) -> str:
     """A script that replaces a map by an empty one of another size, with the rules that look it up."""
     listed = run(host, ["nft", "list", "table", "ip", "hostfw"]).stdout
     block = next(block for block in listed.split("\n\n") if f"vmap @{name}" in block)
@@ -197,7 +197,7 @@ def _remade(host: Namespace, name: str) -> str:
     )
 
 
-@pytest.mark.parametrize("tampering", _ELEMENTS)
+@pytest.mark.parametrize("tampering", ELEMENTS)
 def test_unnoticed_changes_of_elements_are_reported_and_repaired(
     lab: Lab, installation: Installation, hostfwctl: Hostfwctl, tampering: str
 ) -> None:
@@ -207,9 +207,9 @@ def test_unnoticed_changes_of_elements_are_reported_and_repaired(
     hostfwctl("apply")
     assert (admits(lab, 80), admits(lab, 443), admits(lab, 8080)) == (True, False, False)
     mapped, trusted = map_and_set(host)
-    remade = _remade(host, mapped) if "{remade}" in _ELEMENTS[tampering] else ""
+    anew = remade(host, mapped) if "{remade}" in ELEMENTS[tampering] else ""
 
-    nft(host, _ELEMENTS[tampering].format(map=mapped, set=trusted, remade=remade))
+    nft(host, ELEMENTS[tampering].format(map=mapped, set=trusted, remade=anew))
 
     opened = 8080 if "more" in tampering else 443
     assert admits(lab, opened) is ("empty set" not in tampering), "it would be noticed"
@@ -299,7 +299,7 @@ def boot(host: Namespace, installation: Installation, hostfwctl: Hostfwctl) -> s
 
 
 @pytest.mark.parametrize("beside", ["", "add table ip hostfw {{ flags dormant; }}", "{moved}"], ids=str)
-@pytest.mark.parametrize("tampering", _ELEMENTS)
+@pytest.mark.parametrize("tampering", ELEMENTS)
 def test_the_boot_script_puts_elements_right(
     lab: Lab, installation: Installation, hostfwctl: Hostfwctl, tampering: str, beside: str
 ) -> None:
@@ -309,9 +309,9 @@ def test_the_boot_script_puts_elements_right(
     hostfwctl("apply")
     before = structure(host)
     mapped, trusted = map_and_set(host)
-    remade = _remade(host, mapped) if "{remade}" in _ELEMENTS[tampering] else ""
+    anew = remade(host, mapped) if "{remade}" in ELEMENTS[tampering] else ""
     elsewhere = moved(host, "output", "{ type filter hook output priority 7; policy drop; }") if beside else ""
-    nft(host, _ELEMENTS[tampering].format(map=mapped, set=trusted, remade=remade))
+    nft(host, ELEMENTS[tampering].format(map=mapped, set=trusted, remade=anew))
     nft(host, beside.format(moved=elsewhere))
 
     said = boot(host, installation, hostfwctl)
@@ -319,7 +319,7 @@ def test_the_boot_script_puts_elements_right(
     assert (admits(lab, 80), admits(lab, 443), admits(lab, 8080)) == (True, False, False)
     assert "Another program has changed the" in said
     assert ("the rules stay" in said) is ("moved" not in beside)
-    if "the rules stay" in said and not remade:
+    if "the rules stay" in said and not anew:
         assert structure(host) == before
         assert "Drift:" not in hostfwctl("status").stdout
 

@@ -13,8 +13,9 @@ import pytest
 from bench.mixtures import SHAPES, plan_of, with_logs
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.kernel.deploy import enforce_nothing, enforce_script
+from hostfw.engine.kernel.deploy import enforce_nothing
 from hostfw.engine.kernel.disturbances import Enforced
+from hostfw.engine.kernel.script.deploy import enforce_script
 from hostfw.engine.kernel.writer import Writer
 from hostfw.host.nftables.script_runner import TIMEOUT_S, NftablesWorker, nft_version
 from hostfw.host.nftables.tables import read_generation

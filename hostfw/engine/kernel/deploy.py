@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from hostfw.build.cache import LastCommit
-from hostfw.build.generation import Generation, script_id
+from hostfw.build.generation import Generation
 from hostfw.engine.checks.named_peers import note_named_peers
 from hostfw.engine.kernel.contents import altered
 from hostfw.engine.kernel.disturbances import Disturbed, Enforced, disturbed, once, until_undisturbed
@@ -18,21 +18,16 @@ from hostfw.engine.kernel.existing_connections import existing_connections
 from hostfw.engine.kernel.governed_links import note_links
 from hostfw.engine.kernel.installed import (
     Digests,
-    amendments,
     counters_digest,
-    declarations,
-    digests,
     drift,
     in_sentences,
-    installed_tables,
-    unprotected,
 )
 from hostfw.engine.kernel.member_changes import restore_members
 from hostfw.engine.kernel.record import forget_record, write_record
-from hostfw.engine.kernel.rewriting import CHANGED_WITHOUT_PAUSE, TRIES, ensure_ours
+from hostfw.engine.kernel.rewriting import ensure_ours
 from hostfw.engine.kernel.set_loading import load_sets, remember_contents
 from hostfw.engine.kernel.state import KernelState, read_back, read_kernel_state
-from hostfw.engine.kernel.transactions import amend, delete, prepare, send, send_change
+from hostfw.engine.kernel.transactions import delete, prepare, send, send_change
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.member_times import settle_members
 from hostfw.engine.outcomes import (
@@ -43,16 +38,20 @@ from hostfw.engine.outcomes import (
 )
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.script_runner import Nftables
-from hostfw.host.nftables.tables import KernelTable, KernelTables
-from hostfw.host.store.active import ActiveGeneration, forget_begun, forget_links, load_active, note_begun, record_stamp
+from hostfw.host.nftables.tables import KernelTable
+from hostfw.host.store.active import (
+    ActiveGeneration,
+    forget_begun,
+    forget_links,
+    note_begun,
+    record_stamp,
+)
 from hostfw.model.values import FAMILIES, Direction
-from hostfw.model.wording import counted as counted_words
-from hostfw.nft.amendment import deletions_after
 from hostfw.nft.change import Change, change
 from hostfw.nft.declarations import declarations_of
 from hostfw.nft.deletion import Deletion, DeletionKind
 from hostfw.nft.installed import InstalledTable
-from hostfw.nft.object_text import follows, table_name
+from hostfw.nft.object_text import table_name
 from hostfw.policy.order import ENFORCED_KINDS
 
 Counts = tuple[tuple[str, int], ...]
@@ -91,7 +90,7 @@ def _enforce(
     ruleset, directories, nftables = generation.ruleset, writer.directories, writer.nftables
     kernel_state = read_kernel_state(ruleset, directories, writer.host, nftables, writer.cache)
     texts = writer.cache.generation.commands if writer.cache else None
-    if (owned := _owned(kernel_state.installed)) is not None:
+    if (owned := owned_by_another(kernel_state.installed)) is not None:
         return owned
     planned = Change() if kernel_state.ruleset is ruleset else change(ruleset, kernel_state.installed, texts)
     is_anew = any(table.misdeclared or table.goes_first for table in kernel_state.installed)
@@ -134,7 +133,7 @@ def _enforce(
     noted = (*put_back, *after_switch(), *existing.after_switch())
     link_commits, unnoted = note_links(generation, writer, is_known=kernel_state.ruleset is not None)
     left = delete(planned.sweep, nftables)
-    swept = _say(left, "unused objects could not be removed")
+    swept = say(left, "unused objects could not be removed")
     try:
         commits = None if left is not None or planned.set_loads else _commits(planned) + link_commits
         now = read_back(kernel_state, ruleset, writer.host, nftables, commits)
@@ -168,82 +167,6 @@ def _enforce(
     return Enforced(planned, (*noted, *unnoted, *swept, *ours.warnings, *remembered))
 
 
-def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforced | Failed:
-    """Put a whole script into force, as the boot does; what it does not use is swept by the next generation.
-
-    What another program removes meanwhile is written again, as of a generation.
-    """
-    return until_undisturbed(lambda: _enforce_script(script, writer, counted), writer)
-
-
-def _enforce_script(script: str, writer: Writer, counted: Counts) -> Enforced | Failed | Disturbed:
-    """Put a whole script into force, unless another program removes some of it meanwhile."""
-    tables = writer.host.read_tables()
-    if (owned := _owned((tables.ip, tables.ip6))) is not None:
-        return owned
-    record, _ = load_active(writer.directories.run)
-    before = KernelState(tables.generation, installed_tables(tables, record), digests(tables), record)
-    existing = existing_connections(writer.host, None, record, before.installed)
-    existing.before_switch()
-    renamings, wakings = amendments(tables)
-    if writer.cache is not None:
-        writer.cache.last_commit = None
-    # Where there were none, its sets of interfaces are empty.
-    forget_links(writer.directories.run)
-    stopped = writer.sent.after(lambda: amend(renamings, writer.nftables) or send(script, writer.nftables))
-    if stopped is not None:
-        return disturbed(stopped, writer, before, int(bool(renamings)))
-    commits = sum(map(bool, (renamings, script, wakings, renamings)))
-    stopped = amend(wakings, writer.nftables) or delete(deletions_after(renamings), writer.nftables)
-    if stopped is not None:
-        found = disturbed(stopped, writer, before, commits - bool(renamings))
-        return found if isinstance(found, Disturbed) else replace(found, in_force=UNKNOWN)
-    unknown = tuple(existing.after_switch())
-    try:
-        now = _ensure_script(script, writer, tables.generation + commits)
-    except HostError as error:
-        return Failed(f"the script was committed, but could not be read back: {error.message}", in_force=UNKNOWN)
-    if not isinstance(now, KernelTables):
-        return now
-    writer.observer.active(None)
-    active = replace(
-        _record(writer, script_id(script), digests(now), record, now.generation, counted),
-        sets=declarations(now),
-        counters=tuple(
-            (family, counters_digest(counter.name for counter in now.of(family).counters)) for family in FAMILIES
-        ),
-    )
-    active = replace(active, compared=not drift(now, active))
-    left = follows(script)
-    as_before = (
-        (f"{counted_words(left, 'big set')} left as before: the script does not hold all elements",) if left else ()
-    )
-    return Enforced(Change(switch=script), (*unknown, *as_before, *_save(writer, active)))
-
-
-def _ensure_script(script: str, writer: Writer, expected: int) -> KernelTables | Failed | Disturbed:
-    """Send a script again until it is certain that what is read back is what it wrote.
-
-    That is so at the generation of nftables that our own commits lead to, or where another commit of the script changed
-    nothing. Raises HostError.
-    """
-    host, before = writer.host, expected
-    now = host.read_tables()
-    for _ in range(TRIES):
-        if lacking := unprotected(now):
-            return Disturbed(Failed(f"the script was committed, but {lacking[0]}", in_force=UNKNOWN))
-        if now.generation == before or host.only_ours(before, now.generation):
-            return now
-        held, before = now, now.generation + 1
-        stopped = send(script, writer.nftables)
-        if stopped is not None:
-            return Disturbed(replace(stopped, in_force=UNKNOWN))
-        now = host.read_tables()
-        if digests(now) == digests(held) and not unprotected(now):
-            return now
-    return CHANGED_WITHOUT_PAUSE
-
-
 def enforce_nothing(writer: Writer) -> Enforced | Failed:
     """Remove our tables, and with them every rule of ours; what another program removes meanwhile is removed."""
     return until_undisturbed(lambda: _enforce_nothing(writer), writer)
@@ -251,7 +174,7 @@ def enforce_nothing(writer: Writer) -> Enforced | Failed:
 
 def _enforce_nothing(writer: Writer) -> Enforced | Failed | Disturbed:
     tables = writer.host.read_tables()
-    if (owned := _owned((tables.ip, tables.ip6))) is not None:
+    if (owned := owned_by_another((tables.ip, tables.ip6))) is not None:
         return owned
     deletions = tuple(Deletion(family, DeletionKind.TABLE) for family in FAMILIES if tables.of(family).exists)
     if writer.cache is not None:
@@ -267,7 +190,7 @@ def _enforce_nothing(writer: Writer) -> Enforced | Failed | Disturbed:
     return Enforced(Change(sweep=deletions))
 
 
-def _owned(tables: Iterable[KernelTable | InstalledTable]) -> Failed | None:
+def owned_by_another(tables: Iterable[KernelTable | InstalledTable]) -> Failed | None:
     """The refusal where a table of ours belongs to another program; None where none does."""
     for table in tables:
         if table.owner:
@@ -339,7 +262,7 @@ def _remember(writer: Writer, generation: Generation, before: KernelState, now: 
     """Write down what is in force, unless it is written already."""
     chains, node = _own_chains(generation, before, now), generation.plan.node
     record = replace(
-        _record(writer, generation.id, chains, before.record, now.kernel_generation, counts(generation), node),
+        new_record(writer, generation.id, chains, before.record, now.kernel_generation, counts(generation), node),
         sets=tuple(
             (table.family, name, str(declared))
             for table in generation.ruleset.tables
@@ -353,7 +276,7 @@ def _remember(writer: Writer, generation: Generation, before: KernelState, now: 
         # Only what was sent was read: the rest is as it was.
         record = replace(record, compared=before.record is not None and before.record.compared)
     if before.ruleset is None or record != before.record:
-        yield from _save(writer, record)
+        yield from save_record(writer, record)
     if writer.cache is not None and not now.changed_by_others:
         stamp = record_stamp(writer.directories.run) or ()
         writer.cache.last_commit = LastCommit(now.kernel_generation, generation.ruleset, now.installed, record, stamp)
@@ -368,7 +291,7 @@ def _own_chains(generation: Generation, before: KernelState, now: KernelState) -
     return tuple(one for one in now.chains if one[:2] in ours)
 
 
-def _record(
+def new_record(
     writer: Writer,
     generation_id: str,
     chains: Digests,
@@ -377,17 +300,19 @@ def _record(
     counted: Counts,
     node: str = "",
 ) -> ActiveGeneration:
+    """The record of what is in force now, which keeps the moment at which it was applied."""
     known = before is not None and before.id == generation_id and before.chains == chains
     applied_at = before.applied_at if known and before is not None else writer.host.now()
     saved = (before is None or before.saved) and not (writer.cache is not None and writer.cache.done.unsaved)
     return ActiveGeneration(generation_id, applied_at, kernel_generation, chains, counted, node, saved=saved)
 
 
-def _save(writer: Writer, record: ActiveGeneration) -> Iterator[str]:
+def save_record(writer: Writer, record: ActiveGeneration) -> Iterator[str]:
     """A disk that will not take it does not undo it; a record of what was in force before would say what is not so."""
     if said := write_record(writer.directories.run, writer.cache, record):
         yield f"{said}: the next apply writes every chain again"
 
 
-def _say(stopped: Failed | None, what: str) -> tuple[str, ...]:
+def say(stopped: Failed | None, what: str) -> tuple[str, ...]:
+    """A warning of what was left undone, if anything was."""
     return () if stopped is None else (f"{what}: {stopped.message}",)

@@ -22,6 +22,7 @@ _KINDS = {
     DeletionKind.CHAIN: (SUBSYSTEM | 5, 3),
     DeletionKind.SET: (SUBSYSTEM | 11, 2),
     DeletionKind.MAP: (SUBSYSTEM | 11, 2),
+    DeletionKind.ELEMENTS: (SUBSYSTEM | 14, 2),
     DeletionKind.COUNTER: (SUBSYSTEM | 20, 2),
     DeletionKind.TABLE: (SUBSYSTEM | 2, 1),
     DeletionKind.FLOWTABLE: (SUBSYSTEM | 24, 2),

@@ -133,6 +133,7 @@ def test_a_sweep_reads_as_nft_would_be_told() -> None:
         "delete chain ip hostfw name",
         "delete set ip hostfw name",
         "delete map ip hostfw name",
+        "flush set ip hostfw name",
         "delete counter ip hostfw name",
         "delete table ip hostfw",
         "delete flowtable ip hostfw name",
