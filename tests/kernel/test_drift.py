@@ -285,10 +285,60 @@ def test_the_boot_script_puts_base_chains_and_flags_right(
     assert (admits(lab, 80), admits(lab, 443)) == (True, False)
 
 
+_EVERY_HOOK = """\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: uplink, labels: {role: web}}
+spec: {interfaceName: eth0, node: host}
+""" + "".join(
+    f"""\
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {{name: {name}}}
+spec:
+  selector: has(role)
+  applyOnForward: true
+  {when}types: [Ingress{more}]
+  ingress: [{{action: Allow}}]
+{"  egress: [{action: Allow}]" if more else ""}
+"""
+    for name, when, more in (
+        ("forwarded", "", ", Egress"),
+        ("before-nat", "preDNAT: true\n  ", ""),
+        ("untracked", "doNotTrack: true\n  ", ", Egress"),
+    )
+)
+
+
+@pytest.mark.parametrize("spec", ["gone", "", "{ type filter hook output priority 77; policy drop; }"])
+def test_the_boot_script_puts_every_base_chain_right(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl, spec: str
+) -> None:
+    """Those that decide about forwarded, untracked and translated packets too, which drop nothing by policy."""
+    host = lab["host"]
+    (installation.config / "policy.yaml").write_text(_EVERY_HOOK)
+    hostfwctl("apply", "--accept-loss", "--accept-lockout")
+    before = _base_chains(host)
+    assert {"raw-prerouting", "mangle-prerouting", "forward", "mangle-forward", "raw-forward"} <= {*before}
+
+    for name in before:
+        gone = f"flush chain ip hostfw {name}\ndelete chain ip hostfw {name}"
+        nft(host, gone if spec == "gone" else moved(host, name, spec))
+        assert _base_chains(host) != before
+        boot(host, installation, hostfwctl)
+        assert _base_chains(host) == before, name
+
+
+def _base_chains(node: Namespace) -> dict[str, object]:
+    with inside(node):
+        return {chain.name: (chain.base, chain.digest) for chain in read_tables().ip.chains if chain.base is not None}
+
+
 def boot(host: Namespace, installation: Installation, hostfwctl: Hostfwctl) -> str:
     """The message of the boot script when its unit is restarted."""
     failsafe, empty = installation.config.parent / "failsafe.nft", installation.config.parent / "empty"
-    empty.mkdir()
+    empty.mkdir(exist_ok=True)
     failsafe.write_text(hostfwctl("compile", "-f", str(empty)).stdout)
     environment = {
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
