@@ -30,7 +30,10 @@ class Routing(Protocol):
     """Data of this host about packets that is in no facts. Each method raises HostError where it cannot be read."""
 
     def routed(self, family: Family, address: int, /) -> Routed | None:
-        """The route to an address, None where there is none."""
+        """The route to an address, None where none is known."""
+
+    def routed_through(self, family: Family, address: int, source: int, interface: str, /) -> Routed | None:
+        """The route to an address of a packet that comes in on an interface from a source, None where none is known."""
 
     def forwards(self, family: Family, interface: str, /) -> bool:
         """True if what comes in on an interface and is for somebody else is forwarded."""

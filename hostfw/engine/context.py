@@ -105,9 +105,10 @@ class Host:
     `hostfwctl` is the command line of hostfwctl itself. `ancestors` are the processes above the caller, `sessions_of`
     the connections that sockets of an ssh server are, `baseline` what can be seen of what the host depends on, and
     `services` what it offers to others. `published` are the ports that other programs' tables translate, `routed` is
-    what routing makes of an address, and `forwards` whether what comes in on an interface is forwarded. `announce`
-    takes a journal entry about what became of a generation. `only_ours` is whether it is known that nobody but us
-    touched our tables after one generation of nftables and up to another. `conntrack` is connection tracking with the
+    what routing makes of an address, `routed_through` of one in a packet that comes in, and `forwards` whether what
+    comes in on an interface is forwarded. `announce` takes a journal entry about what became of a generation.
+    `only_ours` is whether it is known that nobody but us touched our tables after one
+    generation of nftables and up to another. `conntrack` is connection tracking with the
     sockets that it may have to learn of, and `wait` lets seconds pass. `read_digests` reads what sets and maps hold,
     `read_links` the interface indices of sets that hold such, and `reload_sets_directly` replaces what a set holds at
     once, without a worker, and `edit_timed` addresses that have a time. `cut_connections` ends the connections with an
@@ -131,6 +132,7 @@ class Host:
     services: Callable[[], HostServices] = _services
     published: Callable[[], tuple[PublishedPort, ...]] = _published
     routed: Callable[[Family, int], Routed | None] = routing.routed
+    routed_through: Callable[[Family, int, int, str], Routed | None] = routing.routed_through
     forwards: Callable[[Family, str], bool] = routing.forwards
     hostfwctl: Callable[..., Sequence[str]] = watchdog.hostfwctl
     arm: Callable[[str, float, Sequence[str]], str] = watchdog.arm

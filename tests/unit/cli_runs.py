@@ -76,6 +76,7 @@ class Machine:
     services: HostServices = field(default_factory=HostServices)
     packets: dict[str, int] = field(default_factory=dict)
     routes: dict[tuple[Family, int], Routed] = field(default_factory=dict)
+    routes_through: dict[tuple[Family, int, str], Routed] = field(default_factory=dict)
     timers: dict[str, tuple[float, tuple[str, ...]]] = field(default_factory=dict)
     cut: list[str] = field(default_factory=list)
     members: dict[SetName, tuple[Member, ...]] = field(default_factory=dict)
@@ -125,6 +126,7 @@ class Machine:
             services=lambda: self.services,
             published=lambda: self.services.published,
             routed=lambda family, address: self.routes.get((family, address)),
+            routed_through=lambda family, address, _source, into: self.routes_through.get((family, address, into)),
             forwards=lambda _family, _interface: True,
             read_packets=lambda names: {name: self.packets[name] for name in names if name in self.packets},
             sessions_of=self.sessions_of,

@@ -36,6 +36,9 @@ _TO_MANY = _nets("224.0.0.0/4", "255.255.255.255/32", "ff00::/8")
 _MASTERS_THAT_RECEIVE = frozenset(("bond", "bridge", "team"))
 """Kinds of masters that take the packets of their members for their own before policy sees them."""
 
+_TO_SOURCE = "where the route back to its source leads"
+_TO_DESTINATION = "where the route to its destination leads"
+
 _NEIGHBOUR_DISCOVERY_TYPES = range(133, 138)
 _NEIGHBOUR_DISCOVERY_HOPS = 255
 """The hop limit of neighbour discovery, on sending and on arrival (RFC 4861)."""
@@ -43,6 +46,7 @@ _LISTENER_TYPES = (130, 131, 132, 143)
 _MEMBERSHIP_HOPS = 1
 """That of MLD (RFC 3810) and IGMP (RFC 3376), by which hosts join groups of multicast."""
 _HOPS = 64
+_UNLESS_LOCALNET = "whatever policy says, unless sysctl route_localnet allows it"
 
 
 class PacketPath(NamedTuple):
@@ -77,7 +81,8 @@ def _with_way_back(path: PacketPath, host: PlannedHost) -> PacketPath:
         source, into = Address(packet.family, packet.source), packet.in_interface
         if into not in (None, LOOPBACK) and not _is_any(_LINK_LOCAL, source):
             back = _routed(source, host)
-            lacks = back is None or (wanted is ReversePathFilter.STRICT and back.interface != into)
+            none = back is None or back.kind is RouteKind.NONE
+            lacks = none or (wanted is ReversePathFilter.STRICT and back is not None and back.interface != into)
             packets.append(replace(packet, no_way_back=packet.no_way_back or lacks))
         else:
             packets.append(packet)
@@ -86,7 +91,8 @@ def _with_way_back(path: PacketPath, host: PlannedHost) -> PacketPath:
 
 def _found(query: PacketQuery, host: PlannedHost) -> PacketPath:
     source, destination = _addresses(query, host)
-    from_here = _is_local(source, host)
+    # What has no address yet (DHCP) sends from the unspecified one, which the routing takes for the host's own.
+    from_here = _is_local(source, host) and (source.value != 0 or query.in_interface is None)
     to_here = _is_local(destination, host)
     if from_here and to_here and not {query.in_interface, query.out_interface} - {None, LOOPBACK}:
         sent = _packet(query, source, destination, None, LOOPBACK)
@@ -101,13 +107,12 @@ def _found(query: PacketQuery, host: PlannedHost) -> PacketPath:
         return _received(query, host, source, destination, into)
     if from_here:
         into = _none_but(query.in_interface, "--in", f"{_text(source)} is an address of this host")
-        out = _interface_out(query, host, destination)
+        out = _interface_out(query, host, source, destination)
     else:
         into, out = _interfaces_through(query, host, source, destination)
-    notes = tuple(chosen.note for chosen in (into, out) if chosen.note)
-    return PacketPath(
-        (_packet(query, source, destination, into.name, out.name),), (*notes, *_forwarding(into, out, host, source))
-    )
+    notes = [chosen.note for chosen in (into, out) if chosen.note]
+    notes += [*_routeless(query, destination, host), *_forwarding(into, out, host, source)]
+    return PacketPath((_packet(query, source, destination, into.name, out.name),), tuple(notes))
 
 
 def _received(
@@ -116,6 +121,8 @@ def _received(
     """The way of what is for the host, or for the target of a port that another program publishes."""
     packet = _packet(query, source, destination, into.name, None)
     notes = [into.note] if into.note else []
+    if _is_any(_LOOPBACK_NETS, destination) and into.name != LOOPBACK:
+        notes.append(f"the kernel drops what comes in on {into.name} for a loopback address, {_UNLESS_LOCALNET}")
     found = _published(packet, host)
     if found is None:
         return PacketPath((packet,), tuple(notes))
@@ -147,6 +154,14 @@ def _published(packet: Packet, host: PlannedHost) -> PublishedPort | None:
         and (port.local or port.out_interface)
     ]
     return min(found, key=lambda port: not port.certain, default=None)
+
+
+def _routeless(query: PacketQuery, destination: Address, host: PlannedHost) -> tuple[str, ...]:
+    """A note that the kernel has nowhere to send the packet, whatever policy says."""
+    found = _routed(destination, host) if query.out_interface is None else None
+    if found is None or found.kind is not RouteKind.NONE:
+        return ()
+    return (f"this host has no route to {_text(destination)}, so nothing is sent there, whatever policy says",)
 
 
 def _forwarding(into: _Chosen, out: _Chosen, host: PlannedHost, source: Address) -> tuple[str, ...]:
@@ -207,6 +222,8 @@ def _addresses(query: PacketQuery, host: PlannedHost) -> tuple[Address, Address]
         source = _address(query.source, family, query.out_interface, host)
         destination = _address(query.destination, family, query.in_interface, host)
         if source is not None and destination is not None:
+            if query.source == HOST and query.out_interface is None:
+                source = _preferred_source(destination, host) or source
             return source, destination
     for party, interface in ((query.source, query.out_interface), (query.destination, query.in_interface)):
         if all(_address(party, family, interface, host) is None for family in families):
@@ -214,6 +231,13 @@ def _addresses(query: PacketQuery, host: PlannedHost) -> tuple[Address, Address]
             where = f" on {interface}" if party == HOST and interface is not None else ""
             raise QueryError(f"{party} has no {which}{where}", "write the address")
     raise QueryError("SRC and DST have no IP version in common", "write the addresses")
+
+
+def _preferred_source(destination: Address, host: PlannedHost) -> Address | None:
+    """The address that the host sends from to another one, as its routing has it; None where that is not known."""
+    found = _routed(destination, host)
+    usable = found is not None and found.kind is not RouteKind.LOCAL and found.source is not None
+    return Address(destination.family, found.source) if found is not None and usable and found.source else None
 
 
 def _address(party: Party, family: Family, interface: str | None, host: PlannedHost) -> Address | None:
@@ -264,7 +288,7 @@ def _broadcast_on(address: Address, host: PlannedHost) -> str | None:
 
 
 def _routed(address: Address, host: PlannedHost) -> Routed | None:
-    """The route to an address, None where there is none, or none is known but the default one of the facts."""
+    """The route to an address, None where none is known but the default one of the facts."""
     return None if host.host is None else host.host.routed(address.family, address.value)
 
 
@@ -282,9 +306,10 @@ def _text(address: Address) -> str:
 def _interface_in(query: PacketQuery, host: PlannedHost, source: Address, broadcast: str | None = None) -> _Chosen:
     if query.in_interface is not None:
         return _Chosen(query.in_interface)
-    if broadcast is not None:
+    back = _routed(source, host)
+    if broadcast is not None and (back is None or back.kind is not RouteKind.UNICAST or back.interface == broadcast):
         return _Chosen(broadcast, f"in on {broadcast}, whose broadcast it is")
-    chosen = _by_route(source, host, "where the route back to its source leads")
+    chosen = _by_route(source, host, _TO_SOURCE)
     if chosen is not None:
         return chosen._replace(note=f"in on {chosen.name}, {chosen.note}")
     candidates = _carriers(host.facts)
@@ -297,10 +322,23 @@ def _interface_in(query: PacketQuery, host: PlannedHost, source: Address, broadc
     return chosen._replace(note=f"in on {chosen.name}, {chosen.note}")
 
 
-def _interface_out(query: PacketQuery, host: PlannedHost, destination: Address, after: str | None = None) -> _Chosen:
+def _interface_out(
+    query: PacketQuery, host: PlannedHost, source: Address, destination: Address, after: str | None = None
+) -> _Chosen:
+    """The interface that a packet goes out on; `after` is the one that it came in on, if it is forwarded."""
     if query.out_interface is not None:
         return _Chosen(query.out_interface)
-    chosen = _by_route(destination, host, "where the route to its destination leads", after)
+    names = {interface.name for interface in _carriers(host.facts)}
+    if after is not None and host.host is not None:
+        # The kernel is asked with source and interface, which rules of policy routing look at.
+        found = host.host.routed_through(destination.family, destination.value, source.value, after)
+        if found is not None and found.kind is RouteKind.UNICAST and found.interface in names:
+            return _Chosen(found.interface, f"out on {found.interface}, {_TO_DESTINATION}")
+    if destination.family is Family.V4 and _is_any(_TO_MANY, destination):
+        found = _routed(destination, host)
+        if found is not None and found.interface in names:
+            return _Chosen(found.interface, f"out on {found.interface}, unless the program names another interface")
+    chosen = _by_route(destination, host, _TO_DESTINATION, after)
     if chosen is not None:
         return chosen._replace(note=f"out on {chosen.name}, {chosen.note}")
     candidates = [interface for interface in _carriers(host.facts) if interface.name != after]
@@ -319,15 +357,21 @@ def _interfaces_through(
     """Both interfaces of a forwarded packet; a question that names neither is often about another host."""
     into = _Chosen(query.in_interface)
     if query.in_interface is None:
-        found = _by_route(source, host, "where the route back to its source leads")
-        out = _by_route(destination, host, "") if query.out_interface is None else _Chosen(query.out_interface)
+        found = _by_route(source, host, _TO_SOURCE)
+        out = _by_route(destination, host, _TO_DESTINATION)
+        out = out if query.out_interface is None else _Chosen(query.out_interface)
         if found is None or out is None or found.name == out.name:
+            why = "and what it forwards comes in somewhere"
+            if _routeless(query, destination, host):
+                why = f"and it has no route to {_text(destination)}, so nothing is sent there"
+            elif found is not None and out is not None and (found.note, out.note) == (_TO_SOURCE, _TO_DESTINATION):
+                why = f"and the routes to both lead to {found.name}, so that their packets do not come through here"
             raise QueryError(
-                "neither SRC nor DST is an address of this host, and what it forwards comes in somewhere",
+                f"neither SRC nor DST is an address of this host, {why}",
                 f"write {HOST} for this host, or give --in: {_listed(_carriers(host.facts), host)}",
             )
         into = found._replace(note=f"in on {found.name}, {found.note}")
-    return into, _interface_out(query, host, destination, into.name)
+    return into, _interface_out(query, host, source, destination, into.name)
 
 
 def _by_route(address: Address, host: PlannedHost, why: str, after: str | None = None) -> _Chosen | None:

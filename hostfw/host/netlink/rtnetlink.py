@@ -71,7 +71,7 @@ IFAPROT_KERNEL_RA = 2
 """The protocol of an address that the kernel made of a router advertisement (Linux 5.18)."""
 RT_SCOPE_LINK = 253
 
-RTA_DST, RTA_SRC, RTA_OIF, RTA_PREFSRC = 1, 2, 4, 7
+RTA_DST, RTA_SRC, RTA_IIF, RTA_OIF, RTA_PREFSRC = 1, 2, 3, 4, 7
 _RTA_GATEWAY, _RTA_MULTIPATH, _RTA_TABLE, _RTA_VIA, _RTA_NH_ID = 5, 9, 15, 18, 30
 RT_TABLE_MAIN, RTN_UNICAST = 254, 1
 RTPROT_KERNEL, RTPROT_STATIC, RTPROT_RA, RTPROT_DHCP = 2, 4, 9, 16
@@ -226,11 +226,17 @@ def read_next_hops(sock: NetlinkSocket) -> list[NextHop]:
     return _present(map(_parse_next_hop, sock.dump(RTM_GETNEXTHOP, body, "reading the next hops")))
 
 
-def look_up(sock: NetlinkSocket, family: Family, destination: int, source: int | None = None) -> Route | None:
-    """The way that a packet to an address would take now, from an address of ours. Raises NetlinkError for none."""
+def look_up(
+    sock: NetlinkSocket, family: Family, destination: int, source: int | None = None, into: int = 0
+) -> Route | None:
+    """The way that a packet to an address would take now, from an address of ours. Raises NetlinkError for none.
+
+    With `into`, the index of an interface, it is the way of a packet that comes in there, from anybody.
+    """
     asked = [(RTA_DST, destination)] if source is None else [(RTA_DST, destination), (RTA_SRC, source)]
     header = RTMSG.pack(ADDRESS_FAMILIES[family], family.bits, 0 if source is None else family.bits, *(0,) * 5, 0)
-    parts = (attribute(kind, address.to_bytes(family.bits // 8, "big")) for kind, address in asked)
+    parts = [attribute(kind, address.to_bytes(family.bits // 8, "big")) for kind, address in asked]
+    parts += [attribute(RTA_IIF, _U32.pack(into))] if into else []
     return parse_route(sock.ask(RTM_GETROUTE, header + b"".join(parts), "asking for a route"))
 
 

@@ -4,6 +4,7 @@ The kernel is asked, so every table, rule and route type counts, as that of an A
 """
 
 import errno
+import socket
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,49 +15,66 @@ from hostfw.host.network.network_needs import interface_name
 from hostfw.model.values import Family
 
 _SYSCTL = Path("/proc/sys/net")
-_NO_ROUTE = frozenset((errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.EACCES))
-"""Errors of the kernel for no route, and for routes of the types unreachable, blackhole and prohibit."""
+_NO_ROUTE = frozenset((errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.EACCES, errno.EXDEV))
+"""Errors of the kernel for no route, for routes of the types unreachable, blackhole and prohibit, and for a source that
+does not come in there (rp_filter)."""
 
 
 class RouteKind(StrEnum):
-    """Kinds of routes (RTN_*) that deliver packets; other kinds drop them."""
+    """Kinds of routes (RTN_*) that deliver packets, and NONE where there is none, or one that drops them."""
 
     UNICAST = "unicast"
     LOCAL = "local"
     BROADCAST = "broadcast"
     ANYCAST = "anycast"
     MULTICAST = "multicast"
+    NONE = "none"
 
 
-_KINDS = dict(enumerate(RouteKind, 1))
+_KINDS = dict(enumerate((kind for kind in RouteKind if kind is not RouteKind.NONE), 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """The route to an address: its kind, and the interface that it leads to, of a local one lo."""
+    """The route to an address: its kind, the interface that it leads to, of a local one lo, and of NONE no name.
+
+    `source` is the address that the host puts into what it sends there, None where the kernel does not say.
+    """
 
     kind: RouteKind
-    interface: str
-
-    @property
-    def is_for_the_host(self) -> bool:
-        """True if a packet that comes in with this destination is for the host itself."""
-        return self.kind is not RouteKind.UNICAST
+    interface: str = ""
+    source: int | None = None
 
 
-def routed(family: Family, address: int) -> Routed | None:
-    """The route that a packet of this host to an address takes now; None where there is none. Raises HostError."""
+def routed(family: Family, address: int) -> Routed:
+    """The route that a packet of this host to an address takes now. Raises HostError."""
+    return _looked_up(family, address)
+
+
+def routed_through(family: Family, address: int, source: int, interface: str) -> Routed:
+    """The route that a packet takes now which comes in on an interface from a source. Raises HostError.
+
+    The kernel finds none either where it does not forward, or where the source cannot come from there.
+    """
+    try:
+        index = socket.if_nametoindex(interface)
+    except OSError:
+        return Routed(RouteKind.NONE)
+    return _looked_up(family, address, source, index)
+
+
+def _looked_up(family: Family, address: int, source: int | None = None, into: int = 0) -> Routed:
     try:
         with NetlinkSocket(NETLINK_ROUTE) as sock:
-            found = rtnetlink.look_up(sock, family, address, None)
+            found = rtnetlink.look_up(sock, family, address, source, into)
     except NetlinkError as error:
         if error.errno in _NO_ROUTE:
-            return None
+            return Routed(RouteKind.NONE)
         raise
     kind = None if found is None else _KINDS.get(found.kind)
     if found is None or kind is None or not found.hops:
-        return None
-    return Routed(kind, interface_name(found.hops[0].index))
+        return Routed(RouteKind.NONE)
+    return Routed(kind, interface_name(found.hops[0].index), found.source)
 
 
 def forwards(family: Family, interface: str, sysctl: Path = _SYSCTL) -> bool:

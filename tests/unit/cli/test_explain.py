@@ -387,6 +387,7 @@ def _address(text: str) -> tuple[Family, int]:
     return parsed
 
 
+UNLESS = "whatever policy says, unless sysctl route_localnet allows it"
 ROUTED = [
     (
         "a packet comes in where the route back to its source leads",
@@ -417,6 +418,48 @@ ROUTED = [
         "",
     ),
     (
+        "a broadcast of another network comes in where its sender is",
+        ["10.0.0.1", "192.0.2.255:137/udp"],
+        {"192.0.2.255": Routed(RouteKind.BROADCAST, "eth0"), "10.0.0.1": Routed(RouteKind.UNICAST, "eth1")},
+        "in on eth1",
+        "in on eth1, where the route back to its source leads",
+    ),
+    (
+        "a broadcast of all networks comes in where its sender is",
+        ["10.0.0.1", "255.255.255.255:137/udp"],
+        {"255.255.255.255": Routed(RouteKind.BROADCAST, "eth0"), "10.0.0.1": Routed(RouteKind.UNICAST, "eth1")},
+        "in on eth1",
+        "in on eth1, where the route back to its source leads",
+    ),
+    (
+        "a host without an address sends from none",
+        ["0.0.0.0", "255.255.255.255:67/udp", "--in", "eth1"],
+        {"0.0.0.0": Routed(RouteKind.LOCAL, "lo"), "255.255.255.255": Routed(RouteKind.BROADCAST, "eth0")},
+        "in on eth1",
+        "",
+    ),
+    (
+        "what the host sends to a group goes where the kernel sends it",
+        ["host", "224.0.0.251:5353/udp"],
+        {"224.0.0.251": Routed(RouteKind.MULTICAST, "eth1")},
+        "out on eth1",
+        "out on eth1, unless the program names another interface",
+    ),
+    (
+        "nothing is sent where no route leads",
+        ["host", "203.0.113.5:443"],
+        {"203.0.113.5": Routed(RouteKind.NONE)},
+        "out on eth0",
+        "           this host has no route to 203.0.113.5, so nothing is sent there, whatever policy says",
+    ),
+    (
+        "nobody reaches an address of loopback from outside",
+        ["203.0.113.5", "127.0.0.1:80"],
+        {},
+        "in on eth0",
+        f"           the kernel drops what comes in on eth0 for a loopback address, {UNLESS}",
+    ),
+    (
         "what the host sends to a broadcast goes out",
         ["host", "192.0.2.255:137/udp"],
         {"192.0.2.255": Routed(RouteKind.BROADCAST, "eth0")},
@@ -443,7 +486,57 @@ def test_the_way_is_that_of_the_routing(
     first, _, *others = host.hostfwctl("explain", *arguments).out.splitlines()
 
     assert first.endswith(f", {way}")
-    assert f"assumed    {assumed}" in others if assumed else not any(line.startswith("assumed") for line in others)
+    if assumed:
+        assert assumed in [line.removeprefix("assumed    ") for line in others]
+    else:
+        assert not any(line.startswith("assumed") for line in others)
+
+
+def test_the_host_sends_from_the_address_that_the_routing_takes(host: Machine) -> None:
+    """Not from that of the default route, which leads elsewhere."""
+    host.routes = {
+        _address("10.0.0.1"): Routed(RouteKind.UNICAST, "eth1", 0x0A00004D),
+        _address("10.0.0.77"): Routed(RouteKind.LOCAL, "lo"),
+    }
+
+    assert "TCP 10.0.0.77:49152 -> 10.0.0.1:443, out on eth1" in host.hostfwctl("explain", "host", "10.0.0.1:443").out
+
+
+def test_what_is_forwarded_goes_out_where_its_source_and_interface_lead_it(host: Machine) -> None:
+    """The kernel is asked with both, since rules of policy routing look at them."""
+    host.routes = {
+        _address("10.0.0.1"): Routed(RouteKind.UNICAST, "eth1"),
+        _address("198.51.100.1"): Routed(RouteKind.UNICAST, "eth0"),
+    }
+    family, address = _address("198.51.100.1")
+    host.routes_through = {(family, address, "eth1"): Routed(RouteKind.UNICAST, "eth1")}
+
+    out = host.hostfwctl("explain", "10.0.0.1", "198.51.100.1:80").out
+
+    assert out.splitlines()[0].endswith("in on eth1, out on eth1")
+    assert "out on eth1, where the route to its destination leads" in out
+
+
+@pytest.mark.parametrize(
+    ("destination", "route", "said"),
+    [
+        (
+            "10.0.0.2",
+            Routed(RouteKind.UNICAST, "eth0"),
+            "the routes to both lead to eth0, so that their packets do not",
+        ),
+        ("203.0.113.5", Routed(RouteKind.NONE), "it has no route to 203.0.113.5, so nothing is sent there"),
+    ],
+    ids=["on one link", "no route"],
+)
+def test_what_does_not_come_through_is_said(host: Machine, destination: str, route: Routed, said: str) -> None:
+    """In place of a question for an interface that would make no difference."""
+    host.routes = {_address("10.0.0.1"): Routed(RouteKind.UNICAST, "eth0"), _address(destination): route}
+
+    asked = host.hostfwctl("explain", "10.0.0.1", f"{destination}:80")
+
+    assert asked.status == 2
+    assert said in " ".join(asked.err.split())
 
 
 def test_another_host_of_the_default_route_on_both_sides_is_asked_about(host: Machine) -> None:
