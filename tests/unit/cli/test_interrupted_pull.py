@@ -89,6 +89,7 @@ def _killed_at(host: Machine, step: int) -> None:
             pull(host)
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("every", [23, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_kill_at_any_step_leaves_one_bundle_or_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, web: Web, every: int
@@ -123,6 +124,7 @@ def test_a_kill_at_any_step_leaves_one_bundle_or_the_other(
         assert ends == {("7", "8081"), ("7", "8082"), ("8", "8082")}
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("every", [29, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_disk_that_is_full_at_any_step_takes_no_bundle_half(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, web: Web, every: int
