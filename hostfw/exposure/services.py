@@ -47,7 +47,8 @@ class Kind(StrEnum):
 class Change:
     """Sources to whom a change closes or opens a service in one place, and the step that decides so.
 
-    `before` are the steps that let in what is closed; none where nothing was in force.
+    `before` are the steps that let in what is closed, and few others: how many packets one has let in says nothing of
+    a single address among thousands. There are none where nothing was in force.
     """
 
     kind: Kind
@@ -124,7 +125,9 @@ def _changes(old: Reach, new: Reach, family: Family) -> Iterator[_Change]:
             closed = _some(common(old.allowed, sources), family)
             if closed:
                 let_in = (
-                    d.step for d in old.decisions if d.step.verdict is StepVerdict.ALLOW and _meet(d, closed, family)
+                    d.step
+                    for d in old.decisions
+                    if d.step.verdict is StepVerdict.ALLOW and _is_mostly(d, closed, family)
                 )
                 yield Kind.CLOSES, closed, step, tuple(let_in)
         else:
@@ -133,8 +136,10 @@ def _changes(old: Reach, new: Reach, family: Family) -> Iterator[_Change]:
                 yield Kind.OPENS, opened, step, ()
 
 
-def _meet(decision: Decision, sources: Sources, family: Family) -> bool:
-    return bool(_some(common(sources, decision.sources), family))
+def _is_mostly(decision: Decision, sources: Sources, family: Family) -> bool:
+    """True if a set has at least half of the addresses that a decision is about."""
+    met = _some(common(sources, decision.sources), family)
+    return bool(met) and 2 * sum(part.size(family) for part in met) >= decision.sources.size(family)
 
 
 def _some(sources: Sources, family: Family) -> Sources:

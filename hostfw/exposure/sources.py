@@ -109,6 +109,10 @@ class Part:
             and not any(large.holds(family, address) for large in self.outside)
         )
 
+    def size(self, family: Family) -> int:
+        """The number of addresses, or a few more: what large sets take out is not counted."""
+        return min(size(self.ranges), *(large.size(family) for large in self.inside), 1 << family.bits)
+
     def in_full(self, family: Family) -> Ranges:
         """The addresses, with the large sets in full. A million take a second."""
         left = self.ranges

@@ -104,6 +104,22 @@ def test_to_close_what_somebody_uses_is_a_warning(host: Machine) -> None:
     assert f"{closed}the rule that allowed it has counted 7 packets" in host.hostfwctl("apply").err
 
 
+@pytest.mark.parametrize(
+    ("denied", "is_warned"), [("192.0.2.7/32", False), ("192.0.0.0/8", False), ("0.0.0.0/1", True), ("0.0.0.0/0", True)]
+)
+def test_packets_of_a_rule_say_nothing_of_a_few_whom_it_let_in(host: Machine, denied: str, *, is_warned: bool) -> None:
+    """A list of bad addresses that gets one more each hour is no alarm each hour."""
+    host.hostfwctl("apply", "-q")
+    host.packets = {counter.name: 7 for counter in host.kernel.read_tables().ip.counters}
+    host.write(web=POLICY.replace("ingress:\n", f"ingress:\n    - {{action: Deny, source: {{nets: [{denied}]}}}}\n"))
+
+    said = host.hostfwctl("apply").err
+
+    assert f"closes tcp/80 nginx.service on eth0 to {denied} (web, etc/web.yaml:7)" in said
+    assert ("has counted 7 packets" in said) == is_warned
+    assert ("warning: closes tcp/80" in said) == is_warned
+
+
 def test_the_table_tells_who_reaches_what(host: Machine) -> None:
     """Also what nobody reaches, and what listens on loopback alone."""
     host.hostfwctl("apply", "-q")
