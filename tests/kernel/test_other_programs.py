@@ -11,9 +11,10 @@ from hostfw.build.cache import EngineCache
 from hostfw.build.candidate import check_candidate
 from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories, Host
+from hostfw.engine.disable import Disabled, Units, disable
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.disturbances import WRITTEN_AGAIN
-from hostfw.engine.outcomes import Status
+from hostfw.engine.outcomes import Failed, Status
 from hostfw.host.nftables.script_runner import NftablesWorker, NftResult
 from hostfw.host.nftables.tables import read_tables
 from hostfw.host.store.files import read_configuration
@@ -58,6 +59,11 @@ class _Watched(NftablesWorker):
         self._meddler.at("activate")
         super().activate(deletions, generation)
 
+    def delete(self, deletions: Iterable[Deletion]) -> None:
+        self._meddler.at("delete")
+        super().delete(deletions)
+        self._meddler.at("deleted")
+
 
 _NOBODY = _Meddler("", "")
 
@@ -86,6 +92,11 @@ class _Place:
     def apply_again(self, meddler: _Meddler = _NOBODY) -> object:
         """Apply what is there."""
         return self.engine(meddler).apply(check_candidate(*read_configuration(self._root / "etc")))
+
+    def disable(self, meddler: _Meddler) -> Disabled | Failed:
+        """Remove every rule, where no unit is installed."""
+        engine = self.engine(meddler)
+        return disable(engine.directories, engine.host, Units(lambda: False))
 
     def drift(self) -> tuple[str, ...]:
         status = self.engine().status()
@@ -176,6 +187,27 @@ def test_where_the_tables_are_gone_they_are_made_anew_and_it_is_said(place: _Pla
     assert WRITTEN_AGAIN in applied.warnings
     assert sorted(_base_chains()) == sorted(before)
     assert place.drift() == ()
+
+
+@pytest.mark.parametrize(
+    ("moment", "command"),
+    [
+        ("delete", "flush ruleset"),
+        ("delete", "delete table ip hostfw"),
+        ("delete", "delete table ip6 hostfw"),
+        ("delete", "add rule ip hostfw input accept"),
+        ("deleted", "add table ip hostfw"),
+        ("deleted", "add table ip6 hostfw"),
+    ],
+)
+def test_no_rule_is_left_although_another_program_is_at_them(place: _Place, moment: str, command: str) -> None:
+    """What it removed itself is no reason to fail, and what it put back goes as well."""
+    done = place.disable(_Meddler(moment, command))
+
+    assert isinstance(done, Disabled), done
+    tables = read_tables()
+    assert not any(tables.of(family).exists for family in FAMILIES)
+    assert "the tables ip hostfw and ip6 hostfw are removed" in done.steps or WRITTEN_AGAIN in done.steps
 
 
 def test_a_base_chain_of_another_hand_is_never_taken_for_ours(place: _Place) -> None:

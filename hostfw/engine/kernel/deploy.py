@@ -182,6 +182,14 @@ def _enforce_nothing(writer: Writer) -> Enforced | Failed | Disturbed:
     stopped = writer.sent.after(lambda: delete(deletions, writer.nftables))
     if stopped is not None:
         return disturbed(stopped, writer, KernelState(tables.generation, (), (), None), 0)
+    try:
+        left = writer.host.read_names()
+    except HostError as error:
+        message = f"the tables were removed, but that could not be read back: {error.message}"
+        return Failed(message, error.hint, in_force=UNKNOWN)
+    if any(left.of(family).exists for family in FAMILIES):
+        hint = "`nft monitor` shows which"
+        return Disturbed(Failed("another program makes our tables again", hint, in_force=UNKNOWN))
     writer.observer.active(None)
     forget_begun(writer.directories.run)
     forget_links(writer.directories.run)
