@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from hostfw.model.api_versions import CALICO_V3, CLUSTER_POLICY_V1, HOSTFW_V1, KUBERNETES_V1, NETWORKING_V1
 from hostfw.model.kinds.feed_sources import Download, External
+from hostfw.model.kinds.interface_groups import InterfaceGroup, InterfaceMatch
 from hostfw.model.kinds.kubernetes import LabelOperator, LabelSelector, NamespacedPods
 from hostfw.model.kinds.metadata import Labels
 from hostfw.model.kinds.namespaces import Namespace
@@ -14,8 +15,6 @@ from hostfw.model.resources import (
     ClusterNetworkPolicy,
     GlobalNetworkPolicy,
     HostEndpoint,
-    InterfaceGroup,
-    InterfaceMatch,
     KubernetesNetworkPolicy,
     NetworkPolicy,
     Profile,

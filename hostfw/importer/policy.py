@@ -21,6 +21,7 @@ from hostfw.importer.conditions import (
 )
 from hostfw.importer.notes import Note
 from hostfw.importer.rule_set import Entry, ForeignRule, ForeignRules, Hook, Verdict, flattened
+from hostfw.model.kinds.interface_groups import InterfaceGroup, InterfaceMatch
 from hostfw.model.kinds.metadata import Metadata, SelectorText
 from hostfw.model.packet import ConntrackState
 from hostfw.model.positions import Position
@@ -31,8 +32,6 @@ from hostfw.model.resources import (
     EntityRule,
     GlobalNetworkPolicy,
     HostEndpoint,
-    InterfaceGroup,
-    InterfaceMatch,
     Resource,
     Resources,
     Rule,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from hostfw.manifest.kubernetes.encode import cluster_policy_manifest, pod_policy_manifest
 from hostfw.model.api_versions import CALICO_V3, CLUSTER_POLICY_V1, HOSTFW_V1, KUBERNETES_V1, NETWORKING_V1
 from hostfw.model.kinds.feed_sources import DOWNLOAD_BYTES, EXTERNAL_SIZE, Download, External
+from hostfw.model.kinds.interface_groups import InterfaceGroup, InterfaceMatch
 from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
@@ -19,8 +20,6 @@ from hostfw.model.resources import (
     EntityRule,
     GlobalNetworkPolicy,
     HostEndpoint,
-    InterfaceGroup,
-    InterfaceMatch,
     KubernetesNetworkPolicy,
     NetworkPolicy,
     Profile,

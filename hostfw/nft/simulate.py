@@ -13,8 +13,9 @@ from enum import StrEnum
 from operator import itemgetter
 
 from hostfw.model.packet import ConntrackState, Packet, Path
-from hostfw.model.values import PORT_PROTOCOLS, Cidr, PortRange, mask_of
+from hostfw.model.values import Cidr, PortRange, mask_of
 from hostfw.nft.objects import SOURCE_LIMITS, Chain, Element, ElementType, Hook, Priority, Ruleset, Table, VerdictMap
+from hostfw.nft.packet_fields import field_of, socket
 from hostfw.nft.rules import (
     SCRATCH_SHIFT,
     Accept,
@@ -303,62 +304,18 @@ class _Walk:
         return value in self._elements[name]
 
     def _value(self, key: Key) -> Element | None:
+        """The value of a key: of the connection or of the walk, otherwise of the packet as it is here."""
         packet = self.here or self.packet
         original = self.packet.untranslated
-        ports = packet.protocol in PORT_PROTOCOLS
         match key:
-            case Key.IIF:
-                return 0 if packet.path is Path.LOCAL_OUT else 1
-            case Key.OIF:
-                return 1
-            case Key.IIFNAME:
-                return packet.in_interface or ""
-            case Key.OIFNAME:
-                return packet.out_interface or ""
-            case Key.PROTOCOL:
-                return packet.protocol
-            case Key.SADDR:
-                return packet.source
-            case Key.DADDR:
-                return packet.destination
             case Key.ORIGINAL_DADDR if self._has_connection:
                 return original.destination
             case Key.ORIGINAL_DPORT if self._has_connection:
-                return original.destination_port if ports else None
+                return original.destination_port if packet.has_ports else None
             case Key.ORIGINAL_SOCKET if self._has_connection:
-                return _socket(original.destination, packet.protocol, original.destination_port)
+                return socket(original.destination, packet.protocol, original.destination_port)
             case Key.DADDR_TYPE if self.readdressed:
                 return "local" if self.packet.original is not None and self.packet.original.own else "unicast"
-            case Key.SPORT:
-                return packet.source_port if ports else None
-            case Key.DPORT:
-                return packet.destination_port if ports else None
-            case Key.SOURCE_SOCKET:
-                return _socket(packet.source, packet.protocol, packet.source_port)
-            case Key.DESTINATION_SOCKET:
-                return _socket(packet.destination, packet.protocol, packet.destination_port)
-            case Key.SOURCE_TO_PORT:
-                return _socket(packet.source, packet.protocol, packet.destination_port)
-            case Key.DESTINATION_FROM_PORT:
-                return _socket(packet.destination, packet.protocol, packet.source_port)
-            case Key.SOURCE_ON_LINK:
-                return packet.in_interface or "", packet.source
-            case Key.DESTINATION_ON_LINK:
-                return packet.out_interface or "", packet.destination
-            case Key.ANSWER if packet.answer and packet.in_interface and packet.destination_port is not None:
-                return packet.destination, packet.protocol, packet.destination_port
-            case Key.ICMP_TYPE:
-                return packet.icmp_type if packet.is_icmp else None
-            case Key.ICMP_CODE:
-                return packet.icmp_code if packet.is_icmp else None
-            case Key.HOP_LIMIT:
-                return packet.hop_limit
-            case Key.ETHER_SADDR:
-                return None if packet.mac is None else str(packet.mac)
-            case Key.ROUTE_BACK | Key.ROUTE_BACK_BY_IIF:
-                return "missing" if packet.no_way_back else "exists"
-            case Key.SECPATH:
-                return "exists" if packet.ipsec else "missing"
             case Key.CT_STATE if self.state_known:
                 return packet.state.value if self.tracked else ConntrackState.UNTRACKED.value
             case Key.SCRATCH:
@@ -366,11 +323,7 @@ class _Walk:
             case Key.CT_STATUS if self.tracked and packet.original is not None:
                 return "dnat"
             case _:
-                return None
-
-
-def _socket(address: int, protocol: int, port: int | None) -> Element | None:
-    return None if port is None or protocol not in PORT_PROTOCOLS else (address, protocol, port)
+                return field_of(packet, key)
 
 
 def _first_bits(value: Element, mask: int) -> Element:

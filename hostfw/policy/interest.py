@@ -10,8 +10,9 @@ from fnmatch import fnmatchcase
 
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.governance import Governance, GovernedInterface
+from hostfw.model.kinds.interface_groups import InterfaceMatch
 from hostfw.model.plan import Plan
-from hostfw.model.resources import WILDCARD, InterfaceMatch, Resources
+from hostfw.model.resources import WILDCARD, Resources
 from hostfw.model.values import Cidr
 
 

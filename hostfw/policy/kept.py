@@ -17,10 +17,11 @@ from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.governance import Governance, GovernedInterface, InterfaceLookup, remembered
 from hostfw.model.host.interface_names import is_safe_name
 from hostfw.model.host.loopback import LOOPBACK
+from hostfw.model.kinds.interface_groups import InterfaceGroup
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.plan import Binding, Plan
 from hostfw.model.problems import Problem, Severity
-from hostfw.model.resources import HostEndpoint, InterfaceGroup, Resources
+from hostfw.model.resources import HostEndpoint, Resources
 from hostfw.model.settings import UNIDENTIFIED
 from hostfw.model.values import address_text
 from hostfw.policy.expiry import still_expired

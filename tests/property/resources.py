@@ -13,6 +13,7 @@ from hostfw.manifest.kubernetes.cluster_conversion import cluster_policy
 from hostfw.manifest.kubernetes.conversion import kubernetes_policy
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.feed_sources import Download, External
+from hostfw.model.kinds.interface_groups import InterfaceGroup, InterfaceMatch
 from hostfw.model.kinds.kubernetes import (
     ClusterPeer,
     ClusterPolicy,
@@ -39,8 +40,6 @@ from hostfw.model.resources import (
     EntityRule,
     GlobalNetworkPolicy,
     HostEndpoint,
-    InterfaceGroup,
-    InterfaceMatch,
     NetworkPolicy,
     Profile,
     Resource,

@@ -1,6 +1,7 @@
 """Small builders of resources and facts: only what a case is about has to be said."""
 
 from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.kinds.interface_groups import InterfaceGroup, InterfaceMatch
 from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
 from hostfw.model.kinds.sets import GlobalNetworkSet
 from hostfw.model.kinds.workloads import EndpointPort
@@ -9,8 +10,6 @@ from hostfw.model.resources import (
     EntityRule,
     GlobalNetworkPolicy,
     HostEndpoint,
-    InterfaceGroup,
-    InterfaceMatch,
     Profile,
     Rule,
     StagedGlobalNetworkPolicy,

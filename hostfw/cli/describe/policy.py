@@ -11,6 +11,7 @@ from hostfw.cli.kinds import cells, label_selector_text, pairs, pods_text
 from hostfw.explain.governing import NOBODY, governing_endpoint
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.feed_sources import Download
+from hostfw.model.kinds.interface_groups import InterfaceGroup
 from hostfw.model.kinds.metadata import Labels
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
@@ -19,7 +20,6 @@ from hostfw.model.resources import (
     ClusterNetworkPolicy,
     GlobalNetworkPolicy,
     HostEndpoint,
-    InterfaceGroup,
     KubernetesNetworkPolicy,
     NetworkPolicy,
     Profile,

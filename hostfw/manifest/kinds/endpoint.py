@@ -25,11 +25,12 @@ from hostfw.manifest.nets import net_or_address, not_of_loopback, own_address, s
 from hostfw.manifest.scalars import each, each_once, protocol, warn_of_repeats
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, ScalarKind, scalar_kind
 from hostfw.model.host.loopback import LOOPBACK
+from hostfw.model.kinds.interface_groups import InterfaceGroup, InterfaceMatch
 from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.kinds.sets import GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import EndpointPort
 from hostfw.model.positions import NOWHERE, Position
-from hostfw.model.resources import ANY_NODE, WILDCARD, HostEndpoint, InterfaceGroup, InterfaceMatch
+from hostfw.model.resources import ANY_NODE, WILDCARD, HostEndpoint
 from hostfw.model.values import PROTOCOLS, Cidr, Learned
 
 ENDPOINT_SHAPE = Shape(

@@ -5,10 +5,11 @@ from functools import reduce
 from operator import or_
 
 from hostfw.model.host.loopback import LOOPBACK
+from hostfw.model.kinds.interface_groups import InterfaceGroup
 from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.prefixes import Cidrs, CidrSet, includes
-from hostfw.model.resources import WILDCARD, HostEndpoint, InterfaceGroup, Profile, Resources
+from hostfw.model.resources import WILDCARD, HostEndpoint, Profile, Resources
 from hostfw.model.values import Cidr, Family, host_cidr, merge
 from hostfw.policy.effective_labels import (
     LabelIndex,

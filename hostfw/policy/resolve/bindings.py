@@ -19,9 +19,10 @@ from typing import NamedTuple
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.host.interface_names import is_safe_name
 from hostfw.model.host.loopback import LOOPBACK
+from hostfw.model.kinds.interface_groups import InterfaceGroup
 from hostfw.model.plan import Binding
 from hostfw.model.problems import Problem, Severity
-from hostfw.model.resources import WILDCARD, HostEndpoint, InterfaceGroup
+from hostfw.model.resources import WILDCARD, HostEndpoint
 from hostfw.model.settings import Loopback, Workloads
 from hostfw.model.values import Cidr, address_text
 from hostfw.model.wording import listed, unlisted

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.loopback import LOOPBACK
-from hostfw.model.resources import InterfaceGroup, InterfaceMatch
+from hostfw.model.kinds.interface_groups import InterfaceGroup, InterfaceMatch
 from hostfw.model.values import Cidr, Learned, address_text
 from hostfw.model.wording import listed, unlisted
 

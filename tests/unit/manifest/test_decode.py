@@ -3,23 +3,14 @@
 import pytest
 
 from hostfw.manifest.decode import Decoded, decode
+from hostfw.model.kinds.interface_groups import InterfaceGroup, InterfaceMatch
 from hostfw.model.kinds.metadata import Metadata, SelectorText
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import EndpointPort
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.problems import Severity
-from hostfw.model.resources import (
-    EntityRule,
-    GlobalNetworkPolicy,
-    HostEndpoint,
-    InterfaceGroup,
-    InterfaceMatch,
-    Profile,
-    Resources,
-    Rule,
-    Tier,
-)
+from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, HostEndpoint, Profile, Resources, Rule, Tier
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration
 from hostfw.model.values import (

@@ -7,8 +7,9 @@ import pytest
 
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.interface_names import is_safe_name
+from hostfw.model.kinds.interface_groups import InterfaceGroup, InterfaceMatch
 from hostfw.model.problems import Severity
-from hostfw.model.resources import HostEndpoint, InterfaceGroup, InterfaceMatch
+from hostfw.model.resources import HostEndpoint
 from hostfw.model.settings import Loopback
 from hostfw.model.values import Learned
 from hostfw.policy.resolve.bindings import bind

@@ -6,7 +6,8 @@ import pytest
 
 from hostfw.model.host.facts import Interface
 from hostfw.model.host.governance import Governance, GovernedInterface
-from hostfw.model.resources import HostEndpoint, InterfaceGroup, InterfaceMatch, Resources
+from hostfw.model.kinds.interface_groups import InterfaceGroup, InterfaceMatch
+from hostfw.model.resources import HostEndpoint, Resources
 from hostfw.model.settings import Settings, Workloads
 from hostfw.policy.interest import Interest, interest
 from hostfw.policy.resolve.plan import resolve

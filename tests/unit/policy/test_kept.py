@@ -7,8 +7,9 @@ import pytest
 
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.governance import MOST_ABSENT, NOTHING_GOVERNED, Governance, InterfaceLookup
+from hostfw.model.kinds.interface_groups import InterfaceMatch
 from hostfw.model.plan import Plan
-from hostfw.model.resources import HostEndpoint, InterfaceMatch, Resources
+from hostfw.model.resources import HostEndpoint, Resources
 from hostfw.model.settings import Settings
 from hostfw.policy.kept import recorded
 from hostfw.policy.resolve.plan import resolve

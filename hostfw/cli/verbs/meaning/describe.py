@@ -31,6 +31,7 @@ from hostfw.cli.output.expiry_text import notes_of
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.parser import closest
 from hostfw.host.clock import now
+from hostfw.model.kinds.interface_groups import InterfaceGroup
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import WorkloadEndpoint
@@ -38,7 +39,6 @@ from hostfw.model.resources import (
     ClusterNetworkPolicy,
     GlobalNetworkPolicy,
     HostEndpoint,
-    InterfaceGroup,
     KubernetesNetworkPolicy,
     NetworkPolicy,
     Profile,
