@@ -65,7 +65,7 @@ def _interfaces(endpoint: HostEndpoint, host: PlannedHost) -> Iterator[str]:
     if host.plan.wildcard == name:
         yield "every other that appears"
     elif not found and not absent:
-        yield "none, so it governs nothing now"
+        yield "none, so it claims no interface now"
 
 
 def labels_text(own: Collection[str], effective: Mapping[str, str], otherwise: str) -> Iterator[str]:

@@ -16,13 +16,16 @@ from hostfw.model.decisions import PolicyClass
 from hostfw.model.prefixes import Cidrs, includes, overlaps
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Profile, Rule, Tier
 from hostfw.model.settings import FailsafePort, Settings
-from hostfw.model.values import Action, Cidr, Direction, PortRange, mask_of
+from hostfw.model.values import UDP, Action, Cidr, Direction, PortRange, mask_of
 from hostfw.policy.check.selections import Selections
 from hostfw.policy.check.voided import Exemption, Owner, Voided
 from hostfw.policy.order import tiers_in_order
 
 Opening = tuple[Direction, str]
 """A failsafe port that a policy opens to everybody to whom the failsafe does, in the words of the warning."""
+
+_DHCP_CLIENTS = ((UDP, 68), (UDP, 546))
+"""The ports at which this host gets its own answers, of DHCP and DHCPv6: nobody else is served there."""
 
 _Place = tuple[int, bool, float, str]
 """The place of a policy in the order of evaluation: its tier, if it has no order, the order, the name."""
@@ -45,6 +48,7 @@ def opened_by_failsafe(owner: Owner, settings: Settings, selections: Selections)
             parts = tuple(
                 str(port)
                 for port in ports
+                if _is_meant(rule, direction, port)
                 if _is_left_open(rule, number, wide[port])
                 if _restricts(rule, direction, port, selections)
                 if not _is_allowed_before(rules, number, direction, port, allowed)
@@ -111,6 +115,12 @@ def not_opened_before(
 
 def _ports(settings: Settings, direction: Direction) -> tuple[FailsafePort, ...]:
     return settings.failsafe.inbound if direction is Direction.INGRESS else settings.failsafe.outbound
+
+
+def _is_meant(rule: Rule, direction: Direction, failsafe: FailsafePort) -> bool:
+    """True if a rule may be about a failsafe port: one that names no protocol does not mean answers of DHCP."""
+    answers = direction is Direction.INGRESS and (failsafe.protocol, failsafe.port) in _DHCP_CLIENTS
+    return not answers or rule.protocol is not None
 
 
 def _first_wide(

@@ -154,7 +154,7 @@ def distrusted_problems(
         if doubted is not None:
             yield _warning(
                 endpoint,
-                f'HostEndpoint "{endpoint.metadata.name}" governs nothing now: {listed(doubted.facts)}, '
+                f'HostEndpoint "{endpoint.metadata.name}" claims no interface now: {listed(doubted.facts)}, '
                 "and a neighbour may say that",
                 expected="expectedIPs that an administrator set",
                 hint=f"give an interfaceName, or add {doubted.trusting} if it is to decide all the same",
@@ -220,13 +220,13 @@ def _claim_problems(endpoint: HostEndpoint, claimed: list[Claim], host: HostInde
     elif endpoint.interface_group is not None and not claimed:
         yield _warning(
             endpoint,
-            f'{who} governs nothing now: the InterfaceGroup "{endpoint.interface_group}" has no interface of this host',
+            f'{who} claims no interface now: InterfaceGroup "{endpoint.interface_group}" has none of this host',
             expected=host.all_names,
         )
     elif not claimed and _distrusted_expectation(endpoint, host) is None:
         yield _warning(
             endpoint,
-            f"{who} governs nothing now: no interface of this host has one of its expectedIPs",
+            f"{who} claims no interface now: no interface of this host has one of its expectedIPs",
             hint="give an interfaceName, which binds whatever the addresses are",
         )
 

@@ -438,9 +438,9 @@ def test_an_endpoint_that_governs_nothing_says_so(host: Machine) -> None:
 
     _, out, err = host.hostfwctl("describe", "hep", "idle")
 
-    assert "interfaces      none, so it governs nothing now\n" in out
+    assert "interfaces      none, so it claims no interface now\n" in out
     assert "ingress" not in out.partition("rules that")[0]
-    assert 'warning: HostEndpoint "idle" governs nothing now' in err
+    assert 'warning: HostEndpoint "idle" claims no interface now' in err
 
 
 def test_the_layout_of_an_endpoint_says_what_a_packet_costs(host: Machine) -> None:

@@ -400,7 +400,7 @@ PATIENTS = [
         replace(HEALTHY, accepted=BY_ADDRESS, facts=LEASED),
         [
             (
-                'host.yaml:1:1: HostEndpoint "uplink" governs nothing now: 192.0.2.1 of eth0 came by DHCP, '
+                'host.yaml:1:1: HostEndpoint "uplink" claims no interface now: 192.0.2.1 of eth0 came by DHCP, '
                 "and a neighbour may say that"
             )
         ],

@@ -136,7 +136,7 @@ def test_what_a_neighbour_keeps_from_counting_is_said_of_this_host(host: Machine
     status, out, err = host.hostfwctl("validate")
 
     assert (status, err) == (0, "ok: 0 policies, 1 endpoint; 2 warnings\n")
-    assert "governs nothing now: 192.0.2.1 of eth0 came by DHCP, and a neighbour may say that" in out
+    assert "claims no interface now: 192.0.2.1 of eth0 came by DHCP, and a neighbour may say that" in out
     assert host.hostfwctl("validate", "-f", host.directory / "etc").out == ""
 
 

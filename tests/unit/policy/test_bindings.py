@@ -234,13 +234,13 @@ def test_an_endpoint_whose_group_or_addresses_match_nothing_is_a_warning() -> No
     assert _messages(endpoints, facts(), group("bonds", InterfaceMatch(kind="bond"))) == [
         (
             5,
-            'HostEndpoint "a" governs nothing now: the InterfaceGroup "bonds" has no interface of this host',
+            'HostEndpoint "a" claims no interface now: InterfaceGroup "bonds" has none of this host',
             "one of eth0, eth1, lo",
             "",
         ),
         (
             9,
-            'HostEndpoint "b" governs nothing now: no interface of this host has one of its expectedIPs',
+            'HostEndpoint "b" claims no interface now: no interface of this host has one of its expectedIPs',
             "",
             "give an interfaceName, which binds whatever the addresses are",
         ),
@@ -361,7 +361,7 @@ def test_an_entry_that_holds_for_nothing_because_of_a_neighbour_says_so() -> Non
         ),
         (
             9,
-            'HostEndpoint "b" governs nothing now: 10.6.6.6 of wifi0 came by DHCP, and a neighbour may say that',
+            'HostEndpoint "b" claims no interface now: 10.6.6.6 of wifi0 came by DHCP, and a neighbour may say that',
             "give an interfaceName, or add learned: [dhcp] if it is to decide all the same",
         ),
     ]

@@ -103,7 +103,7 @@ def test_with_compatibility_a_plain_deny_is_held_against_its_failsafes_as_well()
     (told,) = warned(text, "compatibility: calico")
 
     assert told == (
-        "tcp 22, udp 68, tcp 179, 6 more (inbound) stay open as failsafe ports: "
+        "tcp 22, tcp 179, tcp 2379, 5 more (inbound) stay open as failsafe ports: "
         "the rules of policy case do not close them"
     )
     assert warned(text, "compatibility: calico\nfailsafe: none") == []
@@ -203,7 +203,7 @@ def test_each_exemption_is_told_once_for_the_whole_configuration() -> None:
 
     names = "p00, p01, p02, p03, p04, p05, p06, p07 and"
     expected = [
-        f"""tcp 22, udp 68, udp 546 (inbound) and udp 53 (outbound) stay open as failsafe ports: the rules of policies
+        f"""tcp 22 (inbound) and udp 53 (outbound) stay open as failsafe ports: the rules of policies
         {names} 5 more do not close them""",
         f"""neighbour discovery is accepted before any policy, so the Deny rules of policies {names} 4 more and of
         profile no-ra do not meet ICMPv6 types 133 to 136 with a hop limit of 255, nor 130 to 132 and 143 from the
