@@ -6,12 +6,14 @@ from typing import TypeVar
 
 from hostfw.compile import object_names as names
 from hostfw.compile.incremental.objects_in_use import ObjectsInUse
+from hostfw.compile.layout.by_address import ShortLists
 from hostfw.compile.layout.costs import CostModel
 from hostfw.compile.layout.shared_suffix import own_rules
+from hostfw.compile.program import ProgramRule
 from hostfw.model.host.interface_names import is_safe_name
 from hostfw.model.plan import ExternalSet, LinkNetworks
 from hostfw.model.prefixes import EDITED_IN_PLACE_FROM, PACKED_FROM, Cidrs, CidrSet, PackedAddresses, pack
-from hostfw.model.values import Family
+from hostfw.model.values import Cidr, Family
 from hostfw.nft.objects import (
     BaseChain,
     Chain,
@@ -28,6 +30,7 @@ from hostfw.nft.objects import (
 from hostfw.nft.rules import Accept, Drop, Rule, SetRef, Verdict
 
 _Named = TypeVar("_Named", Set, VerdictMap, Chain)
+_Denying = tuple[tuple[Cidr, ...], tuple[Rule, ...]]
 
 
 class DigestCollisionError(Exception):
@@ -44,7 +47,9 @@ class TableBuilder:
         self._objects = ObjectsInUse(family) if objects is None else objects
         self._counters: set[str] = set()
         self._base_chains: list[BaseChain] = []
+        self.short_lists = ShortLists(family, costs.dispatched_prefixes)
         self._made: dict[Hashable, str] = {}
+        self._denying: dict[tuple[int, bool], tuple[ProgramRule, _Denying]] = {}
         self._edited_in_place: set[str] = set()
         self._network_refs: dict[LinkNetworks, tuple[SetRef, ...]] = {}
         self._address_refs: dict[tuple[Cidrs, str], tuple[SetRef, ...]] = {}
@@ -81,6 +86,14 @@ class TableBuilder:
         if cause not in self._made:
             self._made[cause] = make()
         return self._made[cause]
+
+    def denying(self, rule: ProgramRule, source: bool, make: "Callable[[], _Denying]") -> "_Denying":  # noqa: FBT001
+        """The prefixes that a rule denies whatever else a packet is, and the rules that do so, made once."""
+        known = self._denying.get((id(rule), source))
+        if known is None:
+            # The rule is kept, so that its identity stays its own.
+            known = self._denying[id(rule), source] = rule, make()
+        return known[1]
 
     def base_chain(
         self, hook: Hook, rules: list[Rule], priority: Priority = Priority.FILTER, *, policy_drop: bool = False

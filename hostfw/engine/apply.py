@@ -5,7 +5,7 @@ from datetime import datetime
 
 from hostfw.build.cache import accepted_now, cached_governance
 from hostfw.build.candidate import Candidate, check_candidate
-from hostfw.build.generation import Generation, build
+from hostfw.build.generation import Generation, GenerationCache, build
 from hostfw.build.refused import Refused
 from hostfw.build.stored import keep_decoded
 from hostfw.engine.acceptance import accept_as, accepted_of
@@ -32,6 +32,7 @@ from hostfw.host.store.generations import accepted_until
 from hostfw.host.store.trial import load_rollback_timer, load_trial
 from hostfw.model.host.governance import Governance
 from hostfw.model.host.services import ExposureChange
+from hostfw.nft.object_text import CommandCache
 from hostfw.policy.expiry import in_time, latest, still_expired
 
 
@@ -75,19 +76,20 @@ def apply(
         if accept_loss:
             # The host is taken as it is, and what no HostEndpoint claims is let go.
             record = replace(record, interfaces=())
-        built = build(candidate, facts, writer.cache.generation if writer.cache else None, record)
+        cache = writer.cache.generation if writer.cache else GenerationCache()
+        built = build(candidate, facts, cache, record)
         if isinstance(built, Refused):
             return note_refused(directories, host, built)
         generation_id = built.id
         decoding = question.decoding if question is not None else None
-        before = Before(directories, host, writer.cache, facts, last, decoding)
+        before = Before(directories, host, writer.cache, facts, last, decoding, None if writer.cache else cache.resolve)
         verb = "" if asked is Asked.QUICK else asked.value
         lost = None if accept_loss else refusal(before, candidate.resources, built.plan, verb)
         if lost is None:
             result = lockout_of(before, built, lockout)
         refused = lost or result.refusal
         changes = () if refused else exposure_of(before, built, question)
-        applied: Applied | Failed = refused or _enforce(writer, built, confirm_within_s)
+        applied: Applied | Failed = refused or _enforce(writer, built, confirm_within_s, cache.commands)
     except HostError as error:
         applied = writer.sent.failed(error)
     if isinstance(applied, Failed):
@@ -117,10 +119,12 @@ def _with_ended(record: Governance, writer: Writer, now: datetime | None) -> Gov
     return replace(record, expired=still_expired(in_time(resources, now, record).expired, now, record))
 
 
-def _enforce(writer: Writer, built: Generation, confirm_within_s: float | None) -> Applied | Failed:
+def _enforce(
+    writer: Writer, built: Generation, confirm_within_s: float | None, texts: CommandCache
+) -> Applied | Failed:
     """Put it into force, and accept it unless it has to be confirmed."""
     if confirm_within_s is None:
-        enforced = enforce(built, writer)
+        enforced = enforce(built, writer, texts=texts)
         applied = enforced if isinstance(enforced, Failed) else Applied(built, enforced.change, enforced.warnings)
     else:
         applied = try_out(writer, built, confirm_within_s)

@@ -33,7 +33,7 @@ from hostfw.nft.rules import (
 
 def rule_text(rule: Rule, family: Family) -> str:
     """A rule on one line, as `add rule` takes it."""
-    exact = _merged_by_nft(rule.matches)
+    exact = _merged_by_nft(rule.matches) if len(rule.matches) > 1 else ()
     words = [_range_of_one(m, family) if m in exact else _match_text(m, family) for m in rule.matches]
     words.extend(statement_text(s, family) for s in rule.statements)
     if rule.comment:

@@ -7,8 +7,7 @@ longest prefix that holds an address tells its region.
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
-from heapq import merge
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from hostfw.compile.program import Condition, ProgramRule, Segment, by_segment, with_staged
@@ -31,8 +30,27 @@ def side_of(condition: Condition, *, source: bool) -> PlannedSide:
     return condition.source if source else condition.destination
 
 
-def lists_of(side: PlannedSide, family: Family, limit: int) -> tuple[list[tuple[Cidr, ...]], list[tuple[Cidr, ...]]]:
-    """The positive and the negative lists of prefixes of a side that are short enough to be told apart."""
+_Lists = tuple[list[tuple[Cidr, ...]], list[tuple[Cidr, ...]]]
+
+
+@dataclass(slots=True)
+class ShortLists:
+    """The lists of prefixes of one family that are short enough to be told apart, at most `limit`, known by side."""
+
+    family: Family
+    limit: int
+    _known: dict[int, tuple[PlannedSide, _Lists]] = field(default_factory=dict)
+
+    def of(self, side: PlannedSide) -> _Lists:
+        """The positive and the negative lists of a side."""
+        known = self._known.get(id(side))
+        if known is None:
+            # The side is kept, so that its identity stays its own.
+            known = self._known[id(side)] = side, _lists_of(side, self.family, self.limit)
+        return known[1]
+
+
+def _lists_of(side: PlannedSide, family: Family, limit: int) -> _Lists:
     positive: list[Cidrs | None] = [side.nets, _known(side.address_set, family)]
     negative: list[Cidrs | None] = [side.not_nets, _known(side.not_address_set, family)]
     return _short(positive, family, limit), _short(negative, family, limit)
@@ -43,30 +61,28 @@ def _known(selected: AddressSet | None, family: Family) -> Cidrs | None:
     return None if selected is None or selected.external else selected.of(family)
 
 
-def prefixes_of(segments: tuple[Segment, ...], family: Family, limit: int, *, source: bool) -> set[Cidr]:
+def prefixes_of(segments: tuple[Segment, ...], short: ShortLists, *, source: bool) -> set[Cidr]:
     """Every prefix that the rules tell apart on one side."""
     return {
         cidr
         for segment in segments
         for rule in with_staged(segment)
-        for lists in lists_of(side_of(rule.condition, source=source), family, limit)
+        for lists in short.of(side_of(rule.condition, source=source))
         for cidrs in lists
         for cidr in cidrs
     }
 
 
-def regions(
-    segments: tuple[Segment, ...], prefixes: set[Cidr], family: Family, limit: int, *, source: bool
-) -> Iterator[Region]:
+def regions(segments: tuple[Segment, ...], prefixes: set[Cidr], short: ShortLists, *, source: bool) -> Iterator[Region]:
     """The regions of one side, each after the one around it, with the rules that may match there.
 
     A rule belongs to the prefixes of its shortest positive list and all within them; without one, everywhere.
     """
-    everything = Cidr(family, 0, 0)
+    everything = Cidr(short.family, 0, 0)
     numbered = [(place, rule) for place, segment in enumerate(segments) for rule in segment]
     attached: dict[Cidr, list[int]] = defaultdict(list)
     for number, (_, rule) in enumerate(numbered):
-        positive, _ = lists_of(side_of(rule.condition, source=source), family, limit)
+        positive, _ = short.of(side_of(rule.condition, source=source))
         for cidr in min(positive, key=len, default=(everything,)):
             attached[cidr].append(number)
     around: list[tuple[Cidr, list[int]]] = []
@@ -74,7 +90,7 @@ def regions(
         while around and not _within(prefix, around[-1][0]):
             around.pop()
         inherited = around[-1][1] if around else []
-        numbers = list(merge(inherited, attached[prefix])) if attached[prefix] else inherited
+        numbers = sorted([*inherited, *attached[prefix]]) if attached[prefix] else inherited
         yield Region(prefix, around[-1][0] if around else None, _gathered(numbered, numbers))
         around.append((prefix, numbers))
 
@@ -82,6 +98,16 @@ def regions(
 def _gathered(numbered: list[tuple[int, ProgramRule]], numbers: list[int]) -> tuple[Segment, ...]:
     """Rules by their ascending numbers, of which several in a row may be the same."""
     return by_segment(numbered[number] for number, _ in groupby(numbers))
+
+
+def denied_nets(condition: Condition, family: Family, limit: int, *, source: bool) -> tuple[Cidr, ...]:
+    """The prefixes of one side that are all that a condition asks for, if they are few enough to be told apart."""
+    side = side_of(condition, source=source)
+    if side.nets is None or len(side.nets) > limit or family not in condition.families:
+        return ()
+    alone = PlannedSide(side.nets)
+    whole = Condition(condition.families, source=alone) if source else Condition(condition.families, destination=alone)
+    return tuple(net for net in side.nets if net.family is family) if condition == whole else ()
 
 
 def _short(lists: list[Cidrs | None], family: Family, limit: int) -> list[tuple[Cidr, ...]]:

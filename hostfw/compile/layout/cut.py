@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from hostfw.compile.incremental.memo import CompileCache, Memo
 from hostfw.compile.incremental.rule_changes import Changes, any_needs_protocol, changes, counters_of, protocols_of
-from hostfw.compile.layout.by_address import Region, prefixes_of, regions
+from hostfw.compile.layout.by_address import Region, denied_nets, prefixes_of, regions
 from hostfw.compile.layout.by_port import PortCut, changed_cut, cut_by_port, joined, label
 from hostfw.compile.layout.cells import (
     EVERYTHING,
@@ -24,7 +24,7 @@ from hostfw.compile.layout.cells import (
 )
 from hostfw.compile.layout.ranked import RankedList
 from hostfw.compile.layout.rule_list import RuleList
-from hostfw.compile.program import Program, Segment, conditions_of
+from hostfw.compile.program import Deny, Program, ProgramRule, Segment, conditions_of
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.values import PORT_PROTOCOLS, Cidr, PortRange
 from hostfw.nft.objects import ElementType
@@ -139,9 +139,9 @@ class Layout:
 
     def _regions(self, segments: tuple[Segment, ...], cell: Cell) -> tuple[list[Region], bool]:
         """The regions of the side that tells more addresses apart, and whether that is the source; none if too few."""
-        costs, family = self.builder.costs, self.builder.family
+        costs, short = self.builder.costs, self.builder.short_lists
         sides = [
-            (prefixes_of(segments, family, costs.dispatched_prefixes, source=source), source)
+            (prefixes_of(segments, short, source=source), source)
             for source, region in ((True, cell.source), (False, cell.destination))
             if region is None
         ]
@@ -152,7 +152,7 @@ class Layout:
         # What is not worth its copies is not copied to the end to find out.
         room = costs.copies * (sum(map(len, segments)) + len(prefixes) + 1)
         found: list[Region] = []
-        for region in regions(segments, prefixes, family, costs.dispatched_prefixes, source=source):
+        for region in regions(segments, prefixes, short, source=source):
             found.append(region)
             room -= sum(map(len, region.segments))
             if room < 0:
@@ -221,14 +221,13 @@ class Layout:
 
         `tail` is what a packet meets next that comes back from there.
         """
-        match rules:
-            case [Rule((), (Accept() | Drop() | Goto() as verdict,))]:
-                return verdict
-            case _:
-                own = self.builder.own_rules(rules, tail)
-                if own is None:
-                    return Goto(self.builder.chain(purpose, rules))
-                return Jump(self.builder.chain(purpose, own))
+        verdict = _only_verdict(rules)
+        if verdict is not None:
+            return verdict
+        own = self.builder.own_rules(rules, tail)
+        if own is None:
+            return Goto(self.builder.chain(purpose, rules))
+        return Jump(self.builder.chain(purpose, own))
 
     def _by_address(self, purpose: str, found: list[Region], cell: Cell, memo: Memo, *, source: bool) -> list[Rule]:
         """Verdict maps by prefix, one a length and longest first, then the rules for all other addresses."""
@@ -240,13 +239,16 @@ class Layout:
         for region in found:
             prefix = region.prefix
             make = partial(self._region_leaf, leaf, region, cell, source)
+            denied = self._denied(region, source=source)
             # What remains to be tested of these depends on what is known of the cell, the protocols that have others.
-            rules = memo.get_or_make((key, prefix), (region.segments, cell), make)
+            rules = memo.get_or_make((key, prefix), (region.segments, cell), make) if denied is None else denied
             if region.parent is not None and rules is not effective[region.parent]:
                 # Behind the map of this length stand those of the shorter ones, which lead to the region around it.
                 around = effective[region.parent]
-                make_verdict = partial(self._region_verdict, leaf, rules, around)
-                verdict = memo.get_or_make(("verdict", key, prefix), (rules, around), make_verdict)
+                verdict = _only_verdict(rules)
+                if verdict is None:
+                    make_verdict = partial(self._region_verdict, leaf, rules, around)
+                    verdict = memo.get_or_make(("verdict", key, prefix), (rules, around), make_verdict)
                 elements[prefix.length].append((prefix.address, verdict))
             effective[prefix] = rules
         maps = [
@@ -258,12 +260,36 @@ class Layout:
         ]
         return [*(Rule((), (Vmap(key, name, length),)) for length, name in maps), *effective[found[0].prefix]]
 
+    def _denied(self, region: Region, *, source: bool) -> tuple[Rule, ...] | None:
+        """The rules of a region whose first rule denies every packet of it, whatever the cell; None of any other."""
+        rule = region.segments[0][0] if region.segments else None
+        if rule is None or not isinstance(rule.effect, Deny):
+            return None
+        nets, rules = self.builder.denying(rule, source, partial(self._denying, rule, source))
+        prefix = region.prefix
+        within = any(net.length <= prefix.length and net.contains(prefix.address) for net in nets)
+        return rules if within else None
+
+    def _denying(self, rule: ProgramRule, source: bool) -> tuple[tuple[Cidr, ...], tuple[Rule, ...]]:  # noqa: FBT001
+        nets = denied_nets(rule.condition, self.builder.family, self.builder.costs.dispatched_prefixes, source=source)
+        rules = [Rule((), self.rule_list.writer.statements(rule.effect, ()))] if nets else []
+        return nets, self.cache.one_list(rules)
+
     def _region_leaf(self, purpose: str, region: Region, cell: Cell, source: bool, memo: Memo) -> tuple[Rule, ...]:  # noqa: FBT001
         within = replace(cell, source=region.prefix) if source else replace(cell, destination=region.prefix)
         return self.cache.one_list(self._leaf(purpose, region.segments, within, memo))
 
     def _region_verdict(self, purpose: str, rules: Sequence[Rule], around: Sequence[Rule], _: Memo) -> Verdict:
         return self._verdict(purpose, rules, around)
+
+
+def _only_verdict(rules: Sequence[Rule]) -> Verdict | None:
+    """The verdict that is all that some rules hold, None where they hold more."""
+    match rules:
+        case [Rule((), (Accept() | Drop() | Goto() as verdict,))]:
+            return verdict
+        case _:
+            return None
 
 
 def _worked_out(

@@ -13,14 +13,15 @@ from hostfw.host.store.generations import Accepted, read_accepted
 from hostfw.manifest.decode import DecodeCache
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.plan import BASE_PROTECTION, Plan
-from hostfw.policy.resolve.plan import resolve
+from hostfw.policy.resolve.plan import ResolveCache, resolve
 
 
 @dataclass(frozen=True, slots=True)
 class Before:
     """The state before a change: `last` is the generation that was built then, `decoding` the cache of files.
 
-    Both may save to read and decode what is stored.
+    Both may save to read and decode what is stored, and `resolving`, that of a build which is kept for nothing else, to
+    plan again what did not change.
     """
 
     directories: Directories
@@ -29,6 +30,7 @@ class Before:
     facts: HostFacts
     last: Generation | None = None
     decoding: DecodeCache | None = None
+    resolving: ResolveCache | None = None
 
     def record(self) -> ActiveGeneration | None:
         """The record of what is in force; None where there is none. Raises HostError."""
@@ -39,7 +41,8 @@ class Before:
         record = self.record()
         if self.last is not None and record is not None and (record.id, self.facts) == (self.last.id, self.last.facts):
             return self.last.plan
-        if not self.host.read_tables().ip.exists:
+        # Whether there is a table at all takes no reading of its rules.
+        if not self.host.read_some({}).ip.exists:
             return None
         stored = stored_active(self.directories)
         return BASE_PROTECTION if stored is None else self._plan_of(stored)
@@ -60,4 +63,4 @@ class Before:
         known = DecodeCache(dict(self.decoding.sources)) if self.decoding is not None else None
         resources, settings = stored_content(stored.configuration, self.directories.state, known)
         governance = standing(self.directories, self.host, cached_governance(self.cache))
-        return resolve(resources, settings, self.facts, governance=governance)[0]
+        return resolve(resources, settings, self.facts, self.resolving, governance)[0]

@@ -51,7 +51,7 @@ from hostfw.nft.change import Change, change
 from hostfw.nft.declarations import declarations_of
 from hostfw.nft.deletion import Deletion, DeletionKind
 from hostfw.nft.installed import InstalledTable
-from hostfw.nft.object_text import table_name
+from hostfw.nft.object_text import CommandCache, table_name
 from hostfw.policy.order import ENFORCED_KINDS
 
 Counts = tuple[tuple[str, int], ...]
@@ -70,14 +70,15 @@ def enforce(
     writer: Writer,
     before_switch: Callable[[Change], Failed | None] = _nothing_before,
     after_switch: Callable[[], Iterator[str]] = _nothing_after,
+    texts: CommandCache | None = None,
 ) -> Enforced | Failed:
-    """Put a generation into force and remember it.
+    """Put a generation into force and remember it. `texts` has commands that were written for it before.
 
     `before_switch` may still call it off; `after_switch` is what must not wait once packets meet the new generation.
     What another program removes meanwhile, as `nft flush ruleset` does, is written again.
     """
     undisturbed = once(before_switch)
-    return until_undisturbed(lambda: _enforce(generation, writer, undisturbed, after_switch), writer)
+    return until_undisturbed(lambda: _enforce(generation, writer, undisturbed, after_switch, texts), writer)
 
 
 def _enforce(
@@ -85,11 +86,12 @@ def _enforce(
     writer: Writer,
     before_switch: Callable[[Change], Failed | None],
     after_switch: Callable[[], Iterator[str]],
+    texts: CommandCache | None,
 ) -> Enforced | Failed | Disturbed:
     """Put a generation into force, unless another program removes some of it meanwhile."""
     ruleset, directories, nftables = generation.ruleset, writer.directories, writer.nftables
     kernel_state = read_kernel_state(ruleset, directories, writer.host, nftables, writer.cache)
-    texts = writer.cache.generation.commands if writer.cache else None
+    texts = writer.cache.generation.commands if writer.cache else texts
     if (owned := owned_by_another(kernel_state.installed)) is not None:
         return owned
     planned = Change() if kernel_state.ruleset is ruleset else change(ruleset, kernel_state.installed, texts)

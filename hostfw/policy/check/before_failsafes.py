@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from hostfw.manifest.fields import quoted
 from hostfw.model.kinds.metadata import BEFORE_FAILSAFES
@@ -12,6 +13,7 @@ from hostfw.model.problems import Problem
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Resources, Rule, StagedGlobalNetworkPolicy
 from hostfw.model.settings import FailsafePort
 from hostfw.model.values import FAMILIES, Action, Cidr, Direction, Family, PortRange, merge
+from hostfw.policy.cache import ByResource
 from hostfw.policy.check.selections import Selections
 
 _VALUES = ("true", "false")
@@ -19,14 +21,20 @@ _PEERS = {Direction.INGRESS: "source", Direction.EGRESS: "destination"}
 
 
 def misplaced_before_failsafes(
-    resources: Resources, failsafes: Sequence[FailsafePort], select: Callable[[], Selections], *, whole: bool = True
+    resources: Resources,
+    failsafes: Sequence[FailsafePort],
+    select: Callable[[], Selections],
+    known: ByResource[tuple[Problem, ...]],
+    *,
+    whole: bool = True,
 ) -> Iterator[Problem]:
     """The annotation where it means nothing, or more than that some are denied, or all beyond a limit.
 
     What is allowed within a limit must be for `failsafes` that are open to everybody. `select` gives the addresses that
-    selectors stand for, and is called only for policies that have the annotation. `whole` is whether all could be
-    read: a rule without peers may have those that could not be.
+    selectors stand for, and is called only for policies that have the annotation. `known` has what was found of these
+    before. `whole` is whether all could be read: a rule without peers may have those that could not be.
     """
+    early: list[GlobalNetworkPolicy] = []
     for resource in resources.all():
         if not resource.metadata.annotations or not (text := resource.metadata.annotation(BEFORE_FAILSAFES)):
             continue
@@ -38,7 +46,12 @@ def misplaced_before_failsafes(
             message = f"a {type(resource).__name__} does not come before failsafes"
             yield Problem(position, message, f"{BEFORE_FAILSAFES} on a GlobalNetworkPolicy", "annotate the policy")
         elif text == "true":
-            yield from _of_policy(policy, failsafes, select(), whole=whole)
+            early.append(policy)
+    if early:
+        selections = select()
+        known.next_round((selections, failsafes, whole))
+        of_each = known.of_each(early, lambda one: tuple(_of_policy(one, failsafes, selections, whole=whole)))
+        yield from chain.from_iterable(of_each)
 
 
 def _of_policy(

@@ -36,6 +36,7 @@ class CheckCache:
     """Problems of each resource at the last check."""
 
     selectors: ByResource[tuple[Problem, ...]] = field(default_factory=ByResource)
+    before_failsafes: ByResource[tuple[Problem, ...]] = field(default_factory=ByResource)
     lint: LintCache = field(default_factory=LintCache)
 
 
@@ -57,7 +58,11 @@ def check(
             *workload_problems(resources, settings.workloads),
             *_selectors(resources, known.selectors),
             *misplaced_before_failsafes(
-                resources, settings.failsafe.inbound, partial(known.lint.select, resources, settings), whole=whole
+                resources,
+                settings.failsafe.inbound,
+                partial(known.lint.select, resources, settings),
+                known.before_failsafes,
+                whole=whole,
             ),
             *lint(resources, settings, known.lint, whole=whole),
         )

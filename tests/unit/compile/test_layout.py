@@ -1,12 +1,16 @@
 """Layouts that random policies rarely draw: each is asked about packets on both sides of its edge."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from hostfw.compile.incremental.memo import CompileCache
+from hostfw.compile.layout.cells import Cell
 from hostfw.compile.layout.costs import DEFAULT_COSTS, CostModel
 from hostfw.compile.layout.log_limits import LOG_RECORDS
+from hostfw.compile.layout.rule_list import RuleList
+from hostfw.compile.program import Segment
 from hostfw.compile.ruleset import compile_plan
 from hostfw.model.packet import Packet
 from hostfw.model.plan import (
@@ -26,7 +30,7 @@ from hostfw.model.plan import (
 from hostfw.model.settings import Settings
 from hostfw.model.values import FAMILIES, ICMP, TCP, UDP, Action, Cidr, Direction, Family, Icmp, PortRange, parse_cidr
 from hostfw.nft.objects import Chain, ElementType, Ruleset
-from hostfw.nft.rules import Goto, Jump, Key, SetRef
+from hostfw.nft.rules import Goto, Jump, Key, Rule, SetRef
 from hostfw.nft.simulate import simulate
 
 LOOKUPS = CostModel(
@@ -227,6 +231,28 @@ def test_sources_of_many_rules_become_one_lookup_a_length() -> None:
 
     assert [len(m.elements) for m in table.maps] == [500, 500]
     assert max(len(chain.rules) for chain in table.chains) < DEFAULT_COSTS.linear_rules
+
+
+def test_an_address_that_is_denied_everything_is_laid_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for each port that other rules name; and it is denied at each of them, though a later rule allows it."""
+    laid_out: list[Cell] = []
+    rules_of = RuleList.rules
+
+    def counted(self: RuleList, segments: Sequence[Segment], cell: Cell) -> list[Rule]:
+        laid_out.append(cell)
+        return rules_of(self, segments, cell)
+
+    monkeypatch.setattr(RuleList, "rules", counted)
+    denied = [_rule(Action.DENY, n, source=_net(f"192.0.2.{n}/32")) for n in range(200)]
+    ports = [_rule(Action.ALLOW, 200 + n, protocol=TCP, destination=_port(1000 + n)) for n in range(50)]
+    inside = _rule(Action.ALLOW, 300, source=_net("192.0.2.7/32"))
+    ruleset = compile_plan(_plan(*denied, *ports, inside))
+
+    assert len(laid_out) < 200
+    sources = (0xC0000207, 0xC00002C7, 0xC00002C8)
+    for port in (999, 1000, 1049):
+        passed = [simulate(ruleset, _packet(port, source=source)).accepted for source in sources]
+        assert passed == [False, False, port != 999], port
 
 
 def _leaves(ruleset: Ruleset, purpose: str) -> list[Chain]:

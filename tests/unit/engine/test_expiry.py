@@ -129,7 +129,7 @@ def test_a_rule_that_stays_is_not_made_to_end(host: Machine) -> None:
     assert refused.status == 1
     assert "does not expire" in refused.err
     assert host.hostfwctl("allow", "tcp/8080").status == 0
-    assert "annotations" not in policy(host, "allow-tcp-8080")
+    assert "hostfw.io/expires" not in str(policy(host, "allow-tcp-8080")["annotations"])
 
 
 def test_the_next_quick_rule_takes_the_files_of_those_that_ended(host: Machine) -> None:
