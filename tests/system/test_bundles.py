@@ -5,10 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from hostfw.journal.message_ids import MessageId
 from hostfw.model.api_versions import CALICO_V3
 from lab.hosts.host import Host
 from lab.namespace import process
-from tests.system.street import CLOSED, OPEN, PEER, POLICY, Street, configure, connects, eventually, reload
+from tests.system.street import CLOSED, OPEN, PEER, POLICY, Street, configure, connects, entries, eventually, reload
 
 PORT = 8000
 URL = f"http://{PEER}:{PORT}/web.hostfw"
@@ -87,8 +88,11 @@ def test_the_timer_pulls_a_bundle_and_takes_back_what_is_no_good(host: Host, str
         assert _pulled(host) == 0
         assert (_record(host)["state"], _record(host)["inForce"]) == ("applied", 3)
 
-    assert _pulled(host) != 0
+    assert [_pulled(host) != 0 for _ in range(2)] == [True, True]
     assert (_record(host)["state"], _record(host)["inForce"]) == ("unreached", 3)
+    assert len(entries(host, MessageId.BUNDLE_TAKEN)) == 2
+    told = [message for _, message in entries(host, MessageId.BUNDLE_NOT_TAKEN)]
+    assert [message.partition(" (")[0] for message in told] == ["bundle 2 was not taken", "no bundle was taken"]
     host.reboot()
     assert connects(street.peer, CLOSED)
     assert "drift" not in host.run(["hostfwctl", "status"]).stdout

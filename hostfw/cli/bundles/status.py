@@ -1,5 +1,6 @@
 """The record of bundles on a host, for whatever ships files: state_dir/bundles/status.json."""
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -70,6 +71,15 @@ def record(pulled: Pulled, known: BundleState, node: str, ring: str, source: str
             "tell": list(pulled.tell),
         },
     )
+
+
+def last_record(state_dir: Path) -> Document:
+    """The record of the pull before; nothing where there is none that can be read."""
+    try:
+        found = json.loads((bundles_folder(state_dir) / STATUS).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def save_record(state_dir: Path, content: Document) -> None:

@@ -1,7 +1,7 @@
 """`hostfwctl pull`: bundles on their way into force, and everything that must leave the last good one there."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -397,3 +397,27 @@ def test_a_damaged_record_of_bundles_lets_no_older_one_pass(host: Machine, web: 
     state.unlink()
     assert "bundle 6 is older than bundle 7" in pull(host).err
     assert linked(host) == "7"
+
+
+def test_the_journal_is_told_of_each_bundle_and_once_of_each_reason(
+    host: Machine, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is gone for a night fills no journal; the record has all of it."""
+    told: list[Mapping[str, str]] = []
+    monkeypatch.setattr("hostfw.cli.verbs.fleet.pull.to_journal", told.append)
+    web.has[URL] = bundle(7, policy(8081))
+    for _ in range(2):
+        pull(host)
+    del web.has[URL]
+    for _ in range(3):
+        assert pull(host).status == 1
+    web.has[URL] = bundle(8, policy(8082))[:-600]
+    for _ in range(2):
+        assert pull(host).status == 3
+
+    assert [entry["MESSAGE"] for entry in told[:2]] == [
+        "bundle 7 is in force, signed by ops",
+        f"no bundle was taken (unreached), what was in force stays: {URL}: the server answers 404 Not Found",
+    ]
+    assert len(told) == 3
+    assert "(refused), what was in force stays: " in told[2]["MESSAGE"]

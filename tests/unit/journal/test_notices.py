@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hostfw.journal import notices, set_notices
+from hostfw.journal import bundle_notices, notices, set_notices
 from hostfw.journal.entry import Actor, Fields
 from hostfw.journal.message_ids import MessageId
 from hostfw.journal.packet_entry import fields
@@ -311,6 +311,36 @@ NOTICES: list[tuple[str, Fields, MessageId, str, str, dict[str, str]]] = [
         "4",
         "Feed bad was not updated, what is in force of it stays: it is gone",
         {"FEED": "bad", "SOURCE": "https://a.example/l", "CAUSE": "it is gone"},
+    ),
+    (
+        "bundle",
+        bundle_notices.bundle_taken("https://a.example/b", 7, "ops", "7-1"),
+        MessageId.BUNDLE_TAKEN,
+        "5",
+        "bundle 7 is in force, signed by ops",
+        {"SOURCE": "https://a.example/b", "BUNDLE": "7", "SIGNER": "ops", "GENERATION": "7-1"},
+    ),
+    (
+        "bad bundle",
+        bundle_notices.bundle_not_taken("https://a.example/b", 8, "failed", "it is not well", "look"),
+        MessageId.BUNDLE_NOT_TAKEN,
+        "4",
+        "bundle 8 was not taken (failed), what was in force stays: it is not well",
+        {
+            "SOURCE": "https://a.example/b",
+            "BUNDLE": "8",
+            "STATE": "failed",
+            "CAUSE": "it is not well",
+            "HINT": "look",
+        },
+    ),
+    (
+        "no bundle",
+        bundle_notices.bundle_not_taken("https://a.example/b", None, "unreached", "it is gone", ""),
+        MessageId.BUNDLE_NOT_TAKEN,
+        "4",
+        "no bundle was taken (unreached), what was in force stays: it is gone",
+        {"SOURCE": "https://a.example/b", "STATE": "unreached", "CAUSE": "it is gone"},
     ),
     (
         "missed",

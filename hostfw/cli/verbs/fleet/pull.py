@@ -8,7 +8,7 @@ from hostfw.bundle.manifest import MOST_BUNDLE_BYTES, is_word
 from hostfw.cli.arguments import add_accept_loss, add_output, positive
 from hostfw.cli.bundles.fetched import is_url
 from hostfw.cli.bundles.pull import Wanted, pull
-from hostfw.cli.bundles.status import Pulled, State, record, save_record
+from hostfw.cli.bundles.status import Pulled, State, last_record, record, save_record
 from hostfw.cli.bundles.tally import read_tally
 from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options, Output
@@ -16,9 +16,11 @@ from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, json_text
 from hostfw.cli.output.durations import duration_s
 from hostfw.cli.output.help_page import Page
+from hostfw.cli.output.journal import to_journal
 from hostfw.host.bundles.folders import only_one_pull
 from hostfw.host.bundles.state import BundleState, load_state
 from hostfw.host.errors import HostError
+from hostfw.journal.bundle_notices import bundle_not_taken, bundle_taken
 
 SIGNERS = Path("/etc/hostfw/allowed_signers")
 WITHIN_S = 60
@@ -108,14 +110,25 @@ def run(options: Options, console: Console) -> ExitCode:
             known = load_state(options.state_dir)
         except HostError:
             known = BundleState()
+        before = last_record(options.state_dir)
         content = record(pulled, known, node, options.ring or "", options.source, engine.host.now())
         unsaved = _unsaved(options, content)
+    _announce(pulled, options.source, is_new=any(before.get(key) != content[key] for key in ("state", "message")))
     if options.output is Output.JSON:
         console.data(json_text(content))
     status = _said(pulled, console)
     if unsaved is not None:
         console.complain(unsaved.message, unsaved.hint)
     return status if unsaved is None or status else ExitCode.FAILED
+
+
+def _announce(pulled: Pulled, source: str, *, is_new: bool) -> None:
+    """Tell the journal of a bundle that came into force, and once of a reason why none did."""
+    number = pulled.offered.number if pulled.offered is not None else None
+    if pulled.state is State.APPLIED:
+        to_journal(bundle_taken(source, number, pulled.signer, pulled.generation))
+    elif pulled.state in _STATUSES and is_new:
+        to_journal(bundle_not_taken(source, number, pulled.state, pulled.message, pulled.hint))
 
 
 def _unsaved(options: Options, content: Document) -> HostError | None:

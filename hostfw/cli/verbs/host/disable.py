@@ -9,7 +9,7 @@ from hostfw.cli.outcomes import complain_of, directories_of, failure
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.help_page import Page
-from hostfw.cli.verbs.host.lockdown import announcing
+from hostfw.cli.output.journal import announcing
 from hostfw.control.channel import report
 from hostfw.engine.disable import Disabled, disable
 from hostfw.engine.outcomes import Failed

@@ -1,9 +1,6 @@
 """`hostfwctl lockdown`: block all traffic except current ssh sessions."""
 
 from argparse import ArgumentParser
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import replace
 
 from hostfw.cli.arguments import add_output
 from hostfw.cli.options import Options, Output
@@ -12,12 +9,10 @@ from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.durations import duration_s
 from hostfw.cli.output.help_page import Page
+from hostfw.cli.output.journal import announcing
 from hostfw.engine.block import Blocked, block, session_text
-from hostfw.engine.context import Host
 from hostfw.engine.outcomes import Failed
 from hostfw.engine.reading.block_state import BlockContext
-from hostfw.host.errors import HostError
-from hostfw.host.journal.writer import SOCKET, open_journal
 from hostfw.model.host.baseline import Baseline
 from hostfw.model.moments import moment_text
 from hostfw.model.wording import counted
@@ -89,18 +84,6 @@ def run(options: Options, console: Console) -> ExitCode:
 def block_context(options: Options) -> BlockContext:
     """The dependencies of a block, for the directories of a command line."""
     return BlockContext(directories_of(options), announcing(this_host()))
-
-
-def announcing(host: Host) -> Host:
-    """The same host, with a journal of its own, since no service takes part in it."""
-    return replace(host, announce=_to_journal)
-
-
-def _to_journal(entry: Mapping[str, str]) -> None:
-    # Without journald there is nobody to tell but the caller, who is told anyway.
-    if SOCKET.is_socket():
-        with suppress(HostError):
-            open_journal().send(entry)
 
 
 def _extent(blocked: Blocked) -> str:

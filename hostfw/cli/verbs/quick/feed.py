@@ -1,8 +1,6 @@
 """`hostfwctl feed`: Feeds that hostfw downloads."""
 
 from argparse import ArgumentParser
-from collections.abc import Mapping
-from contextlib import suppress
 
 from hostfw.build.candidate import check_candidate
 from hostfw.cli.arguments import add_accept_lockout, add_output, add_words
@@ -12,13 +10,13 @@ from hostfw.cli.outcomes import load_accepted_of
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.help_page import Page
+from hostfw.cli.output.journal import to_journal
 from hostfw.cli.output.tables import Column
 from hostfw.cli.parser import closest
 from hostfw.cli.quick.feed_state import state_of
 from hostfw.cli.quick.feed_update import Updated, update
 from hostfw.host.download.files import DownloadRecord, load_record
 from hostfw.host.errors import HostError
-from hostfw.host.journal.writer import SystemdJournal
 from hostfw.model.kinds.sets import Feed
 from hostfw.model.moments import moment_text
 from hostfw.model.wording import counted
@@ -84,7 +82,7 @@ def run(options: Options, console: Console) -> ExitCode:
     engine = open_engine(options)
     results = [
         update(
-            engine, feeds[name], _to_journal, accept_shrink=options.accept_shrink, accept_lockout=options.accept_lockout
+            engine, feeds[name], to_journal, accept_shrink=options.accept_shrink, accept_lockout=options.accept_lockout
         )
         for name in names or feeds
     ]
@@ -93,12 +91,6 @@ def run(options: Options, console: Console) -> ExitCode:
     for result in results:
         _say(result, console)
     return ExitCode.FAILED if any(result.problem for result in results) else ExitCode.DONE
-
-
-def _to_journal(entry: Mapping[str, str]) -> None:
-    """Write an entry to the journal, where there is one; the exit status says as much."""
-    with suppress(HostError):
-        SystemdJournal().send({**entry})
 
 
 def _downloaded(options: Options) -> dict[str, Feed]:

@@ -267,7 +267,7 @@ def _announce(changed: MembersChanged, words: _Words) -> None:
     """Tell the journal who put in or took out whom; nothing where nothing changed."""
     if not changed.added and not changed.removed:
         return
-    from hostfw.cli.verbs.host.lockdown import announcing
+    from hostfw.cli.output.journal import announcing
     from hostfw.journal.entry import UNKNOWN_ACTOR, Actor
     from hostfw.journal.set_notices import members_changed
 
