@@ -48,9 +48,9 @@ def _configure(installation: Installation, port: int) -> None:
     (installation.config / "policy.yaml").write_text(two_endpoints("flap0") + _POLICY.format(port=port))
 
 
-def _write(installation: Installation, times: int) -> None:
-    """Put two configurations into force in turn, so many times in all."""
-    reload_repeatedly(installation, times, lambda number: _configure(installation, 80 + number % 2))
+def _write(installation: Installation, times: int, first: int) -> None:
+    """Put so many configurations into force, from the `first` on, each of which is like none before it."""
+    reload_repeatedly(installation, times, lambda number: _configure(installation, 1000 + first + number))
 
 
 def _flap(lab: Lab, times: int, pause_s: float) -> None:
@@ -62,9 +62,9 @@ def _flap(lab: Lab, times: int, pause_s: float) -> None:
 @pytest.mark.timeout(300)
 def test_writes_leave_nothing_behind(installation: Installation, running: Service) -> None:
     """A write frees everything that it does not keep, reference cycles included."""
-    _write(installation, 100)
+    _write(installation, 100, 0)
     before = running.resident_bytes
-    _write(installation, 200)
+    _write(installation, 200, 100)
 
     assert running.resident_bytes < before * _MOST_GROWTH
 
@@ -87,11 +87,11 @@ def test_ten_thousand_writes_and_link_events_leave_nothing_behind(
     lab: Lab, installation: Installation, running: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The memory after the first hundred of each is what there is after all of them."""
-    _write(installation, 100)
+    _write(installation, 100, 0)
     _flap(lab, 50, 0.1)
     found = [running.resident_bytes]
     for number in range(1, 101):
-        _write(installation, 100)
+        _write(installation, 100, 100 * number)
         _flap(lab, 50, 0.02)
         found.append(running.resident_bytes)
         if number in _TOLD:

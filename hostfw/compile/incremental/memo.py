@@ -27,7 +27,7 @@ _P = TypeVar("_P", bound=Hashable)
 _C = TypeVar("_C")
 _LITTER = 2
 """Most objects for each one in use before everything is forgotten and compiled again."""
-_LITTER_OF_FEW = 20_000
+_LITTER_OF_FEW = 500
 
 
 @dataclass(slots=True, eq=False)
@@ -95,7 +95,8 @@ class CompileCache:
     costs: CostModel | None = None
     _policies: dict[_Place, dict[int, _Policy]] = field(default_factory=dict)
     _policies_before: dict[_Place, dict[int, _Policy]] = field(default_factory=dict)
-    _by_name: dict[_RuleKey, tuple[ProgramRule, ...]] = field(default_factory=dict)
+    _by_name: dict[_RuleKey, _Policy] = field(default_factory=dict)
+    _replaced: list[tuple[_Place, int]] = field(default_factory=list)
     _others: dict[tuple[Condition, Effect], ProgramRule] = field(default_factory=dict)
     _lists: dict[tuple[Rule, ...], tuple[Rule, ...]] = field(default_factory=dict)
     _settings: Settings | None = None
@@ -142,7 +143,7 @@ class CompileCache:
         """Forget everything."""
         self.layout, self.shared = Memo(), Memo()
         self.objects = {family: ObjectsInUse(family) for family in FAMILIES}
-        self._policies, self._policies_before, self._by_name = {}, {}, {}
+        self._policies, self._policies_before, self._by_name, self._replaced = {}, {}, {}, []
         self._others, self._lists, self._programs, self._programs_before = {}, {}, {}, {}
 
     def rules(
@@ -172,15 +173,26 @@ class CompileCache:
         make: Callable[[PlannedPolicy], tuple[ProgramRule, ...]],
     ) -> _Policy:
         name = (policy.kind, policy.tier, policy.name, *place)
-        rules = same_rules(self._by_name.get(name, ()), make(policy))
-        self._by_name[name] = rules
-        return _Policy(policy, rules)
+        before = self._by_name.get(name)
+        made = _Policy(policy, same_rules(before.rules if before is not None else (), make(policy)))
+        self._by_name[name] = made
+        if before is not None:
+            self._replaced.append((place, id(before.planned)))
+        return made
 
     def _keep_policies(self) -> None:
-        """Keep what policies came to whose programs were not made again, as long as it is not too much."""
+        """Keep what policies came to whose programs were not made again, as long as it is not too much.
+
+        A policy that has taken the place of another of its name leaves nothing of that behind.
+        """
+        replaced, self._replaced = self._replaced, []
         for place, before in self._policies_before.items():
-            kept = before | self._policies.get(place, {})
-            if len(kept) <= _LITTER * len(self._policies.get(place, {})) + _LITTER_OF_FEW:
+            now = self._policies.get(place, {})
+            kept = before | now
+            for of, identity in replaced:
+                if of == place and identity not in now:
+                    kept.pop(identity, None)
+            if len(kept) <= _LITTER * len(now) + _LITTER_OF_FEW:
                 self._policies[place] = kept
 
     def program(self, key: Hashable, planned: PlannedDirection, make: Callable[[], Program | None]) -> Program | None:

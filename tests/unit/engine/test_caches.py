@@ -1,5 +1,6 @@
 """Cost that follows the change: what an engine that remembers reads, compiles and sends, and what makes it forget."""
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -28,7 +29,7 @@ from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.store.files import read_configuration
 from hostfw.host.store.generations import Accepted, save_accepted
 from hostfw.model.host.facts import HostFacts, Interface
-from hostfw.model.plan import Plan, PlannedSide
+from hostfw.model.plan import Plan, PlannedPolicy, PlannedSide
 from hostfw.model.resources import GlobalNetworkPolicy
 from hostfw.model.sources import Configuration
 from hostfw.model.values import TCP, PortRange
@@ -340,6 +341,24 @@ def test_what_no_plan_uses_any_more_is_forgotten(living: Living, monkeypatch: py
     assert sum(objects.used for objects in cache.objects.values()) == needed
     assert sum(objects.made for objects in cache.objects.values()) < 4 * needed
     assert ruleset == compile_plan(_plan(living.root / "11"))
+
+
+def test_a_policy_that_is_edited_again_and_again_leaves_nothing_behind(living: Living) -> None:
+    """The service would grow by what it was each time: only the policy as it is now is kept, in either direction."""
+    living.edit("10.0.33.7/32", "10.0.33.0/32")
+    living.reload()
+    before = _planned_policies()
+    for number in range(1, 20):
+        living.edit(f"10.0.33.{number - 1}/32", f"10.0.33.{number}/32")
+        living.reload()
+
+    assert _planned_policies() <= before + 20
+
+
+def _planned_policies() -> int:
+    """The policies that are kept as they were planned at some time."""
+    gc.collect()
+    return sum(isinstance(one, PlannedPolicy) for one in gc.get_objects())
 
 
 _ranges = st.builds(
