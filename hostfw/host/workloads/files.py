@@ -80,7 +80,8 @@ class WorkloadFiles:
         except FileNotFoundError:
             return
         except OSError as error:
-            problems.append(file_problem(self.folder, f"cannot be read: {reason(error)}"))
+            hint = "run it as root: no workload counts here" if isinstance(error, PermissionError) else ""
+            problems.append(file_problem(self.folder, f"cannot be read: {reason(error)}", hint=hint))
             return
         if len(paths) > MOST_FILES:
             problems.append(

@@ -1,6 +1,8 @@
 """`hostfwctl validate`: every problem, in forms for people, editors and CI."""
 
+import errno
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,3 +155,25 @@ def test_facts_of_a_host_tell_what_a_configuration_means_there(host: Machine) ->
     assert "learned.dhcp has 192.0.2.9" in err
     facts.write_text(LEASED.replace("addresses: [192.0.2.1], learned: {dhcp: [192.0.2.1]}", "up: false"))
     assert "no interface of this host has one of its expectedIPs" in host.hostfwctl("validate", "--facts", facts).out
+
+
+def test_who_may_not_see_the_workloads_that_run_asks_about_the_files(
+    host: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That folder is root's, so that every other user had a warning about it; what is wrong in it is still said."""
+    host.write(web=WEB, uplink=UPLINK)
+    folder = host.directory / "run" / "workloads"
+    folder.mkdir(parents=True)
+    (folder / "x.yaml").write_text("a: b\n")
+    assert "kind is missing" in host.hostfwctl("validate").out
+    listed = Path.iterdir
+
+    def refused(path: Path) -> Iterator[Path]:
+        if path == folder:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+
+    assert host.hostfwctl("validate") == (0, "", "ok: 1 policy, 1 endpoint\n")
+    assert "workloads:1:1: warning: cannot be read" in host.hostfwctl("explain", "192.0.2.9", "host:80").err
