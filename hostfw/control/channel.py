@@ -21,6 +21,7 @@ from hostfw.control.socket import (
     Refusal,
     answer_of,
     envelope_bytes,
+    has_too_many_escapes,
     our_namespace,
     peer_uid,
     socket_path,
@@ -97,7 +98,7 @@ def send(directories: Directories, request: Query, timeout_s: float = TIMEOUT_S)
         try:
             ours = (str(directories.config.absolute()), str(directories.state.absolute()))
             request_bytes = envelope_bytes(Envelope(our_namespace(), *ours, request))
-            if len(request_bytes) > MOST_BYTES:
+            if len(request_bytes) > MOST_BYTES or has_too_many_escapes(request_bytes):
                 raise DaemonError(
                     f"the files are too big to be handed to the daemon ({len(request_bytes) >> 20} MiB)",
                     "`hostfwctl apply` without -f has it read the configuration directory itself",

@@ -9,7 +9,7 @@ version of the client, and `hostfwctl` takes no answer of another. Every release
 must stay as it is.
 
 Either side may send anything. A message that does not begin as ours do is not kept, and before one is parsed it is
-known to be of no more than so many values, levels and digits: what it costs is bounded by `MOST_BYTES`.
+known to be of no more than so many values, escapes, levels and digits: what it costs is bounded by `MOST_BYTES`.
 """
 
 import re
@@ -28,6 +28,8 @@ MOST_BYTES = 96 * 1024 * 1024
 """More than the files of any configuration and its Feeds take: a million addresses are 20 MB."""
 MOST_TOKENS = 2_000_000
 """Of brackets, braces, commas, strings and numbers: ten thousand policies with as many problems take half of it."""
+MOST_ESCAPES = 3_000_000
+"""Of characters in strings, such as the ends of lines: each takes 100 bytes while it is parsed (json, Python 3.11)."""
 MOST_LEVELS = 32
 MOST_DIGITS = 64
 """An IPv6 address as a number has 39."""
@@ -192,8 +194,15 @@ def _content(data: bytes) -> Json:
             raise CodecError("a version and a content are expected")
 
 
+def has_too_many_escapes(data: bytes) -> bool:
+    """True if a message would cost far more than its bytes to parse: each line of a file in it ends in an escape."""
+    return data.count(b"\\") > MOST_ESCAPES
+
+
 def _measure(data: bytes) -> None:
     """Refuse what would cost more than its bytes to parse. Raises CodecError."""
+    if has_too_many_escapes(data):
+        raise CodecError(f"it has more than {MOST_ESCAPES} escaped characters")
     level = 0
     for number, token in enumerate(_TOKEN.finditer(data)):
         if number >= MOST_TOKENS:

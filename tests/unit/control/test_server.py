@@ -14,6 +14,7 @@ from hostfw.control.codec import CodecError
 from hostfw.control.messages import Query, Rollback
 from hostfw.control.socket import (
     END,
+    MOST_ESCAPES,
     MOST_LEVELS,
     MOST_TOKENS,
     Answer,
@@ -95,6 +96,11 @@ def message(content: str) -> bytes:
             "many values",
             message('{"type":"Letter","namespace":[' + "[]," * (MOST_TOKENS // 3) + "0]}"),
             f"it has more than {MOST_TOKENS} parts",
+        ),
+        (
+            "many escapes",
+            message('{"type":"Letter","namespace":"' + "\\n" * (MOST_ESCAPES + 1) + '"}'),
+            f"it has more than {MOST_ESCAPES} escaped characters",
         ),
         ("a constant", message("NaN"), "this is not JSON: NaN is no number"),
         ("half a string", message('"' + "a" * 5000)[:-2] + END, "this is not JSON: Unterminated string"),
