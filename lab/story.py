@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostfw.audit.packet_event import PacketEvent
-from lab.evidence import DropLog, counters, counters_that_decide, drop_log, moved
 from lab.flows import ExpectedFlow, Story
 from lab.hostfwctl import Installation, hostfwctl, install
 from lab.laboratory import Lab, laboratory
 from lab.namespace import run
+from lab.packet_records import DropLog, counters, counters_that_decide, drop_log, moved
 from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Outcome, Verdict, control, probe
 
 UNCOUNTED = ("unmanaged-interface", "loopback", "no-forward-policy")

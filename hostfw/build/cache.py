@@ -74,7 +74,7 @@ def cached_governance(cache: EngineCache | None) -> tuple[int, Governance] | Non
 
 
 def accepted_now(state_dir: Path, cache: EngineCache | None) -> tuple[Accepted | None, tuple[Problem, ...]]:
-    """The accepted generation, read only if it is another than that of the memory. Raises Unreadable."""
+    """The accepted generation, read only if it is another than the cached one. Raises Unreadable."""
     stamp = accepted_stamp(state_dir)
     if cache is not None and cache.accepted is not None and stamp and cache.accepted[0] == stamp:
         return cache.accepted[1], ()
@@ -85,7 +85,7 @@ def accepted_now(state_dir: Path, cache: EngineCache | None) -> tuple[Accepted |
 
 
 def record_now(run_dir: Path, cache: EngineCache | None) -> ActiveGeneration | None:
-    """The record of what is in force, read only if it is another than that of the memory. Raises Unreadable."""
+    """The record of what is in force, read only if it is another than the cached one. Raises Unreadable."""
     held = cache.last_commit if cache is not None else None
     if held is not None and held.stamp and held.stamp == record_stamp(run_dir):
         return held.record

@@ -54,7 +54,7 @@ def check_candidate(
     """Decode and check a configuration, offline.
 
     Which files its Feeds name shows only now: `read_feeds` reads those that the configuration does not hold. With
-    a memory, the same files give the very object of the last time.
+    a cache, the same files give the very object of the last time.
     """
     decoded = decode(configuration, cache.decode if cache else None)
     known = {source.path for source in configuration.feeds}

@@ -20,7 +20,7 @@ from hostfw.model.sources import Configuration, Source
 def keep_accepted_feeds(candidate: Candidate, state_dir: Path, cache: EngineCache | None = None) -> Candidate:
     """A configuration with the accepted content of those feeds that lost more than they may, and a warning for each.
 
-    With a memory the same configuration comes to the very same, while the same is accepted.
+    With a cache the same configuration gives the same value, while the same is accepted.
     """
     if not any(feed.has_file for feed in candidate.resources.feeds):
         return candidate

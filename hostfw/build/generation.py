@@ -98,7 +98,7 @@ def build(
 ) -> Generation | Refused:
     """The generation of a configuration on a host, or every reason why there is none.
 
-    `governance` is what the host was accepted to govern, which no change of its facts takes away. With a memory, the
+    `governance` is what the host was accepted to govern, which no change of its facts takes away. With a cache, the
     very configuration of the last time on a host that is the same gives the very generation.
     """
     if not candidate.is_valid:

@@ -80,9 +80,9 @@ def _follows(family: Family) -> list[Rule]:
 
 
 def compile_plan(plan: Plan, costs: CostModel = DEFAULT_COSTS, cache: CompileCache | None = None) -> Ruleset:
-    """The ruleset that enforces a plan; the same plan gives the same ruleset, name for name, with a memory or without.
+    """The ruleset that enforces a plan; the same plan gives the same ruleset, name for name, with a cache or without.
 
-    With a memory of the plan of before it takes as long as what differs.
+    With the cache of an earlier plan it takes as long as what differs.
     """
     known = CompileCache() if cache is None else cache
     known.begin(costs, plan.settings)

@@ -239,9 +239,9 @@ class Service:
     async def _watch_callbacks(self) -> None:
         await self._broken
 
-    async def _reply(self, question: Query) -> Answer:
+    async def _reply(self, query: Query) -> Answer:
         """Answer a request at the control socket."""
-        return self._health.report() if isinstance(question, Report) else await self._answer(question)
+        return self._health.report() if isinstance(query, Report) else await self._answer(query)
 
     async def _answer(self, request: Request) -> Answer:
         """Carry out a request; one that fails in a way nobody thought of ends neither the service nor the rules."""
@@ -309,8 +309,8 @@ class Service:
         """A listener whose failures are trouble for as long as they last."""
 
         def failed(error: Exception) -> None:
-            self._troubles.report(part, f"{part} are not heard: {error}")
-            self._announcer.warning(f"{part} are not heard, and are listened to again: {error}")
+            self._troubles.report(part, f"{part} cannot be read: {error}")
+            self._announcer.warning(f"{part} cannot be read, and are read again: {error}")
 
         return Listening(opened, receive, missed, failed, lambda: self._troubles.clear(part))
 

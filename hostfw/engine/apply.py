@@ -41,7 +41,7 @@ def apply(
     candidate: Candidate,
     confirm_within_s: float | None,
     lockout: LockoutRequest | None,
-    question: ExposureRequest | None = None,
+    exposure: ExposureRequest | None = None,
     *,
     accept_loss: bool = False,
     asked: Asked = Asked.RELOAD,
@@ -81,14 +81,14 @@ def apply(
         if isinstance(built, Refused):
             return note_refused(directories, host, built)
         generation_id = built.id
-        decoding = question.decoding if question is not None else None
+        decoding = exposure.decoding if exposure is not None else None
         before = Before(directories, host, writer.cache, facts, last, decoding, None if writer.cache else cache.resolve)
         verb = "" if asked is Asked.QUICK else asked.value
         lost = None if accept_loss else refusal(before, candidate.resources, built.plan, verb)
         if lost is None:
             result = lockout_of(before, built, lockout)
         refused = lost or result.refusal
-        changes = () if refused else exposure_of(before, built, question)
+        changes = () if refused else exposure_of(before, built, exposure)
         applied: Applied | Failed = refused or _enforce(writer, built, confirm_within_s, cache.commands)
     except HostError as error:
         applied = writer.sent.failed(error)

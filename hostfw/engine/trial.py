@@ -86,7 +86,7 @@ class _TrialStart:
             host.uptime() + self.within_s,
             host.boot_id(),
         )
-        # Armed first: until the record is there it would find nothing to do, and what was pending before still is.
+        # The timer first: until the record is there it would find nothing to do, and what was pending before still is.
         command = host.hostfwctl(
             *(f"--config-dir={directories.config.absolute()}", f"--state-dir={directories.state.absolute()}"),
             *(f"--run-dir={directories.run.absolute()}", "rollback", f"--if-pending={token}"),

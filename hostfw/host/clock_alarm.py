@@ -88,7 +88,7 @@ class ClockAlarm:
         return ClockNews(step_s)
 
     def _arm(self, at_ns: int) -> bool:
-        """Give False if the clock was set since the last read: it is armed, but will not tell of that."""
+        """Give False if the clock was set since the last read: the alarm is set, but will not say so."""
         value = _Timespec(*divmod(at_ns, 1_000_000_000))
         timer = _Itimerspec(_Timespec(0, 0), value)
         flags = _ABSOLUTE | _CANCEL_ON_SET

@@ -1,7 +1,7 @@
 """Signals as they are meant to be, whatever the program that started us has left: exec(2) hands on what is ignored.
 
 While SIGCHLD is ignored the kernel forgets how children ended, and `subprocess` takes every end for a success: a timer
-that systemd refused would count as armed. A signal that is blocked never comes.
+that systemd refused would count as started. A signal that is blocked never comes.
 """
 
 import signal

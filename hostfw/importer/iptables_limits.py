@@ -13,7 +13,7 @@ _DEFAULT_BURST = 5
 _FLAGS = frozenset({"--set", "--rcheck", "--update", "--remove", "--reap", "--rttl", "--rsource", "--rdest"})
 _VALUES = frozenset({"--seconds", "--hitcount", "--name", "--mask"})
 ALWAYS = None
-"""What `recent --set` says: it remembers the source, and matches."""
+"""The meaning of `recent --set`: it remembers the source, and matches."""
 
 
 class UnsaidLimitError(Exception):
@@ -21,7 +21,7 @@ class UnsaidLimitError(Exception):
 
 
 def bound_of(module: str, words: list[str], place: int, family: Family) -> tuple[Bound | None, int]:
-    """What the options of a module say from a place on, and the place behind them.
+    """The options of a module from a place on, and the place behind them.
 
     None for what matches always. Raises UnsaidLimitError.
     """

@@ -49,7 +49,7 @@ Target = Verdict | Return | Continue | Jump
 
 
 class Bound(NamedTuple):
-    """What a rule asks of the source of a packet: to be within a limit, or beyond it; `was` is the limit in words."""
+    """The test of a rule on the source of a packet: to be within a limit or beyond it; `was` says that in words."""
 
     limit: SourceLimit
     beyond: bool

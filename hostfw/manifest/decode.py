@@ -77,7 +77,7 @@ class DecodeCache:
 def decode(configuration: Configuration, cache: DecodeCache | None = None) -> Decoded:
     """The settings and resources of a configuration, each kind sorted by name, and every problem with its position.
 
-    With a memory, files that are as they were the last time are not decoded again: their resources are the same
+    With a cache, files that are as they were the last time are not decoded again: their resources are the same
     objects.
     """
     if cache is None:

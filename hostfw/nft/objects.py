@@ -129,7 +129,7 @@ EXTERNAL, EXTERNAL_NETS = "external/", "external-nets/"
 
 
 def is_external(name: str) -> bool:
-    """True for the name of a set that other programs fill; what they do to its elements is no damage."""
+    """True for the name of a set that other programs fill; what they do to its elements is no tampering."""
     return name.startswith((EXTERNAL, EXTERNAL_NETS))
 
 

@@ -1,4 +1,4 @@
-"""What a quick rule takes away from the one of the same name that was there."""
+"""The parts that a quick rule takes away from the one of the same name that was there."""
 
 from collections.abc import Iterator
 from dataclasses import replace

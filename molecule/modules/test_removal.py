@@ -65,7 +65,7 @@ def test_a_run_that_removes_a_share_of_the_policies_is_refused(protected, argume
     assert {name: (protected.etc(name), protected.log(name)) for name in protected.variables} == before
 
 
-def test_a_removal_that_is_meant_is_let_through_and_passes_no_other_guard(protected):
+def test_a_removal_that_is_meant_is_let_through_and_passes_no_other_check(protected):
     """The host is not told --accept-loss, which answers another question."""
     folder = protected.policies(*NAMES[:6])
 

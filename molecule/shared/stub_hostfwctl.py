@@ -3,7 +3,7 @@
     stub_hostfwctl.py STATE [OPTION...] VERB [ARGUMENT...]
 
 STATE holds `etc` (the configuration directory), `accepted`, `trial`, a `log` of the calls with a changed state, and
-`seconds`: how long `apply` takes. The guard against the loss of most policies, the deadline of a trial and the
+`seconds`: how long `apply` takes. The check against the loss of most policies, the deadline of a trial and the
 exit statuses are those of the real one.
 """
 

@@ -8,9 +8,9 @@ from hostfw.compile.layout.log_limits import LOG_RECORDS, SUPPRESSED
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.settings import Logging
 from hostfw.model.values import Family, parse_address
-from lab.evidence import counters
 from lab.laboratory import Lab
 from lab.namespace import open_socket
+from lab.packet_records import counters
 
 HOST = "02:00:00:00:00:00"
 """The hardware address of the host's eth0."""

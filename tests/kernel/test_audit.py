@@ -19,10 +19,10 @@ from hostfw.model.decisions import PolicyClass
 from hostfw.model.explanation import Step, StepVerdict
 from hostfw.model.packet import Packet
 from hostfw.model.values import FAMILIES, ICMP, TCP, UDP, Action, Family, Protocol, parse_address
-from lab.evidence import generation_of
 from lab.hostfwctl import Installation, environment, hostfwctl, install
 from lab.laboratory import Lab
 from lab.namespace import inside, open_socket, process
+from lab.packet_records import generation_of
 from lab.probe import DENY_PATIENCE_S, Flow, Sent, probe
 from lab.service import Entry, service
 

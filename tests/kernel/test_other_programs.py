@@ -201,7 +201,7 @@ def test_where_the_tables_are_gone_they_are_made_anew_and_it_is_said(place: _Pla
     ],
 )
 def test_no_rule_is_left_although_another_program_is_at_them(place: _Place, moment: str, command: str) -> None:
-    """What it removed itself is no reason to fail, and what it put back goes as well."""
+    """Its own removals are no reason to fail, and what it put back goes as well."""
     done = place.disable(_Meddler(moment, command))
 
     assert isinstance(done, Disabled), done

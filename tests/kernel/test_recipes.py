@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from hostfw.model.values import Family
-from lab.evidence import counters, counters_that_decide, drop_log, moved
 from lab.hostfwctl import Installation, hostfwctl, install
 from lab.laboratory import Lab, laboratory
 from lab.namespace import inside, open_socket, run
+from lab.packet_records import counters, counters_that_decide, drop_log, moved
 from lab.probe import Sent
 from lab.story import in_force, show
 from lab.topology import Link

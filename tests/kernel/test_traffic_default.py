@@ -8,10 +8,10 @@ from subprocess import CompletedProcess
 import pytest
 
 from hostfw.model.values import FAMILIES, ICMP, TCP, UDP, Family, Protocol
-from lab.evidence import drop_log
 from lab.hostfwctl import Installation, hostfwctl, install
 from lab.laboratory import Lab
 from lab.namespace import open_socket, run
+from lab.packet_records import drop_log
 from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, control, probe
 
 FAILSAFES = ((TCP, 22), (UDP, 68), (UDP, 546))

@@ -46,7 +46,7 @@ def _publish(folder: Path, number: int, *ports: int) -> None:
 
 
 def _record(host: Host) -> dict[str, object]:
-    """What the last pull wrote down; nothing before the first has ended."""
+    """The record of the last pull; nothing before the first has ended."""
     written = host.run(["cat", "/var/lib/hostfw/bundles/status.json"], check=False)
     return dict(json.loads(written.stdout)) if written.returncode == 0 else {}
 

@@ -37,7 +37,7 @@ options:
     description:
       - Whether O(src) is meant to hold no policy, or to lack more than O(removal_share) of the policies or
         HostEndpoints that are in O(config_dir).
-      - The host's own guard asks another question, which O(accept_loss) answers.
+      - The host's own check, against the loss of most of its policy, is what O(accept_loss) is for.
     type: bool
     default: false
   removal_share:

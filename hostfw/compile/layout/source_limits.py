@@ -19,7 +19,7 @@ MOST_SOURCES = 65_536
 _LEAST_TIMEOUT_S = 60
 _NO_BITS = 0
 _Over = Callable[[str, int], OverLimit | OverCount]
-"""What is beyond a limit, by the set that holds it and the bits of an address that are one source."""
+"""The test of what is beyond a limit, by the set that holds it and the bits of an address that are one source."""
 
 
 def limited_chain(

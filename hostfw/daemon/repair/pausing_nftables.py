@@ -11,7 +11,7 @@ from hostfw.nft.amendment import Amendment
 from hostfw.nft.deletion import Deletion
 
 FROM_ELEMENTS = 50_000
-"""Fewer are told in a tenth of a second, and leave the listener's memory of what is whose unbroken."""
+"""Fewer are reported in a tenth of a second, in which the listener loses no event."""
 
 Pause = Callable[[], AbstractContextManager[None]]
 

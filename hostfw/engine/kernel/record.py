@@ -1,7 +1,8 @@
 """The record of what is in force, written and written again: what a disk would not take is owed until it does.
 
 A record that could not be written is removed, since it would say what is not so. Where that fails as well an old one
-stays. Who keeps a memory knows it by its stamp, and takes it neither for the work of another hostfwctl nor for true.
+stays. A process with a cache knows it by its stamp, and takes it neither for the work of another hostfwctl nor for
+true.
 """
 
 from contextlib import suppress
@@ -16,7 +17,7 @@ from hostfw.host.store.unsaved import forget_unsaved
 
 
 def write_record(run_dir: Path, cache: EngineCache | None, record: ActiveGeneration) -> str:
-    """Write down what is in force; gives what a disk says that does not take it, or nothing. A memory owes it then."""
+    """Write down what is in force; gives the error of a disk that refuses it, or "". With a cache it is retried."""
     said = ""
     try:
         save_active(run_dir, record)

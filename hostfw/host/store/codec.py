@@ -1,4 +1,4 @@
-"""State files as JSON and text: written by us, so that anything unexpected in them is damage, which is said."""
+"""State files as JSON and text: written by us, so that anything unexpected in them is an error."""
 
 import errno
 import json

@@ -9,7 +9,7 @@
 
 Files that generations share are hard links, so only changed ones are written. A generation is written to a new folder,
 made durable, and then accepted by renaming one link, so script and sources always agree and a crash leaves the old
-generation or the new. Reading tolerates damage and reports it.
+generation or the new. Reading reports broken files and goes on.
 """
 
 import errno

@@ -43,14 +43,14 @@ class SourceLimit:
 
     @property
     def by_field(self) -> dict[str, str | int]:
-        """What is given, by the names of the manifest's fields."""
+        """The given limits, by the names of the manifest's fields."""
         rate = {} if self.new_connections is None else {"newConnections": str(self.new_connections)}
         most = {} if self.max_connections is None else {"maxConnections": self.max_connections}
         return {**rate, **most}
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """What each source may have, for sentences: `6/minute new connections`, `20 connections at a time`."""
+        """The limits of each source, for sentences: `6/minute new connections`, `20 connections at a time`."""
         rate = () if self.new_connections is None else (f"{self.new_connections} new connections",)
         return rate if self.max_connections is None else (*rate, f"{self.max_connections} connections at a time")
 

@@ -125,7 +125,7 @@ class _Names:
     in_order: tuple[str, ...]
     expected: str
     unlisted: tuple[str, ...]
-    """What `expected` only counts; one tuple, which thousands of problems have together."""
+    """The names that `expected` only counts; one tuple, which thousands of problems have together."""
 
 
 def _references(resources: Resources) -> Iterator[Problem]:

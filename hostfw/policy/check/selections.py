@@ -60,7 +60,7 @@ class Selections:
         external = _bits(feed.external is not None for feed in resources.feeds) << first_feed
         self.addressed = learning | external | sum(1 << place for place, nets in enumerate(self._nets) if nets)
         self.beyond_loopback = _bits(not all(includes(LOOPBACK_NETS, net) for net in nets) for nets in self._nets)
-        """What has any address that is not of the host's loopback."""
+        """The bits of what has any address that is not of the host's loopback."""
         self._having_port = _bits_by_port_name(endpoints)
         self._listing = _bits_by_profile(endpoints)
         self.every_endpoint = self._endpoints.everything

@@ -60,7 +60,7 @@ def resolve(
 
     What is on record in `governance` stays: the name of the node unless a setting gives one, and the HostEndpoints of
     interfaces that no HostEndpoint claims any more. What has expired at the moment of the facts does not count. With a
-    memory, policies that are the very resources of the last time, and mean the same addresses, are planned as the very
+    cache, policies that are the very resources of the last time, and mean the same addresses, are planned as the very
     same objects.
     """
     timely = in_time(resources, facts.now, governance)

@@ -471,7 +471,7 @@ def test_listeners_that_cannot_be_opened_at_the_start_are_opened_later(world: Wo
     async def story() -> None:
         async with serving(world):
             await until(world.is_whole)
-            assert world.told("nftables events are not heard")
+            assert world.told("nftables events cannot be read")
             world.flush()
             await until(lambda: world.told("is restored: nft"))
 

@@ -78,7 +78,7 @@ def test_interfaces_that_groups_name_by_patterns_take_no_time_for_each_pair() ->
 
 
 def test_recorded_interfaces_take_no_time_for_each_pair() -> None:
-    """What two thousand interfaces were is looked up for each, not looked for among all."""
+    """Each of two thousand is looked up, not looked for among all."""
     endpoints = (manifest("HostEndpoint", f"{{interfaceName: w{n}}}", f"e{n}") for n in range(2000))
     candidate = check_candidate(Configuration(None, (Source("1.yaml", "---\n".join(endpoints)),)))
     facts = HostFacts("host", tuple(Interface(f"w{n}", n + 2) for n in range(2000)))

@@ -101,6 +101,13 @@ PHRASES = re.compile(
 HISTORY = ("docs/adr/", "CHANGELOG.md", "debian/changelog")
 """Pages that are not edited once they stand."""
 
+ALLOWED_FILES = {
+    "tests/kernel/test_flat_memory.py": "the memory of a process",
+    "tests/unit/ansible/test_turn.py": "the turn of one of several runs of Ansible",
+    "tests/unit/daemon/test_flat_memory.py": "the memory of a process",
+}
+
+_FUNCTION = re.compile(r"\s*([a-z_]+)\(\) \{")
 _QUESTION = re.compile(r"(What|Who|Whom|Whose|Whether|How|Why|Which)\b")
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
@@ -133,6 +140,20 @@ def _names(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 pass
 
 
+@cache
+def _functions_of_shells() -> tuple[tuple[str, int, str], ...]:
+    """The functions of shell scripts, each with its file and line."""
+    found = []
+    for path in _tracked():
+        if "." in Path(path).name or path.startswith("tests/"):
+            continue
+        text = (ROOT / path).read_bytes()
+        if text.startswith(b"#!/bin/"):
+            lines = enumerate(text.decode().splitlines(), 1)
+            found += [(path, number, match[1]) for number, line in lines if (match := _FUNCTION.match(line))]
+    return tuple(found)
+
+
 def _plain(name: str) -> Iterator[str]:
     """The plain words in the place of the private ones in a name."""
     if name in PRIVATE_NAMES:
@@ -150,6 +171,19 @@ def test_no_name_is_a_private_word() -> None:
         for plain in _plain(name)
     ]
     assert found == []
+
+
+def test_no_file_and_no_function_of_a_shell_is_a_private_word() -> None:
+    """A module is found by its name, and the scripts of units are read by people who repair hosts."""
+    modules = (path for path, _ in _modules() if path not in ALLOWED_FILES)
+    named = [(path, 1, Path(path).stem.removeprefix("test_")) for path in modules]
+    found = [
+        f"{path}:{line}: {name}: say {plain}"
+        for path, line, name in (*named, *_functions_of_shells())
+        for plain in _plain(name)
+    ]
+    assert found == []
+    assert len(_functions_of_shells()) > 9
 
 
 def test_what_is_allowed_exists() -> None:

@@ -50,7 +50,7 @@ hostfwctl pull https://fleet.example/web.hostfw --confirm-by 'pg_isready'
 hostfwctl pull web.hostfw --signers allowed_signers --confirm-by true""",
     """\
 0  it is in force, was already, or waits for its time
-1  it could not be had, or something of this host did not work
+1  it could not be fetched, or something of this host did not work
 2  the command line is wrong
 3  it was refused: it is not to be believed, or older than what is in force
 4  not permitted
@@ -81,7 +81,7 @@ def arguments(parser: ArgumentParser) -> None:
         metavar="TIME",
         help="take it back unless confirmed within TIME (default: 60s)",
     )
-    parser.add_argument("--tally", default="", metavar="URL|FILE", help="where others say how the bundle fared")
+    parser.add_argument("--tally", default="", metavar="URL|FILE", help="the results of other hosts, as a tally")
     parser.add_argument(
         "--most-bytes", type=positive, default=MOST_BUNDLE_BYTES, metavar="N", help="the largest bundle to read"
     )

@@ -101,11 +101,11 @@ def arguments(parser: ArgumentParser) -> None:
 def run(options: Options, console: Console) -> ExitCode:
     """Print the verdict on a packet, what decided, and the trace of what the packet met."""
     try:
-        question = packet_query(options)
+        query = packet_query(options)
         host = planned(options, console)
         if isinstance(host, ExitCode):
             return host
-        way = find_packet_path(question, host)
+        path = find_packet_path(query, host)
     except QueryError as error:
         console.complain(error.message, error.hint)
         return ExitCode.USAGE
@@ -113,12 +113,12 @@ def run(options: Options, console: Console) -> ExitCode:
         if name is not None and host.facts.interface(name) is None:
             console.warn(f'this host has no interface "{name}"; the answer is for one of that name')
 
-    met = explain_all(host.plan, way.packets)
-    without = without_failsafes(host.plan, way.packets) if _is_by_failsafe(met) else None
+    met = explain_all(host.plan, path.packets)
+    without = without_failsafes(host.plan, path.packets) if _is_by_failsafe(met) else None
     if options.output is Output.TEXT:
-        _print(met, without, way, host, console)
+        _print(met, without, path, host, console)
     else:
-        console.data(document_text(_document(met, without, way, host), options.output))
+        console.data(document_text(_document(met, without, path, host), options.output))
     return ExitCode.DONE if met[-1].allowed else ExitCode.DENIED
 
 
@@ -163,7 +163,7 @@ def _is_by_failsafe(met: Iterable[Explanation]) -> bool:
 
 
 def _print(
-    met: tuple[Explanation, ...], without: Explanation | None, way: PacketPath, host: PlannedHost, console: Console
+    met: tuple[Explanation, ...], without: Explanation | None, path: PacketPath, host: PlannedHost, console: Console
 ) -> None:
     last = met[-1]
     word, style = ("allowed", Style.GOOD) if last.allowed else ("denied", Style.ERROR)
@@ -174,7 +174,7 @@ def _print(
     for name, texts in (
         ("by", map(_placed, deciders(last))),
         ("why", [text for step in deciders(last) if (text := ", ".join(filter(None, _notes(step, host.plan))))]),
-        ("assumed", way.notes),
+        ("assumed", path.notes),
         ("limit", map(_limited, (step for step in deciders(last) if step.limit is not None))),
         ("failsafe", [f"without it, this would be denied by {_placed(closed)}"] if closed is not None else []),
         ("logged", [_placed(step) for explanation in met for step in explanation.logged_by]),
@@ -246,7 +246,7 @@ def _protocol(packet: Packet) -> str:
 
 
 def _document(
-    met: tuple[Explanation, ...], without: Explanation | None, way: PacketPath, host: PlannedHost
+    met: tuple[Explanation, ...], without: Explanation | None, path: PacketPath, host: PlannedHost
 ) -> Document:
     last = met[-1]
     return document(
@@ -255,7 +255,7 @@ def _document(
             "allowed": last.allowed,
             "node": host.plan.node,
             "packet": _packet_document(last.packet),
-            "assumed": list(way.notes),
+            "assumed": list(path.notes),
             "decidedBy": [
                 {**step_document(step), **dict(zip(("why", "ticket"), _notes(step, host.plan), strict=True))}
                 for step in deciders(last)

@@ -30,7 +30,7 @@ _OF_NFT = {family.nft: family for family in FAMILIES}
 
 @dataclass(frozen=True, slots=True)
 class Undoing:
-    """What undoes the changes of another program: deletions `first` and `last`, and text around the script.
+    """Commands that undo the changes of another program: deletions `first` and `last`, and text around the script.
 
     Tables that are `remade` can only be deleted and made again, which the `head` does in the script's transaction.
     If the first deletions are of what rules name, they leave no rule (`closes`): then nothing passes input and output,

@@ -1,4 +1,4 @@
-"""Evidence of the host itself about a packet: log records of denied ones, counters of those that passed."""
+"""The records that a host has of a packet: log records of denied ones, counters of those that passed."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
