@@ -90,9 +90,14 @@ def regions(segments: tuple[Segment, ...], prefixes: set[Cidr], short: ShortList
         while around and not _within(prefix, around[-1][0]):
             around.pop()
         inherited = around[-1][1] if around else []
-        numbers = sorted([*inherited, *attached[prefix]]) if attached[prefix] else inherited
+        numbers = _in_order(inherited, attached[prefix]) if attached[prefix] else inherited
         yield Region(prefix, around[-1][0] if around else None, _gathered(numbered, numbers))
         around.append((prefix, numbers))
+
+
+def _in_order(one: list[int], other: list[int]) -> list[int]:
+    """Two ascending lists as one; a sort knows them for two runs."""
+    return sorted([*one, *other])
 
 
 def _gathered(numbered: list[tuple[int, ProgramRule]], numbers: list[int]) -> tuple[Segment, ...]:
