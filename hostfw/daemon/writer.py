@@ -1,6 +1,7 @@
 """The one thread on which the service writes, and the generation that it has made active."""
 
 import asyncio
+import errno
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.writer import Observer
 from hostfw.engine.outcomes import UNKNOWN, Failed, failed
 from hostfw.host.clock import monotonic
-from hostfw.host.errors import HostError
+from hostfw.host.errors import HostError, reason
 from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
 from hostfw.host.store.active import record_stamp
 from hostfw.host.store.sleep import SleepSoFar
@@ -183,8 +184,15 @@ class WriterThread:
         self._loop.call_soon_threadsafe(self._in_force, generation)
 
 
+_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
+"""Errors of a process or a host that has no more of something, which is no defect of ours."""
+
+
 def defect(error: Exception) -> Failed:
-    """A failure that nobody thought of, and that may have stopped in the midst of anything."""
+    """A failure that nobody thought of, or for want of memory or descriptors: it may have stopped midway."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _EXHAUSTED):
+        lack = "the service has no memory left" if isinstance(error, MemoryError) else f"the service: {reason(error)}"
+        return Failed(lack, "`systemctl restart hostfw` frees what it holds; the rules stay", in_force=UNKNOWN)
     return Failed(f"this is a defect of hostfw: {type(error).__name__}: {error}", "please report it", in_force=UNKNOWN)
 
 

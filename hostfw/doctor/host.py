@@ -121,6 +121,12 @@ def _in_force(report: HostReport) -> Iterator[Finding]:
             "no rules of hostfw are in force: every packet passes that no other program denies",
             "`systemctl restart hostfw` puts the accepted generation into force" if known else "`hostfwctl apply`",
         )
+    elif report.status.record is None and report.status.begun:
+        yield Finding(
+            Check.IN_FORCE,
+            "a change by hostfw did not end, so the rules may be those of base protection, or of a change midway",
+            "`hostfwctl reload` puts the accepted generation into force",
+        )
     elif report.status.record is None:
         yield Finding(
             Check.IN_FORCE,

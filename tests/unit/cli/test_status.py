@@ -212,6 +212,20 @@ def test_a_ruleset_without_a_record_is_in_force(host: Machine) -> None:
     assert out.splitlines()[2].startswith("Accepted:      generation ")
 
 
+def test_a_change_that_did_not_end_is_not_called_in_force_without_a_record(host: Machine) -> None:
+    """As with full disks and base protection in place of what was flushed: nothing says what the rules are."""
+    host.hostfwctl("apply")
+    (host.directory / "run" / "generation.json").unlink()
+    note_begun(host.directory / "run")
+
+    _, out, _ = host.hostfwctl("status")
+    doctor = host.hostfwctl("doctor")
+
+    assert out.splitlines()[0].endswith("with parts of a change by hostfw that did not end; `hostfwctl reload` ends it")
+    assert "may be those of base protection" in out.splitlines()[1]
+    assert (doctor.status, "a change by hostfw did not end" in doctor.out) == (1, True)
+
+
 @pytest.mark.parametrize("form", ["json", "yaml"])
 def test_programs_get_a_versioned_document(host: Machine, form: str) -> None:
     """JSON and YAML hold the same Status."""

@@ -143,6 +143,8 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime, *, whole: b
         yield from _expiry_lines(accepted, status, now, whole=whole)
     elif status.unrecorded:
         yield line("Generation", "not on record: the run directory is mounted read-only")
+    elif status.families and status.begun:
+        yield line("Generation", "not on record: the rules may be those of base protection, or of a change midway")
     elif status.families:
         yield line("Generation", "not on record, as after a boot; `hostfwctl apply` makes it known")
     if accepted is not None and (record is None or accepted.id != record.id):
@@ -178,7 +180,7 @@ def _state(status: Status) -> Line:
     if status.unmet:
         unmet = " and ".join(map(unmet_by, status.unmet))
         return line("State", f"in force for {_versions(status.families)} alone: {unmet}", Style.ERROR)
-    if status.drift and status.begun:
+    if status.begun and (status.drift or status.record is None):
         step = "`hostfwctl reload` ends it"
         return line("State", f"in force, with parts of a change by hostfw that did not end; {step}", Style.WARNING)
     if status.drift and status.unrecorded:
