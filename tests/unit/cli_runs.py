@@ -77,6 +77,7 @@ class Machine:
     packets: dict[str, int] = field(default_factory=dict)
     routes: dict[tuple[Family, int], Routed] = field(default_factory=dict)
     routes_through: dict[tuple[Family, int, str], Routed] = field(default_factory=dict)
+    forwards: bool = True
     timers: dict[str, tuple[float, tuple[str, ...]]] = field(default_factory=dict)
     cut: list[str] = field(default_factory=list)
     members: dict[SetName, tuple[Member, ...]] = field(default_factory=dict)
@@ -127,7 +128,7 @@ class Machine:
             published=lambda: self.services.published,
             routed=lambda family, address: self.routes.get((family, address)),
             routed_through=lambda family, address, _source, into: self.routes_through.get((family, address, into)),
-            forwards=lambda _family, _interface: True,
+            forwards=lambda _family, _interface: self.forwards,
             read_packets=lambda names: {name: self.packets[name] for name in names if name in self.packets},
             sessions_of=self.sessions_of,
             conntrack=self.conntrack,

@@ -13,7 +13,7 @@ from hostfw.fleet.reach import FleetReach, Service, fleet_reach, pairs
 from hostfw.model.host.services import BoundAddress, ExposureChange, HostServices
 from hostfw.model.host.services import Service as Listening
 from hostfw.model.plan import Plan, PlannedPolicy
-from hostfw.model.values import FAMILIES, PORT_PROTOCOLS, Action
+from hostfw.model.values import FAMILIES, PORT_PROTOCOLS, Action, Family
 
 MOST_PORTS = 500
 """Most ports of one host whose exposure is compared: of a range of ports the first and the last stand for all."""
@@ -98,8 +98,8 @@ def _compared(host: FleetHost, before: FleetHost | None, tops: tuple[Path, ...])
     found = tuple(differences(old.candidate if old else None, new.candidate))
     services = _ports(*(plan for plan in (old.plan if old else None, new.plan) if plan is not None))
     # On a host that is new to the fleet everything is as open as it was before hostfw came.
-    exposure = exposure_changes(old.plan, new.plan, new.facts, services, _none_counted) if old else ()
-    return HostReview(host, found, tuple(_in_repository(one, tops) for one in exposure), is_new=old is None)
+    changes = exposure_changes(old.plan, new.plan, new.facts, services, _none_counted, _none_forwards) if old else ()
+    return HostReview(host, found, tuple(_in_repository(one, tops) for one in changes), is_new=old is None)
 
 
 def _in_repository(change: ExposureChange, tops: tuple[Path, ...]) -> ExposureChange:
@@ -113,6 +113,11 @@ def _in_repository(change: ExposureChange, tops: tuple[Path, ...]) -> ExposureCh
 
 def _none_counted(_names: Iterable[str]) -> Mapping[str, int]:
     return {}
+
+
+def _none_forwards(_family: Family, _interface: str) -> bool:
+    """Unknown of a host that is known by its facts."""
+    return False
 
 
 def _ports(*plans: Plan) -> HostServices:

@@ -28,7 +28,7 @@ def changes_between(before: Plan | None, after: Plan | None, options: Options) -
         facts = engine.observe(after.settings if after is not None else Settings())
     except HostError:
         return ()
-    return exposure_changes(before, after, facts, services, engine.host.read_packets)
+    return exposure_changes(before, after, facts, services, engine.host.read_packets, engine.host.forwards)
 
 
 def lines(changes: Iterable[ExposureChange], *, whole: bool) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from hostfw.compile.object_names import failsafe_counter, rule_counter
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.context import Host
 from hostfw.engine.kernel.external_members import with_members_now
+from hostfw.exposure.forwarding import Forwards, forwarding_changes
 from hostfw.exposure.services import Change, Kind, changes, exposure
 from hostfw.exposure.wording import Line, change_lines, change_text, decision_text
 from hostfw.host.errors import HostError
@@ -49,21 +50,34 @@ def exposure_of(before: Before, built: Generation, question: ExposureRequest | N
     if old is not new:
         old = None if old is None else with_members_now(before.host, old)
         new = with_members_now(before.host, new)
-    return exposure_changes(old, new, built.facts, question.services, read_packets)
+    return exposure_changes(old, new, built.facts, question.services, read_packets, before.host.forwards)
 
 
 def exposure_changes(
-    before: Plan | None, after: Plan | None, facts: HostFacts, services: HostServices, read_packets: ReadPackets
+    before: Plan | None,
+    after: Plan | None,
+    facts: HostFacts,
+    services: HostServices,
+    read_packets: ReadPackets,
+    forwards: Forwards,
 ) -> tuple[ExposureChange, ...]:
-    """The exposure changes between two plans, None where no rules are in force; closed services come first."""
-    if before is after or not (services.services or services.published):
+    """The exposure changes between two plans, None where no rules are in force; closed services come first.
+
+    What the host forwards comes last.
+    """
+    if before is after:
         return ()
+    passing = tuple(
+        ExposureChange(kind == Kind.CLOSES, text) for kind, text in forwarding_changes(before, after, facts, forwards)
+    )
+    if not (services.services or services.published):
+        return passing
     new = exposure(after, facts, services)
     found = tuple(changes(exposure(before, facts, services), new))
     lines = sorted(change_lines(found, new), key=lambda line: line.kind)
     names = {name for change in found for step in change.before if (name := _counter(step))}
     packets = _seen(names, read_packets)
-    return tuple(_said(line, _target_of(line, found), services, packets) for line in lines)
+    return (*(_said(line, _target_of(line, found), services, packets) for line in lines), *passing)
 
 
 def _said(line: Line, behind: tuple[Change, ...], services: HostServices, packets: Mapping[str, int]) -> ExposureChange:

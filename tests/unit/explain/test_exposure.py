@@ -161,7 +161,7 @@ def test_left_to_others_a_published_port_is_what_the_forward_path_lets_through(h
     )
 
     host.write(web=POLICY.replace("spec:", "spec:\n  applyOnForward: true"))
-    assert host.hostfwctl("apply").err.startswith("generation ")
+    assert "tcp/8080" not in host.hostfwctl("apply").err
     host.write(web=POLICY.replace("spec:", "spec:\n  applyOnForward: true").replace("[80]", "[443]"))
     closed = "closes tcp/8080 -> 172.17.0.2:80 (table ip nat) on eth0 to 0.0.0.0/0 (end of tier default)"
     assert host.hostfwctl("apply").err.splitlines()[0] == closed
@@ -249,3 +249,42 @@ def test_udp_and_tcp_of_one_port_are_two_services() -> None:
         "tcp/80 nginx.service",
         "udp/80 nginx.service",
     ]
+
+
+FORWARDING = POLICY.replace("  ingress:", "  applyOnForward: true\n  types: [Ingress]\n  ingress:")
+CLOSED = "closes what is forwarded in from eth0, but for what applyOnForward policy allows"
+OPENED = "opens what is forwarded in from eth0, which no applyOnForward policy closes now"
+
+
+def test_what_is_forwarded_is_said_as_well(host: Machine) -> None:
+    """A router that begins to filter, or no longer does, says so before and with the change."""
+    host.hostfwctl("apply", "-q")
+    host.write(web=FORWARDING)
+
+    assert host.hostfwctl("diff").out.splitlines()[-1] == CLOSED
+    assert CLOSED in host.hostfwctl("apply").err
+    host.write(web=FORWARDING.replace("[80]", "[81]"))
+    assert "is forwarded" not in host.hostfwctl("apply").err
+    host.write(web=POLICY)
+    assert host.hostfwctl("diff").out.splitlines()[-1] == OPENED
+    assert OPENED in host.hostfwctl("reload").err
+    assert CLOSED in host.hostfwctl("rollback", "--to", "2").err
+
+
+def test_a_tier_that_passes_on_closes_nothing_that_is_forwarded(host: Machine) -> None:
+    """As the tier of quick rules, whose Deny of an address is about what is forwarded, too."""
+    host.hostfwctl("apply", "-q")
+
+    assert "is forwarded" not in host.hostfwctl("deny", "198.51.100.7").err
+    (host.config / "uplink.yaml").unlink()
+    host.write(web=FORWARDING)
+    assert "is forwarded" not in host.hostfwctl("apply", "--accept-loss").err
+
+
+def test_a_host_that_forwards_nothing_has_nothing_to_say_of_it(host: Machine) -> None:
+    """Whatever policy says of forwarded packets."""
+    host.forwards = False
+    host.hostfwctl("apply", "-q")
+    host.write(web=FORWARDING)
+
+    assert "is forwarded" not in host.hostfwctl("apply").err

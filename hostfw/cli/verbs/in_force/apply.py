@@ -56,8 +56,8 @@ it is lost already; to do it anyway, add --accept-lockout. lockoutCheck in
 hostfw.yaml turns that into a warning, or off.
 
 What the change closes and opens of the services of this host, which `exposure` lists, is
-said with the rule that decides; to close what somebody is connected to, or what let
-packets in so far, is a warning.
+said with the rule that decides, and so are interfaces between which it forwards; to close
+what somebody is connected to, or what let packets in so far, is a warning.
 
 A Feed whose file lost more than its maxShrink of what was accepted keeps the accepted
 content, and a warning says so; to accept the loss, add --accept-shrink.
