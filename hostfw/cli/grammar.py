@@ -3,7 +3,7 @@
 from argparse import SUPPRESS, Action, ArgumentParser, _SubParsersAction
 from dataclasses import dataclass
 
-from hostfw.cli.parser import command_line
+from hostfw.cli.command_line import command_line
 from hostfw.cli.verb_table import VERBS
 
 

@@ -9,10 +9,11 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
+from hostfw.cli.command_line import UsageError
 from hostfw.cli.options import Options
 from hostfw.cli.output.console import TROUBLE, Console, ExitCode, takes_colour
 from hostfw.cli.output.terminal import columns_of_terminal
-from hostfw.cli.parser import UsageError, parse
+from hostfw.cli.parser import parse
 from hostfw.cli.verb_table import VERBS
 from hostfw.host import signals
 from hostfw.host.errors import HostError

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.cli.parser import UsageError, parse
+from hostfw.cli.command_line import UsageError
+from hostfw.cli.parser import parse
 from hostfw.cli.verb_table import VERBS
 from lab.hostfwctl import Installation, environment, hostfwctl, install
 from lab.laboratory import laboratory

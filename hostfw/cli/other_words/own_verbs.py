@@ -183,7 +183,7 @@ def _preview(arguments: Sequence[str]) -> str:
 
 def is_a_command(hint: str) -> bool:
     """True if the first command of a hint is one that means something."""
-    from hostfw.cli.parser import UsageError, parse
+    from hostfw.cli.command_line import UsageError, parsed
 
     words = hint.split("`")[1].split()[1:]
     if not is_plain([word.lstrip("-") for word in words]):
@@ -198,10 +198,10 @@ def is_a_command(hint: str) -> bool:
     if words[0] == "drops" and "--policy" in words and is_address(words[-1]):
         return False
     try:
-        parse(words)
+        _, unknown = parsed(words)
     except UsageError:
         return False
-    return True
+    return not unknown
 
 
 def missing(verb: str, arguments: Sequence[str]) -> str:

@@ -2,8 +2,9 @@
 
 import pytest
 
+from hostfw.cli.command_line import UsageError
 from hostfw.cli.options import Options, Output
-from hostfw.cli.parser import UsageError, parse
+from hostfw.cli.parser import parse
 from tests.unit.policy_builders import net
 
 PARSED = [

@@ -5,12 +5,13 @@ import shlex
 
 import pytest
 
+from hostfw.cli.command_line import UsageError
 from hostfw.cli.other_words.answers import PROGRAMS, elsewhere
 from hostfw.cli.other_words.firewalld import OTHERWISE
 from hostfw.cli.other_words.general import WORDS
 from hostfw.cli.other_words.own_verbs import meant
 from hostfw.cli.output.console import ExitCode
-from hostfw.cli.parser import UsageError, parse
+from hostfw.cli.parser import parse
 from hostfw.cli.verb_table import VERBS
 from hostfw.host.network.service_names import ports_of_service
 from hostfw.model.values import Action

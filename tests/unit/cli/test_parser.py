@@ -9,8 +9,9 @@ from resource import RUSAGE_CHILDREN, getrusage
 import pytest
 
 from hostfw import __version__
+from hostfw.cli.command_line import CONFIG_DIR, RUN_DIR, STATE_DIR, UsageError
 from hostfw.cli.options import Options, Output
-from hostfw.cli.parser import CONFIG_DIR, RUN_DIR, STATE_DIR, UsageError, parse
+from hostfw.cli.parser import parse
 from hostfw.cli.verb_table import VERBS, Verb
 from tests.unit.cli_runs import hostfwctl
 

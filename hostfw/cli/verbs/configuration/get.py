@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from hostfw.cli.arguments import add_each_file, add_output
+from hostfw.cli.command_line import closest
 from hostfw.cli.configuration import read, refuse
 from hostfw.cli.kinds import KIND_NAMES, Kind, cells, find_kind
 from hostfw.cli.options import Options, Output
@@ -12,7 +13,6 @@ from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document_text
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column, Gives
-from hostfw.cli.parser import closest
 from hostfw.host.clock import now
 from hostfw.model.kinds.metadata import REASON, TICKET
 from hostfw.model.kinds.workloads import WorkloadEndpoint

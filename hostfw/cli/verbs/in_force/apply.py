@@ -44,9 +44,9 @@ packet. Counters, established connections and the tables of other programs stay 
 they are. An invalid configuration, or one that the kernel refuses, changes nothing.
 
 The configuration becomes the accepted one: it is enforced again after a reboot. With
---confirm-within it is accepted only once `hostfwctl confirm` is run, and otherwise
-taken back when the time is over, whatever has become of hostfwctl by then; a reboot
-before comes up with what was accepted. Until then `reload` and `apply` are refused;
+--confirm-within it is accepted only once `hostfwctl confirm` is run. Otherwise it is
+taken back when the time is over, even if hostfwctl is killed, and a reboot in the
+meantime brings back what was accepted. Until then `reload` and `apply` are refused;
 `apply --confirm-within` replaces what waits. A change that does not touch the ruleset
 is accepted at once.
 

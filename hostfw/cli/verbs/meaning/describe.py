@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from hostfw.cli.arguments import add_each_file, add_facts, add_output
+from hostfw.cli.command_line import closest
 from hostfw.cli.describe.description import Description, description_document, print_description
 from hostfw.cli.describe.endpoint import describe_endpoint
 from hostfw.cli.describe.layout import layout_of
@@ -29,7 +30,6 @@ from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import document_text
 from hostfw.cli.output.expiry_text import notes_of
 from hostfw.cli.output.help_page import Page
-from hostfw.cli.parser import closest
 from hostfw.host.clock import now
 from hostfw.model.kinds.interface_groups import InterfaceGroup
 from hostfw.model.kinds.namespaces import Namespace

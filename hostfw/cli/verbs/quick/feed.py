@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 
 from hostfw.build.candidate import check_candidate
 from hostfw.cli.arguments import add_accept_lockout, add_output, add_words
+from hostfw.cli.command_line import closest
 from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options, Output
 from hostfw.cli.outcomes import load_accepted_of
@@ -12,7 +13,6 @@ from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.journal import to_journal
 from hostfw.cli.output.tables import Column
-from hostfw.cli.parser import closest
 from hostfw.cli.quick.feed_state import state_of
 from hostfw.cli.quick.feed_update import Updated, update
 from hostfw.host.download.files import DownloadRecord, load_record

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostfw.cli.arguments import add_accept_lockout, add_output, add_words
+from hostfw.cli.command_line import closest
 from hostfw.cli.options import Options, Output
 from hostfw.cli.outcomes import complain_of, failure, load_accepted_of, saved, this_host
 from hostfw.cli.output.console import Console, ExitCode
@@ -13,7 +14,6 @@ from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.durations import duration_text
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column
-from hostfw.cli.parser import closest
 from hostfw.control.messages import ChangeMembers, Reply
 from hostfw.engine.context import Host
 from hostfw.engine.kernel.external_members import find_external, held
