@@ -279,7 +279,7 @@ def _unknown_ports(rule: Rule, side: EntityRule, selections: Selections) -> Iter
                 continue
             if not having:
                 message = f"no HostEndpoint has a port named {quoted(name)}, so the name matches {effect}"
-                yield _warning(rule.position, message)
+                yield _warning(rule.position, message, "write its number, or give a HostEndpoint a port of that name")
                 continue
             if side.selector is not None and side.selector.text:
                 having &= selections.entities(side.selector.text)

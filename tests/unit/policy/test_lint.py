@@ -136,6 +136,7 @@ def test_policies_without_any_endpoint_are_told_once() -> None:
 
 
 NOTHING = "selects no HostEndpoint and no set, so it matches"
+NUMBER = "write its number, or give a HostEndpoint a port of that name"
 NO_ADDRESS = "has no addresses, so it matches"
 LABELS = "; hint: compare it with their labels"
 ADDRESSES = "; hint: list them: expectedIPs of a HostEndpoint, nets of a GlobalNetworkSet or NetworkSet"
@@ -168,11 +169,11 @@ SIDES = [
     ),
     (
         "destination: {ports: [http]}",
-        ['4:18 warning: no HostEndpoint has a port named "http", so the name matches no packet'],
+        [f'4:18 warning: no HostEndpoint has a port named "http", so the name matches no packet; hint: {NUMBER}'],
     ),
     (
         "source: {notPorts: [http]}",
-        ['4:18 warning: no HostEndpoint has a port named "http", so the name matches every packet'],
+        [f'4:18 warning: no HostEndpoint has a port named "http", so the name matches every packet; hint: {NUMBER}'],
     ),
     ("source: {ports: [ssh]}", [f'4:18 warning: {WITH_PORT} "ssh" has addresses, {NO_MATCH}; hint: {LIST_THEM}']),
     ("source: {ports: [dns]}", []),
