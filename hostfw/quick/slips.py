@@ -16,6 +16,9 @@ _SAYING_NOTHING = frozenset(("log", "log-all", "logging", "rule", "service", "pe
 LIMIT = ("limit", "6/min")
 """The limit that is proposed where none was given."""
 _EVERYTHING = frozenset(("all", "any", "everything", "anything"))
+_OWN = frozenset(("me", "my", "myself", "my-ip", "myip", "here"))
+"""Words for the address that one's own session comes from."""
+_UNITS = {"second": "s", "sec": "s", "minute": "m", "min": "m", "hour": "h", "hr": "h", "day": "d", "week": "w"}
 _OTHER_NAMES = {
     "src": "from",
     "source": "from",
@@ -75,6 +78,11 @@ def _repaired(action: Action, words: list[str], lookup: Lookup) -> list[str]:
             limit = ("limit", word)
         elif word == "proto" and words and is_bare_protocol(words[0]):
             protocol = words.pop(0)
+        elif word == "for" and len(words) > 1 and words[0].isdigit() and words[1].rstrip("s") in _UNITS:
+            kept += ["for", f"{words.pop(0)}{_UNITS[words.pop(0).rstrip('s')]}"]
+        elif word == "here" or (word == "from" and words and words[0] in _OWN):
+            kept += ["from", "here"]
+            words = [one for one in words if one not in (*_OWN, "ip", "address")]
         elif word in _BEFORE_WORD and words:
             kept += [word, words.pop(0)]
         elif is_bare_protocol(word):

@@ -23,6 +23,7 @@ _PROGRAMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("postgres-server", "psql", "pgsql"), ("postgresql",)),
     **dict.fromkeys(("chrony", "chronyd", "ntpd"), ("ntp",)),
     "cups": ("ipp",),
+    "mosh": ("udp/60000-61000",),
     "ipsec": ("udp/500,4500", "esp"),
     "dovecot": ("imaps",),
     "minecraft": ("tcp/25565",),

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from hostfw.cli.other_words.bans import cscli, fail2ban
 from hostfw.cli.other_words.calico import calico
+from hostfw.cli.other_words.control_panels import csf, foomuuri, pfctl, shorewall
 from hostfw.cli.other_words.firewalld import firewalld
 from hostfw.cli.other_words.general import general
 from hostfw.cli.other_words.hints import HELP, LASTS, RULES, is_plain
@@ -18,7 +19,7 @@ from hostfw.cli.other_words.iptables import (
     is_of_iptables,
 )
 from hostfw.cli.other_words.nft import nft
-from hostfw.cli.other_words.own_verbs import HARMLESS, is_a_command, meant
+from hostfw.cli.other_words.own_verbs import HARMLESS, is_a_command, meant, missing
 from hostfw.cli.other_words.systemd import journalctl, systemd
 from hostfw.cli.other_words.ufw import ufw
 
@@ -34,6 +35,10 @@ PROGRAMS: dict[str, _Answer] = {
     **dict.fromkeys(("iptables-save", "ip6tables-save"), iptables_save),
     **dict.fromkeys(("iptables-restore", "ip6tables-restore"), iptables_restore),
     "netfilter-persistent": general,
+    **dict.fromkeys(("csf", "apf"), csf),
+    "pfctl": pfctl,
+    **dict.fromkeys(("shorewall", "shorewall6"), shorewall),
+    "foomuuri": foomuuri,
     "ipset": ipset,
     "nft": nft,
     "nftables": nft,
@@ -47,8 +52,26 @@ PROGRAMS: dict[str, _Answer] = {
 """Programs whose name somebody typed behind that of hostfwctl."""
 _WORDS: tuple[_Answer, ...] = (ufw, nft, cscli, calico, general, fail2ban, systemd)
 """The answers to bare words, in the order in which they are asked."""
-_WITH_OUR_VERBS = frozenset(("fail2ban-client", "fail2ban", "cscli", "crowdsec", "systemctl", "service", "journalctl"))
+_WITH_OUR_VERBS = frozenset(
+    (
+        "shorewall",
+        "shorewall6",
+        "foomuuri",
+        "fail2ban-client",
+        "fail2ban",
+        "cscli",
+        "crowdsec",
+        "systemctl",
+        "service",
+        "journalctl",
+    )
+)
 """Programs with words of ours that mean something else there."""
+_SPELLED = frozenset(
+    ("open", "close", "ban", "unban", "block", "enable", "restart", "delete", "whitelist", "blacklist", "limit")
+)
+"""Words of others that are frequent enough to be misspelled."""
+_LIKENESS = 0.7
 _WITH_VALUES = frozenset(("--config-dir", "--state-dir", "--run-dir", "--color", "--colour"))
 _OWN_FLAGS = frozenset(("-q", "-v", "--quiet", "--verbose"))
 _ASKED = frozenset(("-h", "--help", "--version"))
@@ -87,7 +110,7 @@ def elsewhere(arguments: Sequence[str], own: Collection[str]) -> Elsewhere | Non
     if first.startswith("-"):
         hint = _behind_options(rest, own) or _dashed(rest) or _lasts(rest)
     else:
-        hint = _first(_WORDS, rest)
+        hint = _first(_WORDS, rest) or _misspelled(rest, own)
     return Elsewhere(first, hint) if hint else None
 
 
@@ -99,6 +122,19 @@ def _behind_common(arguments: Sequence[str]) -> Sequence[str]:
         if option in _WITH_VALUES and rest:
             del rest[0]
     return rest
+
+
+def _misspelled(words: Sequence[str], own: Collection[str]) -> str:
+    """The whole line with its first word as it is spelled, where that is a command; empty where nothing is like it."""
+    from difflib import get_close_matches
+
+    first, *rest = words
+    near = next(iter(get_close_matches(first.lower(), [*own, *_SPELLED], n=1, cutoff=_LIKENESS)), "")
+    if near in _SPELLED:
+        return _first(_WORDS, [near, *rest])
+    hint = f"`hostfwctl {' '.join([near, *rest])}`"
+    # Alone it is a question whether it was meant: it may change something.
+    return hint if near and rest and is_plain([word.lstrip("-/") for word in rest]) and is_a_command(hint) else ""
 
 
 def _first(answers: Sequence[_Answer], words: Sequence[str]) -> str:
@@ -123,7 +159,8 @@ def _of_program(program: str, words: Sequence[str], own: Collection[str]) -> str
         hint = f"leave {program} out: `hostfwctl {' '.join(words)}`"
         if is_a_command(hint):
             return hint
-        if len(words) > 1 and (told := meant(words[0], words[1:], words)):
+        unknown = [word for word in words[1:] if word.startswith("-")] or words[1:]
+        if len(words) > 1 and (told := missing(words[0], words) or meant(words[0], unknown, words)):
             return PROGRAMS[program](words) or told
     return PROGRAMS[program](words) or (found.hint if (found := elsewhere(words, own)) is not None else RULES)
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from hostfw.cli.other_words.control_panels import asked_of
 from hostfw.cli.other_words.hints import (
     ALLOW_LIMITED,
     COUNTERS,
@@ -54,6 +55,9 @@ _OPENING, _CLOSING = (
     ("allow", "open", "permit", "accept", "trust", "list"),
     ("den", "deny", "ban", "bann", "reject", "drop"),
 )
+_ASKING = frozenset(("check", "is", "search", "grep", "find", "lookup", "test", "query", "why", "trace", "whois"))
+"""Words for a question about an address."""
+_FIRST_PORT = 22
 _FAVOURS = frozenset(("trust", "whitelist", "allowlist", "permit", "accept", "unlock"))
 """Words for letting an address in, where others are about ports."""
 
@@ -140,6 +144,8 @@ def general(words: Sequence[str]) -> str:
         return pair
     if first in ("panic", "killswitch"):
         return LOCKDOWN
+    if first == "unlock" and not rest:
+        return UNBLOCK
     if first in _OPEN:
         return _rule(Action.ALLOW, _as_peer(rest) if first in _FAVOURS else rest, "tcp/8080")
     if first in _BAN:
@@ -155,9 +161,17 @@ def general(words: Sequence[str]) -> str:
         action = Action.ALLOW if negated["verb"] in _OPENING else Action.DENY
         return _rule(action, rest, "tcp/8080" if action is Action.ALLOW else "198.51.100.7", taken_back=True)
     if first in ("delete", "del", "rm", "drop-rule", "uninstall-rule"):
+        said = [word for word in rest if word not in ("rule", "port", "service")]
+        if said and said[0].startswith(("allow-", "deny-")) and is_plain(said):
+            return f"`hostfwctl remove {' '.join(said)}`"
+        named = _rule(Action.ALLOW, said, "", taken_back=True) if _is_port(said) else ""
+        if named:
+            return named
         return f"{REMOVE}; other resources: remove them from their file in /etc/hostfw, then `hostfwctl apply`"
     if first in ("add", "append", "put"):
         return _added(rest)
+    if first in _ASKING and (peer := next(filter(is_address, rest), "")):
+        return asked_of(peer)
     if first in ("check", "validate-file") and rest and is_plain([rest[0].lstrip("/")]) and "." in rest[0]:
         return f"`hostfwctl validate -f {rest[0]}` finds mistakes"
     if first == "check":
@@ -165,6 +179,11 @@ def general(words: Sequence[str]) -> str:
     if first in ("vi", "vim", "nano", "visudo"):
         return EDIT
     return WORDS.get(first, "")
+
+
+def _is_port(words: Sequence[str]) -> bool:
+    """True for a port that is no place in a list: with its protocol, or from 22 on."""
+    return len(words) == 1 and ("/" in words[0] or (words[0].isdigit() and int(words[0]) >= _FIRST_PORT))
 
 
 def _rule(action: Action, words: Sequence[str], example: str, *, taken_back: bool = False) -> str:

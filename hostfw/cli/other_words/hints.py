@@ -45,9 +45,10 @@ def systemctl(verb: str) -> str:
 def quick_rule(action: Action | None, words: Sequence[str], *, taken_back: bool = False, dry: bool = False) -> str:
     """The command for a quick rule of these words, or for taking it back; empty where they mean nothing."""
     from hostfw.host.network.service_names import ports_of_service
+    from hostfw.quick.services import is_service
     from hostfw.quick.slips import words_meant
 
-    if action is None or not words or not is_plain(words):
+    if action is None or not words or not all(is_plain([w]) or is_service(w, ports_of_service) for w in words):
         return ""
     said = words if is_rule(action, words) else words_meant(action, words, ports_of_service)
     if said is None:

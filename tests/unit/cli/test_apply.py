@@ -167,7 +167,7 @@ def test_a_wildcard_governs_every_interface_but_lo(host: Machine) -> None:
 def test_a_reload_tells_a_warning_once(host: Machine) -> None:
     """As timers run it; an apply and a document tell all of them, and one that comes back is told again."""
     restricting = WEB.replace("ports: [80]", "ports: [22]").replace("action: Allow", "action: Deny")
-    told = "comes first: policy"
+    told = "stays open as a failsafe port"
     host.write(web=restricting, uplink=UPLINK)
 
     assert told in host.hostfwctl("reload").err

@@ -23,7 +23,7 @@ from hostfw.quick.replaced import taken_away, with_earlier
 from hostfw.quick.requests import Here, Named, QuickRule, RequestError
 from hostfw.quick.slips import words_meant
 from hostfw.quick.spelling import looks_like_interface, services_meant
-from hostfw.quick.words import parse_words
+from hostfw.quick.words import parse_words, rule_words
 
 USAGE = "[in|out] WHAT... [from|to PEER] [on ENDPOINT] [limit RATE] [for TIME] [OPTION...]"
 HELP = Page(
@@ -129,7 +129,8 @@ def _hint(action: Action, options: Options, error: RequestError) -> str:
     if said is not None:
         dry = " --dry-run" if options.dry_run else ""
         return f"`hostfwctl {options.verb} {shlex.join(said)}{dry}`{_beside(options.words)}"
-    if action is Action.ALLOW and {"all", "any", "everything", "anything"} & set(options.words[:1]):
+    everything = {"all", "any", "everything", "anything", "anywhere"}
+    if action is Action.ALLOW and everything & set(options.words[:1] if len(options.words) != 2 else options.words):
         return f"a rule names a service, such as tcp/8080; {RESET}"
     interface = next(filter(looks_like_interface, options.words), "")
     if interface and "on" not in options.words:
@@ -145,7 +146,12 @@ def _on(verb: str, interface: str) -> str:
 
 def _of_no_set(rule: QuickRule, error: RequestError) -> str:
     """The hint about the name of a set that there is not: it may be a service or an interface."""
-    if not isinstance(rule.peers, Named) or rule.action is Action.ALLOW or "there is no" not in error.message:
+    if not isinstance(rule.peers, Named) or "there is no" not in error.message:
+        return error.hint
+    if rule.peers.name in ("me", "myself", "my-ip", "myip"):
+        own = rule_words(replace(rule, peers=Here()))
+        return f"`hostfwctl {own}` is about the address that your ssh session comes from"
+    if rule.action is Action.ALLOW:
         return error.hint
     if looks_like_interface(rule.peers.name):
         return _on("deny", rule.peers.name)
