@@ -80,7 +80,7 @@ LABEL_KEY_EXPECTED = f"a name of {LABEL_VALUE.expected}, after an optional DNS d
 _LABEL_NAME = NameForm(rf"{_WORD}\Z", 63, LABEL_VALUE.expected)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def is_label_key(key: str) -> bool:
     """True if a text is a Kubernetes qualified name, the form of label and annotation keys."""
     domain, slash, name = key.rpartition("/")

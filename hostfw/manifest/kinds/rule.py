@@ -302,7 +302,7 @@ _PORT_EXPECTED = f"a port from 1 to {LAST_PORT}, a range such as 8000:8080, or t
 _PORT_NAME_EXPECTED = f"a number, a range, or the name of a HostEndpoint's port: {ENDPOINT_PORT_NAME.expected}"
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def parse_port(value: str) -> PortRange | str | None:
     """A port, a range (`first:last`) or a port name; None if the text is none of them."""
     first_text, colon, last_text = value.partition(":")

@@ -123,7 +123,7 @@ _NUMBER = re.compile(r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+][
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z")
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=2048)
 def plain_kind(text: str) -> ScalarKind:
     """The kind of a scalar without quotes.
 
