@@ -1,4 +1,4 @@
-"""What a change closes and opens of the packets that a host forwards, interface by interface.
+"""Packets that a host forwards and a change closes or opens, interface by interface.
 
 A policy with applyOnForward closes whatever it does not allow, and without the last of them everything passes again.
 """
