@@ -29,6 +29,7 @@ from hostfw.model.values import FAMILIES, Action, Direction, Family, merge
 from hostfw.policy.effective_labels import NamespaceLabels, effective_labels
 from hostfw.quick.network_sets import network_set, selector_of_network_set
 from hostfw.quick.requests import ANYBODY, Local, Named, QuickRule, RequestError, Service, members_name
+from hostfw.quick.services import services_text
 from hostfw.quick.words import rule_words
 from hostfw.selector.evaluate import matches
 from hostfw.selector.parser import parse
@@ -144,20 +145,38 @@ def quick_policy(rule: QuickRule, notes: Notes, resources: Resources) -> GlobalN
 
 
 def _annotations(rule: QuickRule, notes: Notes, resources: Resources) -> Labels:
-    limits = rule.limit is not None and bool(rule.services) and all(_is_open(one, notes) for one in rule.services)
-    early = (_denies_some(rule) or limits) and not notes.keeps_failsafes
+    opened, others = _opened(rule.services, notes)
+    limits = rule.limit is not None and bool(opened) and not notes.keeps_failsafes
+    if limits and others:
+        first, second = (rule_words(replace(rule, services=some)) for some in (opened, others))
+        raise RequestError(
+            f"{services_text(opened)} is open to everybody as a failsafe, so its limit comes first, in another rule",
+            f"`hostfwctl {first}`, then `hostfwctl {second}`",
+        )
+    early = limits or (_denies_some(rule) and not notes.keeps_failsafes)
     if notes.keeps_failsafes is None and isinstance(rule.peers, Named):
         # A list that others fill is a Feed.
         early = early and all(one.metadata.name != rule.peers.name for one in resources.feeds)
     return tuple(sorted((*notes.annotations, *([(BEFORE_FAILSAFES, "true")] if early else []))))
 
 
-def _is_open(service: Service, notes: Notes) -> bool:
-    """True if failsafes let everybody reach all ports of a service."""
+def _opened(services: Iterable[Service], notes: Notes) -> tuple[tuple[Service, ...], tuple[Service, ...]]:
+    """The services whose ports failsafes let everybody reach, and the others."""
     open_ports = {(port.protocol.number, port.port) for port in notes.failsafes if port.net is None}
-    return bool(service.ports) and all(
-        port.first == port.last and (service.protocol.number, port.first) in open_ports for port in service.ports
-    )
+    opened: list[Service] = []
+    others: list[Service] = []
+    for service in services:
+        reached = tuple(
+            port
+            for port in service.ports
+            if port.first == port.last and (service.protocol.number, port.first) in open_ports
+        )
+        rest = tuple(port for port in service.ports if port not in reached)
+        if reached:
+            opened.append(replace(service, ports=reached))
+        if rest or not reached:
+            others.append(replace(service, ports=rest))
+    return tuple(opened), tuple(others)
 
 
 def _denies_some(rule: QuickRule) -> bool:

@@ -357,7 +357,7 @@ BANS: list[tuple[str, str, bool]] = [
     ("deny 0.0.0.0/1,128.0.0.0/1", "deny-0-0-0-0-1-128-0-0-0-1.yaml", False),
     ("allow tcp/22 from 192.0.2.66", "allow-tcp-22-from-192-0-2-66.yaml", False),
     ("allow ssh limit 6/min", "allow-tcp-22.yaml", True),
-    ("allow tcp/22,80 limit 6/min", "allow-tcp-22-80.yaml", False),
+    ("allow tcp/80,443 limit 6/min", "allow-tcp-80-443.yaml", False),
     ("deny list", "deny-list.yaml", False),
     ("deny list --before-failsafes", "deny-list.yaml", True),
 ]
@@ -377,6 +377,29 @@ def test_whom_a_rule_denies_by_name_is_denied_before_failsafes(
 
     assert status == 0, err
     assert early(host, name) is expected
+
+
+@pytest.mark.parametrize(
+    ("words", "first", "second"),
+    [
+        ("allow 22 limit 6/min", "allow tcp/22 limit 6/minute", "allow udp/22 limit 6/minute"),
+        (
+            "allow tcp/22,80 from 192.0.2.0/24 limit 6/min",
+            "allow tcp/22 from 192.0.2.0/24 limit 6/minute",
+            "allow tcp/80 from 192.0.2.0/24 limit 6/minute",
+        ),
+    ],
+)
+def test_a_limit_of_a_failsafe_port_beside_others_is_two_rules(
+    host: Machine, words: str, first: str, second: str
+) -> None:
+    """Its own comes before failsafes, which a rule that opens anything else may not; in one rule it limited nothing."""
+    refused = host.hostfwctl(*words.split())
+
+    assert refused.status == 1
+    assert "tcp/22 is open to everybody as a failsafe, so its limit comes first" in refused.err
+    assert f"`hostfwctl {first}`, then `hostfwctl {second}`" in " ".join(refused.err.split())
+    assert not (host.config / "quick").exists()
 
 
 def test_a_limit_is_written_and_the_same_words_without_it_take_its_place(host: Machine) -> None:
