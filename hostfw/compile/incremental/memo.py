@@ -28,6 +28,8 @@ _C = TypeVar("_C")
 _LITTER = 2
 """Most objects for each one in use before everything is forgotten and compiled again."""
 _LITTER_OF_FEW = 500
+_POLICIES_OF_FEW = 20_000
+"""The same for policies: an unchanged plan makes the program of none, and is to leave what each of them came to."""
 
 
 @dataclass(slots=True, eq=False)
@@ -123,7 +125,7 @@ class CompileCache:
             part.previous_parts, part.previous = _NOTHING, None
         self._keep_policies()
         self._policies_before, self._programs_before = {}, {}
-        if len(self._by_name) > _LITTER * sum(map(len, self._policies.values())) + _LITTER_OF_FEW:
+        if len(self._by_name) > _LITTER * sum(map(len, self._policies.values())) + _POLICIES_OF_FEW:
             self._by_name.clear()
         if len(self._others) > _LITTER_OF_FEW:
             self._others.clear()
@@ -192,7 +194,7 @@ class CompileCache:
             for of, identity in replaced:
                 if of == place and identity not in now:
                     kept.pop(identity, None)
-            if len(kept) <= _LITTER * len(now) + _LITTER_OF_FEW:
+            if len(kept) <= _LITTER * len(now) + _POLICIES_OF_FEW:
                 self._policies[place] = kept
 
     def program(self, key: Hashable, planned: PlannedDirection, make: Callable[[], Program | None]) -> Program | None:
