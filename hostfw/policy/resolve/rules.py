@@ -74,7 +74,7 @@ def rule_digest(rule: Rule, book: AddressBook) -> str:
         _side_content(rule.destination, book),
         # What no rule asked before a release must not change what its digest is of.
         *([["ipsec", rule.ipsec]] if rule.ipsec is not None else []),
-        *([["limitPerSource", str(rule.limit)]] if rule.limit is not None else []),
+        *([["limitPerSource", rule.limit.by_field]] if rule.limit is not None else []),
     ]
     text = json.dumps(content, separators=(",", ":"))
     return sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]

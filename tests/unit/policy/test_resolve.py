@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from hostfw.model.kinds.source_limit import Rate, SourceLimit, Unit
 from hostfw.model.plan import Plan, PlannedDirection, PlannedRule, PlannedTier, PortMember
 from hostfw.model.problems import Severity
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Resources, Rule, Tier
@@ -495,6 +496,7 @@ def _digest(written: Rule, **more: object) -> str:
     return planned.identity.digest
 
 
+_OFTEN = Rate(6, Unit.MINUTE)
 SSH = rule(Action.ALLOW, TCP, destination=side(ports=(22, "ssh")), source=side(nets=("10.0.0.0/8", "10.1.0.0/16")))
 
 
@@ -522,6 +524,8 @@ def test_a_digest_stays_through(name: str, other: Rule) -> None:
         ("another protocol beside it", replace(SSH, other_protocols=(UDP,))),
         ("the negated protocol", replace(SSH, protocol=None, not_protocol=TCP)),
         ("an ICMP type", replace(SSH, icmp=Icmp(8))),
+        ("a limit", replace(SSH, limit=SourceLimit(_OFTEN))),
+        ("IPsec", replace(SSH, ipsec=False)),
         ("a negated ICMP type", replace(SSH, not_icmp=Icmp(8))),
         ("a net", replace(SSH, source=side(nets=("10.0.0.0/8",)))),
         ("nets negated", replace(SSH, source=side(not_nets=("10.0.0.0/8", "10.1.0.0/16")))),
@@ -552,6 +556,9 @@ def test_digests_are_the_same_in_every_release() -> None:
     """They key named counters in the kernel, which outlive an upgrade."""
     assert _digest(Rule(Action.ALLOW)) == "d6d5bb172a33"
     assert _digest(SSH) == "d6d761cc9677"
+    limits = (SourceLimit(_OFTEN), SourceLimit(max_connections=20), SourceLimit(_OFTEN, 20))
+    found = [_digest(Rule(Action.ALLOW, limit=limit)) for limit in limits]
+    assert found == ["69505f3420db", "994ce3fa79c4", "dbaf979cd67c"]
 
 
 def test_a_list_of_protocols_is_the_same_in_any_order() -> None:
