@@ -12,8 +12,6 @@ _UNITS = ("second", "minute", "hour")
 _DEFAULT_BURST = 5
 _FLAGS = frozenset({"--set", "--rcheck", "--update", "--remove", "--reap", "--rttl", "--rsource", "--rdest"})
 _VALUES = frozenset({"--seconds", "--hitcount", "--name", "--mask"})
-ALWAYS = None
-"""The meaning of `recent --set`: it remembers the source, and matches."""
 
 
 class UnsaidLimitError(Exception):
@@ -54,7 +52,8 @@ def _recent(given: dict[str, str], negated: bool, _: Family) -> Bound | None:  #
     if negated or "--rdest" in given or given.get("--mask", "255.255.255.255") not in _WHOLE:
         raise UnsaidLimitError
     if "--set" in given:
-        return ALWAYS
+        # It remembers the source, and matches.
+        return None
     seconds, hits = given.get("--seconds", ""), given.get("--hitcount", "")
     if not {"--rcheck", "--update"} & set(given) or "--rttl" in given:
         raise UnsaidLimitError

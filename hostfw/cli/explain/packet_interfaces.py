@@ -43,14 +43,7 @@ def interface_in(query: PacketQuery, host: PlannedHost, source: Address, broadca
     chosen = _by_route(source, host, _TO_SOURCE)
     if chosen is not None:
         return chosen._replace(note=f"in on {chosen.name}, {chosen.note}")
-    candidates = _carriers(host.facts)
-    chosen = _indifferent(candidates, host)
-    if chosen is None:
-        raise QueryError(
-            f"the facts of the host do not tell where a packet from {text_of(source)} comes in",
-            f"give --in: {_listed(candidates, host)}",
-        )
-    return chosen._replace(note=f"in on {chosen.name}, {chosen.note}")
+    return _any_of(_carriers(host.facts), host, "in", f"from {text_of(source)} comes in")
 
 
 def interface_out(
@@ -73,13 +66,7 @@ def interface_out(
     if chosen is not None:
         return chosen._replace(note=f"out on {chosen.name}, {chosen.note}")
     candidates = [interface for interface in _carriers(host.facts) if interface.name != after]
-    chosen = _indifferent(candidates, host)
-    if chosen is None:
-        raise QueryError(
-            f"the facts of the host do not tell where a packet to {text_of(destination)} goes out",
-            f"give --out: {_listed(candidates, host)}",
-        )
-    return chosen._replace(note=f"out on {chosen.name}, {chosen.note}")
+    return _any_of(candidates, host, "out", f"to {text_of(destination)} goes out")
 
 
 def interfaces_through(
@@ -128,6 +115,17 @@ def _carriers(facts: HostFacts) -> list[Interface]:
         for interface in facts.interfaces
         if interface.name != LOOPBACK and kinds.get(interface.master or "") not in _MASTERS_THAT_RECEIVE
     ]
+
+
+def _any_of(candidates: Sequence[Interface], host: PlannedHost, way: str, packet: str) -> Chosen:
+    """One of the interfaces if it makes no difference which. Raises QueryError, which asks for `--in` or `--out`."""
+    chosen = _indifferent(candidates, host)
+    if chosen is None:
+        raise QueryError(
+            f"the facts of the host do not tell where a packet {packet}",
+            f"give --{way}: {_listed(candidates, host)}",
+        )
+    return chosen._replace(note=f"{way} on {chosen.name}, {chosen.note}")
 
 
 def _indifferent(interfaces: Sequence[Interface], host: PlannedHost) -> Chosen | None:
