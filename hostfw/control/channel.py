@@ -29,6 +29,7 @@ from hostfw.control.socket import (
 from hostfw.engine.context import Directories
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
+from hostfw.host.lock import service_elsewhere
 
 TIMEOUT_S = 300.0
 """Time limit for an answer: a first generation of ten thousand policies and a million addresses takes seconds."""
@@ -84,11 +85,13 @@ def send(directories: Directories, request: Query, timeout_s: float = TIMEOUT_S)
         path = socket_path(directories.run).absolute()
         if len(str(path).encode()) > _LONGEST_PATH_BYTES:
             # Nobody can listen there.
+            _refuse_beside_another(directories)
             return None
         try:
             _connect(channel, path, directories)
         except OSError as error:
             if error.errno in _ABSENT:
+                _refuse_beside_another(directories)
                 return None
             if isinstance(error, PermissionError):
                 raise
@@ -117,6 +120,16 @@ def send(directories: Directories, request: Query, timeout_s: float = TIMEOUT_S)
             return Refusal(str(error), error.hint)
         except CodecError as error:
             raise DaemonError(f"the daemon's answer cannot be read: {error}", RESTART) from error
+
+
+def _refuse_beside_another(directories: Directories) -> None:
+    """Raise NotReachedError where the service of our network namespace has another run directory."""
+    if (found := service_elsewhere(directories.run)) is not None:
+        pid, run_dir = found
+        raise NotReachedError(
+            f"the service of this network namespace (pid {pid}) has the run directory {run_dir}",
+            f"name it with --run-dir {run_dir}, or stop that service",
+        )
 
 
 def is_lost(directories: Directories) -> bool:

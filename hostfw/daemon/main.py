@@ -18,6 +18,7 @@ from hostfw.host import signals
 from hostfw.host.allocator import return_large_blocks
 from hostfw.host.errors import HostError
 from hostfw.host.journal.writer import open_journal
+from hostfw.host.lock import only_service
 from hostfw.host.store.parts.decoded import decoder_mark
 
 _LAST_WORDS_S = 2.0
@@ -54,11 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _serve(directories: Directories, ended: list[bool]) -> None:
-    service = Service(directories, Dependencies(open_journal()))
-    try:
-        await service.run()
-    finally:
-        ended.append(service.has_ended)
+    with only_service(directories.run):
+        service = Service(directories, Dependencies(open_journal()))
+        try:
+            await service.run()
+        finally:
+            ended.append(service.has_ended)
 
 
 def _say(text: str) -> None:

@@ -1,8 +1,9 @@
-"""One writer at a time in a network namespace."""
+"""One writer at a time in a network namespace, and one service."""
 
 import fcntl
 import os
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from types import TracebackType
@@ -20,6 +21,9 @@ LOCKS = Path("/run/hostfw")
 """The locks of this host's network namespaces, whatever run directory a writer uses."""
 
 _POLL_S = 0.05
+_SERVICE = "service"
+_SERVICE_TIMEOUT_S = 1.0
+"""Time for one that is just ending, or that somebody is looking at."""
 
 
 class LockHeld(HostError):
@@ -37,8 +41,10 @@ class WriterLock:
     left behind has ended. The file goes with the lock, so that namespaces that come and go leave nothing.
     """
 
-    def __init__(self, directory: Path, timeout_s: float = TIMEOUT_S, name: str = "apply") -> None:
-        self._path = directory / f"{name}-{Path('/proc/thread-self/ns/net').stat().st_ino}.lock"
+    def __init__(self, directory: Path, timeout_s: float = TIMEOUT_S, name: str = "apply", told: str = "") -> None:
+        """Nothing is touched before it is acquired; `told` is for others to read while it is held, with our pid."""
+        self._path = _path(directory, name)
+        self._told = told
         self.timeout_s = timeout_s
         self._descriptor: int | None = None
 
@@ -61,9 +67,9 @@ class WriterLock:
         """Wait for the lock. Raises LockHeld with the holder's pid, or HostError if the run directory is no good."""
         deadline = monotonic() + self.timeout_s
         try:
-            while (descriptor := _try(self._path)) is None:
+            while (descriptor := _try(self._path, self._told)) is None:
                 if monotonic() >= deadline:
-                    raise LockHeld(*_held_by(_holder(self._path), self.timeout_s))
+                    raise LockHeld(*_held_by(_holder(self._path)[0], self.timeout_s))
                 sleep(_POLL_S)
         except OSError as error:
             raise HostError(
@@ -96,6 +102,49 @@ def files_lock(run_dir: Path) -> WriterLock:
     return WriterLock(run_dir, FILES_TIMEOUT_S, "files")
 
 
+@contextmanager
+def only_service(run_dir: Path) -> Iterator[None]:
+    """The right to be the service of the network namespace that we are in, whatever the run directory.
+
+    Two would take each other's rules for tampering. Raises HostError with the one that runs.
+    """
+    directory = directory_of(run_dir)
+    lock = WriterLock(directory, _SERVICE_TIMEOUT_S, _SERVICE, str(run_dir.absolute()))
+    try:
+        lock.acquire()
+    except LockHeld as error:
+        pid, other = _holder(_path(directory, _SERVICE))
+        who = f"pid {pid}" if pid is not None else "of unknown pid"
+        where = f"with the run directory {other}" if other else "whose run directory is unknown"
+        message = f"another hostfw service ({who}, {where}) runs in this network namespace"
+        raise HostError(message, "stop it first: one service keeps the rules of a network namespace") from error
+    except HostError:
+        # A disk that is full or read-only must not leave a host without its service.
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def service_elsewhere(run_dir: Path) -> tuple[int, Path] | None:
+    """The pid and run directory of the service of our network namespace, None if none runs or the directory is ours."""
+    path = _path(directory_of(run_dir), _SERVICE)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        pid, other = _holder(path)
+        return (pid, Path(other)) if pid is not None and other not in ("", str(run_dir.absolute())) else None
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
 def directory_of(run_dir: Path, locks: Path = LOCKS) -> Path:
     """The directory that has the lock of our network namespace: `locks`, the same for every run directory.
 
@@ -106,7 +155,11 @@ def directory_of(run_dir: Path, locks: Path = LOCKS) -> Path:
     return locks if locks.is_dir() and os.access(locks, os.W_OK | os.X_OK) else run_dir
 
 
-def _try(path: Path) -> int | None:
+def _path(directory: Path, name: str) -> Path:
+    return directory / f"{name}-{Path('/proc/thread-self/ns/net').stat().st_ino}.lock"
+
+
+def _try(path: Path, told: str) -> int | None:
     """A descriptor that holds the lock; None if another holds it, or if the run directory was cleared meanwhile."""
     with ExitStack() as on_failure:
         try:
@@ -120,7 +173,7 @@ def _try(path: Path) -> int | None:
         # The pid is for people; a full disk must not keep anyone from repairing the firewall.
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n{told}".encode(errors="surrogateescape"), 0)
         on_failure.pop_all()
         return descriptor
 
@@ -135,12 +188,14 @@ def _open(path: Path) -> int:
         return os.open(path, flags, 0o600)
 
 
-def _holder(path: Path) -> int | None:
+def _holder(path: Path) -> tuple[int | None, str]:
+    """The pid of the process that holds a lock, None where it is not told, and the rest of what it tells."""
     try:
-        pid = int(path.read_text(encoding="ascii", errors="replace"))
+        first, _, told = path.read_text(encoding="utf-8", errors="surrogateescape").partition("\n")
+        pid = int(first)
     except (OSError, ValueError):
-        return None
-    return pid if pid > 0 else None
+        return None, ""
+    return (pid, told) if pid > 0 else (None, "")
 
 
 def _held_by(pid: int | None, waited_s: float) -> tuple[str, str]:

@@ -18,9 +18,11 @@ from hostfw.control.channel import DaemonError, report
 from hostfw.control.server import ASIDE
 from hostfw.control.socket import socket_path
 from hostfw.engine.context import Directories
-from lab.hostfwctl import Installation, environment
+from hostfw.host.lock import service_elsewhere
+from lab.hostfwctl import Installation, environment, install
+from lab.hostfwctl import hostfwctl as run_verb
 from lab.laboratory import Lab
-from lab.namespace import Namespace, inside, process, run
+from lab.namespace import Namespace, inside, namespace, process, run
 from lab.service import Service, command, service
 from tests.kernel.web_policy import two_endpoints
 
@@ -290,7 +292,33 @@ def test_a_second_service_does_not_begin(lab: Lab, service: Service) -> None:
     """There is one writer in a network namespace."""
     second = run(lab["host"], command(service.installation), environment=environment(), check=False)
     assert second.returncode == 1
-    assert "another daemon listens at" in second.stderr
+    pid, run_dir = service.process.pid, service.installation.run
+    running = f"another hostfw service (pid {pid}, with the run directory {run_dir}) runs in this network namespace"
+    assert running in second.stderr
+
+
+def test_a_second_service_with_directories_of_its_own_does_not_begin(
+    lab: Lab, service: Service, tmp_path: Path
+) -> None:
+    """Two would undo each other's rules; hostfwctl of the other directories says so, and changes nothing."""
+    other = install(lab["host"], tmp_path / "other")
+    _configure(other, 81)
+    before = _rules(lab["host"])
+    second = run(lab["host"], command(other), environment=environment(), check=False)
+    assert second.returncode == 1
+    assert f"(pid {service.process.pid}, with the run directory {service.installation.run})" in second.stderr
+    elsewhere = f"(pid {service.process.pid}) has the run directory {service.installation.run}"
+    refused = run_verb(other, "apply", check=False)
+    assert refused.returncode == 1
+    assert elsewhere in " ".join(refused.stderr.split())
+    assert elsewhere in " ".join(run_verb(other, "status", check=False).stdout.split())
+    assert _rules(lab["host"]) == before
+    with namespace("beside") as beside, inside(beside):
+        assert service_elsewhere(other.run) is None
+    service.process.kill()
+    service.process.wait()
+    run_verb(other, "apply")
+    assert _rules(lab["host"]) != before
 
 
 def _answers(service: Service) -> bool:
