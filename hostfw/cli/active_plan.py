@@ -32,19 +32,20 @@ class ActivePlan:
     facts: HostFacts
 
 
-def active_plan(options: Options) -> ActivePlan | None:
+def active_plan(options: Options, *, counted: bool = True) -> ActivePlan | None:
     """The plan of the generation in force, or None if its sources are not on record. Raises HostError.
 
-    After a boot nothing is on record but the accepted generation, which the boot put into force.
+    After a boot nothing is on record but the accepted generation, which the boot put into force. `counted` is as in
+    `resolve`.
     """
-    load_accepted_of(options)
+    accepted = load_accepted_of(options, with_scripts=False)
     directories, host = directories_of(options), this_host(options)
-    stored = stored_active(directories)
+    stored = stored_active(directories, accepted)
     if stored is None:
         return None
     resources, settings = stored_content(stored.configuration, directories.state)
     facts = host.facts(settings.node)
-    plan, _ = resolve(resources, settings, facts, governance=standing(directories, host))
+    plan, _ = resolve(resources, settings, facts, governance=standing(directories, host), counted=counted)
     return ActivePlan(stored.id, plan, resources, facts)
 
 
@@ -56,11 +57,11 @@ class PlanNow(NamedTuple):
     unmet: tuple[Family, ...] = ()
 
 
-def plan_now(options: Options) -> PlanNow | None:
+def plan_now(options: Options, *, counted: bool = True) -> PlanNow | None:
     """The plan of what is in force, and the host that it is for; None where no rules are.
 
-    What has to be rolled back or has expired by now is first taken out of force, as by `status`. Raises HostError and
-    PermissionError.
+    What has to be rolled back or has expired by now is first taken out of force, as by `status`. `counted` is as in
+    `resolve`. Raises HostError and PermissionError.
     """
     directories, host = directories_of(options), this_host(options)
     if has_expired(directories, host):
@@ -69,7 +70,7 @@ def plan_now(options: Options) -> PlanNow | None:
     if not families:
         return None
     unmet = tuple(family for family in FAMILIES if family not in families)
-    found = active_plan(options)
+    found = active_plan(options, counted=counted)
     return (
         PlanNow(found.plan, found.facts, unmet)
         if found is not None

@@ -6,18 +6,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from time import sleep
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hostfw.host import clock, host_name, members, processes
 from hostfw.host.lock import writer_lock
-from hostfw.host.network import connection_cut, routing, sockets
+from hostfw.host.network import connection_cut, sockets
 from hostfw.host.network.conntrack import Conntrack, KernelConntrack
-from hostfw.host.network.routing import Routed
 from hostfw.host.network.sockets import TcpSocket
 from hostfw.host.nftables import block_table, elements, named_counters, set_digests, set_reloading, tables
 from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.nf_tables import KernelSet
-from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
 from hostfw.host.nftables.tables import KernelTables, Names
 from hostfw.host.processes import Ancestor
 from hostfw.host.store import trial as pending
@@ -30,6 +28,10 @@ from hostfw.model.plan import Member
 from hostfw.model.values import Cidr, Family
 from hostfw.nft.declarations import SetName
 from hostfw.nft.timed_edit import TimedEdit
+
+if TYPE_CHECKING:
+    from hostfw.host.network.routing import Routed
+    from hostfw.host.nftables.script_runner import Nftables
 
 
 class Lock(Protocol):
@@ -72,7 +74,27 @@ def _sessions_of(inodes: Collection[int]) -> tuple[Session, ...]:
     return sessions_of(inodes)
 
 
-def _nftables(keep_open: Sequence[int]) -> Nftables:
+def _routed(family: Family, address: int) -> "Routed | None":
+    from hostfw.host.network.routing import routed
+
+    return routed(family, address)
+
+
+def _routed_through(family: Family, address: int, source: int, interface: str) -> "Routed | None":
+    from hostfw.host.network.routing import routed_through
+
+    return routed_through(family, address, source, interface)
+
+
+def _forwards(family: Family, interface: str) -> bool:
+    from hostfw.host.network.routing import forwards
+
+    return forwards(family, interface)
+
+
+def _nftables(keep_open: Sequence[int]) -> "Nftables":
+    from hostfw.host.nftables.script_runner import NftablesWorker
+
     return NftablesWorker(keep_open=keep_open)
 
 
@@ -119,7 +141,7 @@ class Host:
 
     observe: Callable[[str | None], HostFacts] = _observe
     read_tables: Callable[[], KernelTables] = tables.read_tables
-    nftables: Callable[[Sequence[int]], Nftables] = _nftables
+    nftables: "Callable[[Sequence[int]], Nftables]" = _nftables
     lock: Callable[[Path], AbstractContextManager[Lock]] = writer_lock
     now: Callable[[], datetime] = clock.now
     monotonic: Callable[[], float] = clock.monotonic
@@ -131,9 +153,9 @@ class Host:
     baseline: Callable[[], Baseline] = _baseline
     services: Callable[[], HostServices] = _services
     published: Callable[[], tuple[PublishedPort, ...]] = _published
-    routed: Callable[[Family, int], Routed | None] = routing.routed
-    routed_through: Callable[[Family, int, int, str], Routed | None] = routing.routed_through
-    forwards: Callable[[Family, str], bool] = routing.forwards
+    routed: "Callable[[Family, int], Routed | None]" = _routed
+    routed_through: "Callable[[Family, int, int, str], Routed | None]" = _routed_through
+    forwards: Callable[[Family, str], bool] = _forwards
     hostfwctl: Callable[..., Sequence[str]] = watchdog.hostfwctl
     arm: Callable[[str, float, Sequence[str]], str] = watchdog.arm
     disarm: Callable[[str], None] = watchdog.disarm

@@ -29,8 +29,6 @@ from hostfw.host.netlink.messages import (
     nested,
     u32,
 )
-from hostfw.host.network.network_needs import route_to
-from hostfw.host.network.routing import forwards_anything
 from hostfw.host.network.sockets import Connection, ConnectionState, read_connections
 from hostfw.model.values import TCP, Family
 
@@ -92,6 +90,7 @@ class Conntrack(Protocol):
 
     def interface(self, connection: Connection) -> str:
         """The interface by which packets to the peer leave now, or nothing where there is no way to it."""
+        # What reads routes is for the verbs that change what is in force, here and below.
 
     def forwards(self) -> bool:
         """Tell if this host forwards packets of others on any interface."""
@@ -143,11 +142,15 @@ class KernelConntrack:
 
     def interface(self, connection: Connection) -> str:
         """The interface by which packets to the peer leave now, or nothing where there is no way to it."""
+        from hostfw.host.network.network_needs import route_to
+
         route = route_to(connection.family, connection.peer, connection.local)
         return "" if route is None else route.interface
 
     def forwards(self) -> bool:
         """Tell if this host forwards packets of others on any interface."""
+        from hostfw.host.network.routing import forwards_anything
+
         return forwards_anything()
 
 

@@ -71,6 +71,9 @@ def _translations(sock: NetlinkSocket) -> Iterator[tuple[str, Translation]]:
 
 def _nat_bases(message: bytes) -> Iterator[tuple[int, int, str, str]]:
     """The priority, family, table and name of a chain if it translates destinations of what comes in."""
+    # Of thousands of chains, which are mostly ours, hardly one has the bytes.
+    if b"nat" not in message:
+        return
     fields = attributes(message, NFGENMSG.size)
     if message[0] not in _TABLES or _CHAIN_HOOK not in fields or fields.get(_CHAIN_TYPE, b"").rstrip(b"\0") != b"nat":
         return

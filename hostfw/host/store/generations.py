@@ -244,9 +244,11 @@ def load_generation(state_dir: Path, number: int) -> tuple[Accepted | None, tupl
         return None, (unreadable(folder, error),)
 
 
-def read_generation(state_dir: Path, number: int) -> tuple[Accepted | None, tuple[Problem, ...]]:
+def read_generation(
+    state_dir: Path, number: int, *, with_scripts: bool = True
+) -> tuple[Accepted | None, tuple[Problem, ...]]:
     """The same, for those who must not take what cannot be read now for damaged. Raises Unreadable."""
-    return _loaded(generation_folder(state_dir, number))
+    return _loaded(generation_folder(state_dir, number), with_scripts=with_scripts)
 
 
 def generations(state_dir: Path) -> tuple[int, ...]:

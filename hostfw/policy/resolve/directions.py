@@ -38,10 +38,11 @@ class Governing(NamedTuple):
 
 
 class Known(NamedTuple):
-    """Policies and profiles as they were planned earlier, and what was made of them."""
+    """Policies and profiles as they were planned earlier, what was made of them, and whether rules are counted."""
 
     policies: ByResource[PlannedPolicy]
     parts: SameParts
+    counted: bool = True
 
 
 def plan_directions(
@@ -63,10 +64,10 @@ def plan_directions(
     special = frozenset(place for place, policy in enumerate(policies) if _is_special(policy.spec))
 
     selecting = _selecting_policies(policies, [book.labels_of(one.endpoint) for one in governing], book)
-    planned = _planned_policies(policies, frozenset[int]().union(*selecting), direction, book, known.policies)
+    planned = _planned_policies(policies, frozenset[int]().union(*selecting), direction, book, known)
     named = {name: profiles[name] for one in governing for name in one.endpoint.profiles}
     made = known.policies.of_each(
-        tuple(named.values()), lambda profile: _plan_profile(profile, direction, book), direction
+        tuple(named.values()), lambda profile: _plan_profile(profile, direction, book, counted=known.counted), direction
     )
     planned_profiles = dict(zip(named, made, strict=True))
 
@@ -136,7 +137,7 @@ def _planned_policies(
     selected_places: frozenset[int],
     direction: Direction,
     book: AddressBook,
-    known: ByResource[PlannedPolicy],
+    known: Known,
 ) -> dict[int, PlannedPolicy]:
     """The policies that select an endpoint, by their places."""
     places: defaultdict[str, list[int]] = defaultdict(list)
@@ -144,9 +145,9 @@ def _planned_policies(
         places[policies[place].kind].append(place)
     planned: dict[int, PlannedPolicy] = {}
     for kind, of_kind in places.items():
-        make = partial(_plan_policy, kind, direction, book)
+        make = partial(_plan_policy, kind, direction, book, counted=known.counted)
         specs = [policies[place].spec for place in of_kind]
-        planned.update(zip(of_kind, known.of_each(specs, make, (direction, kind)), strict=True))
+        planned.update(zip(of_kind, known.policies.of_each(specs, make, (direction, kind)), strict=True))
     return planned
 
 
@@ -181,9 +182,12 @@ def _selecting_policies(
     return [places_of(tuple(numbers)) for numbers in selecting]
 
 
-def _plan_policy(kind: str, direction: Direction, book: AddressBook, spec: GlobalNetworkPolicy) -> PlannedPolicy:
+def _plan_policy(
+    kind: str, direction: Direction, book: AddressBook, spec: GlobalNetworkPolicy, *, counted: bool
+) -> PlannedPolicy:
     name = spec.metadata.full_name
-    rules = plan_rules(spec.rules(direction), Owner(kind, spec.tier, name, direction, spec.metadata.unrecorded), book)
+    owner = Owner(kind, spec.tier, name, direction, spec.metadata.unrecorded, counted)
+    rules = plan_rules(spec.rules(direction), owner, book)
     staged = EvaluatedPolicy(kind, spec).staged
     return PlannedPolicy(
         kind,
@@ -199,10 +203,9 @@ def _plan_policy(kind: str, direction: Direction, book: AddressBook, spec: Globa
     )
 
 
-def _plan_profile(profile: Profile, direction: Direction, book: AddressBook) -> PlannedPolicy:
+def _plan_profile(profile: Profile, direction: Direction, book: AddressBook, *, counted: bool) -> PlannedPolicy:
     name = profile.metadata.name
-    rules = plan_rules(
-        profile.rules(direction), Owner(PROFILE_KIND, "", name, direction, profile.metadata.unrecorded), book
-    )
+    owner = Owner(PROFILE_KIND, "", name, direction, profile.metadata.unrecorded, counted)
+    rules = plan_rules(profile.rules(direction), owner, book)
     why, ticket = profile.metadata.annotation(REASON), profile.metadata.annotation(TICKET)
     return PlannedPolicy(PROFILE_KIND, name, "", None, rules, profile.metadata.position, why=why, ticket=ticket)

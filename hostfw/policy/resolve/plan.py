@@ -55,13 +55,15 @@ def resolve(
     facts: HostFacts,
     cache: ResolveCache | None = None,
     governance: Governance = NOTHING_GOVERNED,
+    *,
+    counted: bool = True,
 ) -> tuple[Plan, tuple[Problem, ...]]:
     """The Plan of a host, and warnings about what its facts make of the resources.
 
     What is on record in `governance` stays: the name of the node unless a setting gives one, and the HostEndpoints of
     interfaces that no HostEndpoint claims any more. What has expired at the moment of the facts does not count. With a
     cache, policies that are the very resources of the last time, and mean the same addresses, are planned as the very
-    same objects.
+    same objects. Without `counted` rules have no digest, by which counters are found: for questions of who passes.
     """
     timely = in_time(resources, facts.now, governance)
     resources = timely.resources
@@ -85,7 +87,7 @@ def resolve(
     asking = first_asking(resources, cache.asking)
     book = _address_book(known, profiles, local_networks(asking, facts, bound), cache)
     cache.parts.next_round()
-    known_parts = Known(cache.planned, cache.parts)
+    known_parts = Known(cache.planned, cache.parts, counted)
     tiers = tiers_in_order(every_tier(resources))
     policies = every_policy_in_order(resources, tiers)
     ingress, egress = (

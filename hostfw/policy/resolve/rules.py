@@ -17,13 +17,17 @@ _NO_RESTRICTION = EntityRule()
 
 
 class Owner(NamedTuple):
-    """The policy or profile that rules belong to, in one direction; `unrecorded` are its denials, each and all."""
+    """The policy or profile that rules belong to, in one direction; `unrecorded` are its denials, each and all.
+
+    Rules that nobody counts need no digest, which costs as much as all the rest of a rule.
+    """
 
     kind: str
     tier: str
     name: str
     direction: Direction
     unrecorded: bool = False
+    counted: bool = True
 
 
 def plan_rules(rules: Iterable[Rule], owner: Owner, book: AddressBook) -> tuple[PlannedRule, ...]:
@@ -33,7 +37,7 @@ def plan_rules(rules: Iterable[Rule], owner: Owner, book: AddressBook) -> tuple[
     for index, rule in enumerate(rules):
         # Of several protocols the rule asks for one, whatever the members of its port names are of.
         of_ports = None if rule.other_protocols else rule.protocol
-        digest = rule_digest(rule, book)
+        digest = rule_digest(rule, book) if owner.counted else ""
         identity = RuleIdentity(owner.kind, owner.tier, owner.name, owner.direction, digest, seen[digest], index)
         seen[digest] += 1
         planned.append(
@@ -99,20 +103,21 @@ def _texts(items: tuple[Cidr, ...] | tuple[Mac, ...] | tuple[PortRange | str, ..
 
 
 def _planned_side(side: EntityRule, protocol: Protocol | None, book: AddressBook) -> PlannedSide:
-    if side == _NO_RESTRICTION:
+    # To compare all fields takes as long as all the rest.
+    if not side.ports and not side.nets and side == _NO_RESTRICTION:
         return ANY_SIDE
-    nets = _merged((*side.nets, *((LINK_LOCAL,) if side.local else ())))
+    nets = _merged((*side.nets, LINK_LOCAL) if side.local else side.nets)
     return PlannedSide(
         nets=nets if nets and not side.local else None,
-        not_nets=_merged((*side.not_nets, *((LINK_LOCAL,) if side.not_local else ()))),
+        not_nets=_merged((*side.not_nets, LINK_LOCAL) if side.not_local else side.not_nets),
         address_set=book.address_set(side.selector),
         not_address_set=book.address_set(side.not_selector),
         # Only names: no number matches, which () says and None would not.
         ports=_ranges(side.ports) if side.ports else None,
-        port_sets=tuple(book.port_set(name, side.selector, protocol) for name in _names(side.ports)),
+        port_sets=tuple([book.port_set(name, side.selector, protocol) for name in _names(side.ports)]),
         not_ports=_ranges(side.not_ports),
-        macs=tuple(sorted(set(side.macs))),
-        not_port_sets=tuple(book.port_set(name, side.selector, protocol) for name in _names(side.not_ports)),
+        macs=tuple(sorted(set(side.macs))) if side.macs else (),
+        not_port_sets=tuple([book.port_set(name, side.selector, protocol) for name in _names(side.not_ports)]),
         local=LocalNets(book.networks, nets) if side.local else None,
         not_local=book.networks if side.not_local else None,
     )
@@ -130,6 +135,8 @@ def _ranges(ports: tuple[PortRange | str, ...]) -> tuple[PortRange, ...]:
     """The numeric ports, sorted, those that overlap as one."""
     if not ports:
         return ()
+    if len(ports) == 1:
+        return () if isinstance(ports[0], str) else (ports[0],)
     merged: list[PortRange] = []
     for port in sorted(port for port in ports if not isinstance(port, str)):
         if merged and port.first <= merged[-1].last:

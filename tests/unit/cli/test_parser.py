@@ -221,6 +221,19 @@ NOT_FOR_LOOKING = {
     "hostfw.model.kinds.kubernetes",
     "pickle",
 }
+NOT_FOR_ASKING = {
+    "asyncio",
+    "pyroute2",
+    "nftables",
+    "yaml",
+    "hostfw.build.candidate",
+    "hostfw.compile",
+    "hostfw.engine.engine",
+    "hostfw.host.network.routing",
+    "hostfw.manifest.decode",
+    "hostfw.manifest.fields",
+    "hostfw.model.kinds.kubernetes",
+}
 NOWHERE = ["--config-dir", "/nowhere", "--state-dir", "/nowhere", "--run-dir", "/nowhere"]
 
 LOADED = [
@@ -230,6 +243,7 @@ LOADED = [
     ("get", ["get", "gnp", "-f", "examples/bastion/etc"], NOT_FOR_JUDGING),
     ("selector", ["selector", "all()"], NOT_FOR_JUDGING),
     ("status", [*NOWHERE, "status"], NOT_FOR_LOOKING - {"hostfw.build"} | {"hostfw.build.generation", "uuid"}),
+    ("exposure", [*NOWHERE, "exposure"], NOT_FOR_ASKING),
     ("history", [*NOWHERE, "history"], NOT_FOR_LOOKING),
     ("lockdown", [*NOWHERE, "lockdown", "--help"], NOT_FOR_LOOKING),
     ("unblock", [*NOWHERE, "unblock", "--help"], NOT_FOR_LOOKING),

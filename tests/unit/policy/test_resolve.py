@@ -552,6 +552,22 @@ def test_a_digest_is_of_what_is_written_not_of_what_it_stands_for() -> None:
     assert _digest(spelled) == _digest(otherwise, **BOOK)
 
 
+def test_a_plan_without_counters_is_the_same_but_for_digests() -> None:
+    """And of two rules that say the same each is still told apart."""
+    resources = Resources(policies=(gnp("p", ingress=(SSH, SSH, Rule(Action.ALLOW))),), endpoints=ANY_ETH0)
+    counted, _ = resolve(resources, Settings(), facts())
+    plan, problems = resolve(resources, Settings(), facts(), counted=False)
+
+    def rules_of(of: Plan) -> list[PlannedRule]:
+        return list(of.endpoints[0].ingress.tiers[0].policies[0].rules)
+
+    assert problems == ()
+    assert [one.identity.digest for one in rules_of(plan)] == ["", "", ""]
+    assert len({one.identity for one in rules_of(plan)}) == 3
+    without = [replace(one, identity=replace(one.identity, digest="", number=0)) for one in rules_of(counted)]
+    assert [replace(one, identity=replace(one.identity, number=0)) for one in rules_of(plan)] == without
+
+
 def test_digests_are_the_same_in_every_release() -> None:
     """They key named counters in the kernel, which outlive an upgrade."""
     assert _digest(Rule(Action.ALLOW)) == "d6d5bb172a33"

@@ -83,7 +83,7 @@ def _plan(options: Options, console: Console) -> tuple[Plan | None, HostFacts, t
     """The plan to ask, None where no rules are in force, the facts of this host, and the IP version without rules."""
     if options.files:
         return _candidate(options, console)
-    now = plan_now(options)
+    now = plan_now(options, counted=False)
     if now is None:
         console.warn("no rules of hostfw are in force: everybody reaches everything that no other program denies")
         return None, this_host(options).facts(None), ()
