@@ -17,7 +17,7 @@ from hostfw.compile.reverse_path import reverse_path
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.host.interface_names import WILDCARD_END
 from hostfw.model.host.loopback import LOOPBACK
-from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint
+from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint, Workload
 from hostfw.model.values import Direction
 from hostfw.nft.objects import Dynamic, ElementType
 from hostfw.nft.rules import (
@@ -134,13 +134,22 @@ class Dispatch:
         for binding in self._plan.bindings:
             workload = self._endpoints[binding.endpoint].workload
             if workload is not None:
-                program = programs.sources(workload, side.opposite)
-                verdicts[binding.interface] = self._goto(f"sources/{binding.endpoint}", program, (Accept(),))
+                verdicts[binding.interface] = self._sources_of(binding.endpoint, workload, programs)
             elif self._plan.settings.workloads.has(binding.interface):
                 verdicts[binding.interface] = Return()
         by_index = self._renamed(side, "sources", verdicts, may_close=False)
         unidentified = self._unidentified(side, "sources", programs)
         return [*self._interfaces(side, "sources", verdicts), *by_index, *unidentified]
+
+    def _sources_of(self, name: str, workload: Workload, programs: Programs) -> Verdict:
+        """The verdict on what one workload sends: its Ethernet address if it has to have one, then its addresses."""
+        direction = Direction.EGRESS
+        of_addresses = self._goto(f"sources/{name}", programs.sources(workload, direction), (Accept(),))
+        if workload.mac is None:
+            return of_addresses
+        spoofed = self._goto("sources/mac", programs.spoofed(direction), (Accept(),))
+        other = Match(Key.ETHER_SADDR, str(workload.mac), negated=True)
+        return Goto(self._builder.chain(f"sources/{name}/mac", (Rule((other,), (spoofed,)), Rule((), (of_addresses,)))))
 
     def reverse_path(self) -> list[Rule]:
         """The rules by which new packets are denied that no route leads back from; none without the setting."""

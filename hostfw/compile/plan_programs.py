@@ -169,6 +169,10 @@ class Programs:
             ),
         )
 
+    def spoofed(self, direction: Direction) -> Program:
+        """The program of what a workload sends under another's Ethernet address: every packet is denied."""
+        return Program(direction, ((self._final(direction, Reason.SPOOFED),),))
+
     def without_a_way_back(self) -> Program:
         """The program of a new packet that no route leads back to the source of: it is denied."""
         return Program(Direction.INGRESS, ((self._final(Direction.INGRESS, Reason.REVERSE_PATH),),))

@@ -28,7 +28,7 @@ from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.explanation import Explanation, Step, StepVerdict
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.packet import ConntrackState, Packet, Path
-from hostfw.model.plan import Plan, PlannedTier
+from hostfw.model.plan import Plan, PlannedTier, Workload
 from hostfw.model.settings import (
     FailsafePort,
     InvalidPackets,
@@ -257,8 +257,15 @@ def _spoofed_steps(place: Place, packet: Packet) -> Iterator[Step]:
         yield place.step(StepVerdict.DENY, Reason.UNIDENTIFIED)
     elif packet.family is Family.V6 and packet.is_icmp and packet.icmp_type == _ROUTER_ADVERTISEMENT:
         yield place.step(StepVerdict.DENY, Reason.TO_HOST)
-    elif not any(net.family is packet.family and net.contains(packet.source) for net in workload.sources):
+    elif _is_of_another(workload, packet):
         yield place.step(StepVerdict.DENY, Reason.SPOOFED)
+
+
+def _is_of_another(workload: Workload, packet: Packet) -> bool:
+    """True if a packet has a source that is not the workload's, or is known to come from another Ethernet address."""
+    if workload.mac is not None and packet.mac not in (None, workload.mac):
+        return True
+    return not any(net.family is packet.family and net.contains(packet.source) for net in workload.sources)
 
 
 def _to_host_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:

@@ -157,6 +157,7 @@ def _workload(endpoint: WorkloadEndpoint) -> Mapping[str, object]:
         "node": None if endpoint.node == ANY_NODE else endpoint.node,
         "orchestrator": endpoint.orchestrator,
         "interfaceName": endpoint.interface_name,
+        "mac": None if endpoint.mac is None else str(endpoint.mac),
         "ipNetworks": _texts(endpoint.networks),
         "profiles": list(endpoint.profiles),
         "ports": [_named_port(port) for port in endpoint.ports],

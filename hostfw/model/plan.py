@@ -265,13 +265,14 @@ class PlannedDirection:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A workload behind an interface of its own: the addresses that it may send from.
+    """A workload behind an interface of its own: the addresses that it may send from, and the only `mac` if it has one.
 
     One that is not `identified` may send nothing.
     """
 
     addresses: tuple[Cidr, ...] = ()
     identified: bool = True
+    mac: Mac | None = None
 
     @property
     def sources(self) -> tuple[Cidr, ...]:

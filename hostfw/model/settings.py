@@ -129,6 +129,18 @@ UNIDENTIFIED = "(unidentified)"
 """Stands for the endpoint of interfaces of workloads that no WorkloadEndpoint names."""
 
 
+CONTAINER_ORCHESTRATORS = frozenset(("docker", "podman", "k8s", "cni"))
+"""The programs whose containers are open where no policy selects them, as those of Kubernetes are."""
+
+
+class Unselected(StrEnum):
+    """The default of a workload in a direction in which no policy selects it, if it has no profile."""
+
+    BY_ORCHESTRATOR = "byOrchestrator"
+    ALLOW = "allow"
+    DENY = "deny"
+
+
 @dataclass(frozen=True, slots=True)
 class Workloads:
     """The interfaces that workloads are behind, as names or beginnings (`ve-*`), and what these may ask of the host.
@@ -138,6 +150,13 @@ class Workloads:
 
     interfaces: tuple[str, ...] = ()
     to_host: tuple[FailsafePort, ...] = TO_HOST_PORTS
+    unselected: Unselected = Unselected.BY_ORCHESTRATOR
+
+    def opens(self, orchestrator: str) -> bool:
+        """True if a workload that this program runs is open where no policy selects it."""
+        if self.unselected is Unselected.BY_ORCHESTRATOR:
+            return orchestrator in CONTAINER_ORCHESTRATORS
+        return self.unselected is Unselected.ALLOW
 
     def has(self, interface: str) -> bool:
         """True if an interface is one of those."""

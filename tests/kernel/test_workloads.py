@@ -158,6 +158,36 @@ def test_what_a_workload_sends_under_other_addresses_gets_nowhere(house: tuple[L
     assert "spoofed-source" in json.dumps(counters)
 
 
+def test_what_a_workload_sends_from_another_ethernet_address_gets_nowhere(house: tuple[Lab, Installation]) -> None:
+    """Its own is in the WorkloadEndpoint."""
+    lab, host = house
+    mac = json.loads(run(lab["web"], ["ip", "-j", "link", "show", "host0"]).stdout)[0]["address"]
+    _write(host, "web", _workload("web", 3).replace("ipNetworks", f'mac: "{mac}", ipNetworks'))
+    _write(host, "db", _workload("db", 4))
+    hostfwctl(host, "apply")
+    assert _passes(lab, "web", "db", 5432, expected=True)
+
+    run(lab["web"], ["ip", "link", "set", "host0", "address", "02:00:00:00:00:77"])
+
+    assert _passes(lab, "web", "db", 5432, expected=False)
+    assert "spoofed-source" in hostfwctl(host, "counters", "-o", "json").stdout
+
+
+def test_a_container_without_policy_is_open_and_a_machine_is_not(house: tuple[Lab, Installation]) -> None:
+    """Until a policy selects it, and never to the host."""
+    lab, host = house
+    for name, number, orchestrator in (("web", 3, "docker"), ("db", 4, "libvirt")):
+        text = _workload(name, number).replace("interfaceName", f"orchestrator: {orchestrator}, interfaceName")
+        _write(host, name, text.replace(f"app: {name}", "app: other"))
+    hostfwctl(host, "apply")
+
+    assert _passes(lab, "outer", "web", 80, expected=True)
+    assert _passes(lab, "web", "outer", 80, expected=True)
+    assert _passes(lab, "web", "host", 22, expected=False)
+    assert _passes(lab, "web", "db", 80, expected=False)
+    assert _passes(lab, "outer", "db", 80, expected=False)
+
+
 def test_a_wrong_file_counts_for_nothing_and_is_told(house: tuple[Lab, Installation]) -> None:
     """One that belongs to somebody else, and one with a mistake; the other one holds."""
     lab, host = house

@@ -61,6 +61,7 @@ from hostfw.model.values import (
     Family,
     Icmp,
     Learned,
+    Mac,
     PortRange,
     Protocol,
     StagedAction,
@@ -356,6 +357,7 @@ def workloads(draw: st.DrawFn) -> WorkloadEndpoint:
         orchestrator=draw(words | st.just("")),
         profiles=draw(few(names)),
         ports=ports,
+        mac=draw(st.none() | st.integers(0, (1 << 48) - 1).map(Mac).filter(lambda mac: not mac.is_group)),
     )
 
 

@@ -1,6 +1,6 @@
 """WorkloadEndpoint, and the setting that says which interfaces are those of workloads."""
 
-from hostfw.manifest.fields import Blank, Reader, Refusal, Shape, fields, given, items, quoted, text
+from hostfw.manifest.fields import Blank, Reader, Refusal, Shape, choice, fields, given, items, quoted, text
 from hostfw.manifest.kinds.endpoint import ENDPOINT_PORT_SHAPE, endpoint_port, profile_names
 from hostfw.manifest.kinds.failsafe import decode_ports
 from hostfw.manifest.kinds.metadata import formed_name, required_name
@@ -13,15 +13,15 @@ from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
 from hostfw.model.resources import ANY_NODE
-from hostfw.model.settings import Workloads
+from hostfw.model.settings import Unselected, Workloads
+from hostfw.model.values import Mac, parse_mac
 from hostfw.selector.namespaces import NAMESPACE_LABEL
 
 _NOT_BUILT = "this version of hostfw does not enforce it"
 WORKLOAD_SHAPE = Shape(
     "the spec of a WorkloadEndpoint",
-    frozenset(("node", "orchestrator", "interfaceName", "ipNetworks", "profiles", "ports")),
+    frozenset(("node", "orchestrator", "interfaceName", "mac", "ipNetworks", "profiles", "ports")),
     {
-        "mac": Refusal(_NOT_BUILT, "leave it out: the interface and its addresses tell the workload", Blank.TEXT),
         "ipNATs": Refusal("hostfw translates no addresses", "leave it out", Blank.LIST),
         "allowSpoofedSourcePrefixes": Refusal(
             "a workload sends from its own addresses alone", "list in ipNetworks what it may send from", Blank.LIST
@@ -40,15 +40,11 @@ WORKLOAD_PORT_SHAPE = Shape(
 )
 WORKLOADS_SHAPE = Shape(
     "workloads",
-    frozenset(("interfaces", "toHost")),
+    frozenset(("interfaces", "toHost", "unselected")),
     {
         "bridges": Refusal(
             "workloads behind a bridge are not told apart by this version of hostfw",
             "connect each by an interface of its own, and name these in interfaces",
-        ),
-        "unselected": Refusal(
-            "a workload that no policy selects is denied everything",
-            "list the profile projectcalico-default-allow in its profiles",
         ),
     },
 )
@@ -81,6 +77,7 @@ def decode_workload(reader: Reader, metadata: Metadata, spec: Node) -> WorkloadE
         profiles,
         ports,
         places,
+        _mac(reader, given(found, "mac")),
     )
 
 
@@ -93,6 +90,8 @@ def decode_workloads(reader: Reader, node: Node | None, base: Workloads) -> Work
     return Workloads(
         tuple(dict.fromkeys(patterns)),
         decode_ports(reader, found["toHost"], "toHost", base.to_host) if "toHost" in found else base.to_host,
+        choice(reader, found.get("unselected"), "unselected", {word.value: word for word in Unselected})
+        or base.unselected,
     )
 
 
@@ -107,6 +106,18 @@ def _pattern(reader: Reader, node: Node, what: str) -> str | None:
         reader.report(node, f"{what} has {quoted(value)}, which lo is one of", "interfaces of workloads")
         return None
     return value
+
+
+def _mac(reader: Reader, node: Node | None) -> Mac | None:
+    value = None if node is None else text(reader, node, "mac")
+    if node is None or value is None:
+        return None
+    mac = parse_mac(value)
+    if mac is None:
+        reader.report(node, f"mac is {quoted(value)}", "an Ethernet address such as 02:00:00:00:00:01")
+    elif mac.is_group:
+        reader.report(node, f"mac is {mac}, a group address, which no sender has", "that of a network card")
+    return mac
 
 
 def _port(reader: Reader, node: Node, _what: str) -> EndpointPort | None:

@@ -285,6 +285,7 @@ _WORKLOAD: Fields = {
         name(ONE_INTERFACE_NAME),
         "The interface of the host that it is behind, of those in workloads.",
     ),
+    "mac": (MAC, "Its Ethernet address: it may send from this one alone."),
     "ipNetworks": (
         {**listed(NET_OR_ADDRESS), "minItems": 1},
         "Its addresses, or prefixes of them: it may send from these alone, and rules find it by them.",

@@ -41,6 +41,7 @@ from hostfw.model.settings import (
     PublishedPorts,
     ReversePathFilter,
     Unmanaged,
+    Unselected,
 )
 
 
@@ -130,6 +131,10 @@ _FAILSAFE_PORT: Fields = {
 _WORKLOADS: Fields = {
     "interfaces": (listed(formed(INTERFACE_PATTERN.pattern)), "Names, or beginnings with * behind them, such as ve-*."),
     "toHost": (ref("failsafePorts"), "What workloads may use of this host (default: DNS and DHCP)."),
+    "unselected": (
+        _of(Unselected),
+        "What a workload may do where no policy selects it (default: byOrchestrator, containers all, others nothing).",
+    ),
 }
 
 _UNMANAGED: Fields = {

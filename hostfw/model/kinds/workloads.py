@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.positions import Position
-from hostfw.model.values import Cidr, Protocol
+from hostfw.model.values import Cidr, Mac, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,8 @@ class WorkloadEndpoint:
     """A workload that is behind an interface of the host, and the addresses that it has.
 
     `networks` are single addresses, or prefixes of which the workload may use each address. `node` is `*` where the
-    manifest names none. `orchestrator` is the program that runs the workload, which is a label as well.
+    manifest names none. `orchestrator` is the program that runs the workload, which is a label as well. With `mac` it
+    sends from that Ethernet address alone.
     """
 
     metadata: Metadata
@@ -32,6 +33,7 @@ class WorkloadEndpoint:
     profiles: tuple[str, ...] = ()
     ports: tuple[EndpointPort, ...] = ()
     profile_positions: tuple[Position, ...] = ()
+    mac: Mac | None = None
 
     @property
     def expected_ips(self) -> tuple[Cidr, ...]:

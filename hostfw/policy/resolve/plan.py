@@ -16,7 +16,7 @@ from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.plan import NO_NETWORKS, LinkNetworks, Plan, PlannedEndpoint, PlannedPolicy, Workload
 from hostfw.model.problems import Problem, Severity, in_order
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Resources, Rule
-from hostfw.model.settings import Loopback, Settings
+from hostfw.model.settings import Loopback, Settings, Workloads
 from hostfw.model.values import Cidr, Direction, Family, merge
 from hostfw.model.wording import listed, unlisted
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
@@ -80,7 +80,8 @@ def resolve(
         patterns = (*settings.workloads.interfaces, *closing)
         settings = replace(settings, workloads=replace(settings.workloads, interfaces=patterns))
         bound = replace(bound, workloads=settings.workloads)
-    governing = [*_governing(local, bound, settings.loopback), *map(Governing, workloads)]
+    guests = (_with_default(one, settings.workloads) for one in workloads)
+    governing = [*_governing(local, bound, settings.loopback), *map(Governing, guests)]
 
     known = _with_learned_addresses(resources, bound, facts) if settings.learn_addresses else resources
     cache = ResolveCache() if cache is None else cache
@@ -178,8 +179,14 @@ def _addressed(
     return tuple(sorted((*workloads, *others), key=lambda one: (one.metadata.full_name, one.metadata.position)))
 
 
+def _with_default(one: WorkloadEndpoint, settings: Workloads) -> WorkloadEndpoint:
+    """A workload, with the profile that allows all if it has none and is open where no policy selects it."""
+    is_open = settings.opens(one.orchestrator) and not one.profiles
+    return replace(one, profiles=(DEFAULT_ALLOW_PROFILE.metadata.name,)) if is_open else one
+
+
 def _workload(endpoint: HostEndpoint | WorkloadEndpoint) -> Workload | None:
-    return Workload(merge(endpoint.networks)) if isinstance(endpoint, WorkloadEndpoint) else None
+    return Workload(merge(endpoint.networks), mac=endpoint.mac) if isinstance(endpoint, WorkloadEndpoint) else None
 
 
 def _governing(local: Sequence[HostEndpoint], bound: Bindings, loopback: Loopback) -> list[Governing]:

@@ -8,9 +8,9 @@ from hostfw.build.candidate import check_candidate
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.plan import Plan
 from hostfw.model.problems import Problem, Severity, errors
-from hostfw.model.settings import UNIDENTIFIED, Settings, Workloads
+from hostfw.model.settings import UNIDENTIFIED, Settings, Unselected, Workloads
 from hostfw.model.sources import Configuration, Source
-from hostfw.model.values import Direction
+from hostfw.model.values import Action, Direction
 from hostfw.policy.resolve.plan import resolve
 from tests.unit.policy_builders import nets
 from tests.unit.policy_texts import manifest, policy, resources, said
@@ -96,6 +96,38 @@ def test_no_policy_is_said_to_select_nothing_where_workloads_may_come() -> None:
 
     assert [said(problem) for problem in _checked(*texts)] == []
     assert any("selects no HostEndpoint" in problem.message for problem in _checked(*texts, settings="{}"))
+
+
+@pytest.mark.parametrize(
+    ("unselected", "orchestrator", "is_open"),
+    [
+        (Unselected.BY_ORCHESTRATOR, "docker", True),
+        (Unselected.BY_ORCHESTRATOR, "k8s", True),
+        (Unselected.BY_ORCHESTRATOR, "libvirt", False),
+        (Unselected.BY_ORCHESTRATOR, "", False),
+        (Unselected.ALLOW, "libvirt", True),
+        (Unselected.DENY, "docker", False),
+    ],
+)
+def test_what_no_policy_selects_is_open_by_who_runs_it(
+    unselected: Unselected, orchestrator: str, *, is_open: bool
+) -> None:
+    """Direction by direction, and never against a profile of its own."""
+    settings = Settings(workloads=Workloads(("ve-*",), unselected=unselected))
+    ingress = policy("{selector: app == 'db', ingress: [{action: Deny}]}")
+    own = manifest("Profile", "{}", "own")
+    of = f", orchestrator: {orchestrator or chr(39) * 2}"
+    texts = (UPLINK, own, ingress, wep("web", of), wep("db", of), wep("last", f"{of}, profiles: [own]", "ve-last"))
+
+    plan, _ = _plan(*texts, settings=settings)
+
+    web, db, last = (plan.endpoint(f"default/{name}") for name in ("web", "db", "last"))
+    ways = (web.ingress, web.egress, db.egress)
+    assert [bool(way.profiles) for way in ways] == [is_open] * 3
+    assert [[rule.action for profile in way.profiles for rule in profile.rules] for way in ways] == [
+        [Action.ALLOW] * is_open
+    ] * 3
+    assert [profile.name for profile in last.egress.profiles] in ([], ["own"])
 
 
 def test_normal_policies_alone_are_a_workloads() -> None:
