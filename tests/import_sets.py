@@ -1,13 +1,15 @@
 """Rule sets of other firewalls, as people publish them, each for another way to write, and their readings."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
 from hostfw.importer.firewalld.reader import read_firewalld
 from hostfw.importer.iptables_save import read_iptables
 from hostfw.importer.nft.reader import read_nft
-from hostfw.importer.reading import Reading
+from hostfw.importer.reading import PROGRAMS, Reading
+from hostfw.importer.rule_set import Continue, ForeignRule, ForeignRules, Hook, Jump, Return, Verdict
+from hostfw.model.packet import Packet
 from hostfw.model.sources import Source
 from hostfw.model.values import Family
 
@@ -37,3 +39,44 @@ def _files(path: Path) -> dict[str, Source]:
     """The files that one file holds, each behind a line with its name."""
     parts = re.split(r"^== (.+)\n", path.read_text(), flags=re.MULTILINE)[1:]
     return {name: Source(name, text) for name, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def met(rules: ForeignRules, hook: Hook, packet: Packet, into: str, out: str) -> Iterator[ForeignRule]:
+    """The rules that a packet matches until one decides, those that policy cannot say among them."""
+    for stage in rules.stages.get(hook, ()):
+        walked = _walked(rules, stage.chain, packet, into, out)
+        try:
+            while True:
+                yield next(walked)
+        except StopIteration as ended:
+            if (ended.value or stage.end) is Verdict.DENY:
+                return
+
+
+def _walked(
+    rules: ForeignRules, chain: str, packet: Packet, into: str, out: str
+) -> Generator[ForeignRule, None, Verdict | None]:
+    for rule in rules.chains.get(chain, ()):
+        if not rule.condition.matches(packet, into, out):
+            continue
+        yield rule
+        if rule.unsaid:
+            continue
+        match rule.target:
+            case Verdict():
+                return rule.target
+            case Return():
+                return None
+            case Jump(chain=name, goto=goto):
+                found = yield from _walked(rules, name, packet, into, out)
+                if found is not None or goto:
+                    return found
+            case Continue():
+                pass
+    return None
+
+
+def may_decide(rule: ForeignRule) -> bool:
+    """True for a rule that policy cannot say, or says with other figures, or that leads to another program's chains."""
+    leads = any(f"{option} {program}" in rule.text for option in ("-j", "-g", "jump", "goto") for program in PROGRAMS)
+    return bool(rule.unsaid or rule.note or leads)

@@ -62,23 +62,48 @@ def compare(
     The packets begin connections: what is established passes in hostfw in any case. Rules of the source that policy
     cannot say are passed over on both sides; they are named elsewhere.
     """
-    interfaces = sources[0].interfaces
-    names = {one: _representative(one, interfaces) for one in interfaces.governed}
-    facts = HostFacts("import", tuple(Interface(name, place) for place, name in enumerate(sorted(names.values()), 1)))
+    interfaces = _interface_names(sources)
+    facts = HostFacts(
+        "import", tuple(Interface(name, place) for place, name in enumerate(sorted(interfaces.values()), 1))
+    )
     plan, _ = resolve(resources, settings, facts)
-    random = Random(seed)  # noqa: S311  packets are drawn with it, and nothing is kept secret
     found: list[Difference] = []
     drawn = 0
-    for rules in sources:
-        pool = _Pool(rules, settings.failsafe, random)
-        for _ in range(packets // len(sources)):
-            hook, packet, into, out = pool.draw(names)
-            drawn += 1
-            before = rules.verdict(hook, packet, into, out)
-            explanation = explain(plan, packet)
-            if explanation.allowed is not (before is Verdict.ALLOW):
-                found.append(Difference(hook, packet, before, explanation.decided_by))
+    for rules, hook, packet, into, out in boundary_packets(sources, settings.failsafe, packets, seed):
+        drawn += 1
+        before = rules.verdict(hook, packet, into, out)
+        explanation = explain(plan, packet)
+        if explanation.allowed is not (before is Verdict.ALLOW):
+            found.append(Difference(hook, packet, before, explanation.decided_by))
     return Comparison(drawn, tuple(found), tuple(_grouped(found)))
+
+
+class BoundaryPacket(NamedTuple):
+    """A packet at an edge of the rules of its family, the hook that it meets, and the classes of its interfaces."""
+
+    rules: ForeignRules
+    hook: Hook
+    packet: Packet
+    into: str
+    out: str
+
+
+def boundary_packets(
+    sources: Sequence[ForeignRules], failsafe: Failsafe, packets: int = PACKETS, seed: int = 0
+) -> Iterator[BoundaryPacket]:
+    """Draw packets at the edges of the rules, as many for each family. The same seed gives the same packets."""
+    names = _interface_names(sources)
+    random = Random(seed)  # noqa: S311  packets are drawn with it, and nothing is kept secret
+    for rules in sources:
+        pool = _Pool(rules, failsafe, random)
+        for _ in range(packets // len(sources)):
+            yield BoundaryPacket(rules, *pool.draw(names))
+
+
+def _interface_names(sources: Sequence[ForeignRules]) -> dict[str, str]:
+    """An interface of each class, by the class."""
+    interfaces = sources[0].interfaces
+    return {one: _representative(one, interfaces) for one in interfaces.governed}
 
 
 def _representative(one: str, interfaces: Interfaces) -> str:

@@ -21,7 +21,7 @@ _NEIGHBOURS = (133 * 256, 138 * 256)
 _FOLLOWED = frozenset((ConntrackState.ESTABLISHED, ConntrackState.RELATED))
 _BROADCAST = (
     "the broadcast addresses of this host's networks (as 192.0.2.255 of 192.0.2.0/24) are not known here: rules treat "
-    "them as addresses of the host, and only 255.255.255.255 as a broadcast"
+    "them as addresses of the host, and only 0.0.0.0 and 255.255.255.255 as broadcasts"
 )
 
 

@@ -8,7 +8,8 @@ from hostfw.model.ranges import Ranges, every_address, ranges_of, union
 from hostfw.model.values import Cidr, Family
 
 _MULTICAST = {Family.V4: Cidr(Family.V4, 0xE0000000, 4), Family.V6: Cidr(Family.V6, 0xFF << 120, 8)}
-_BROADCAST = Cidr(Family.V4, 0xFFFFFFFF, 32)
+_BROADCAST = {Family.V4: (Cidr(Family.V4, 0, 32), Cidr(Family.V4, 0xFFFFFFFF, 32)), Family.V6: ()}
+"""Addresses that are broadcasts to the kernel whatever routes there are (`inet_addr_type`)."""
 ROUTED_KINDS = frozenset({"LOCAL", "UNICAST", "BROADCAST", "ANYCAST"})
 """Kinds that the routing table tells."""
 
@@ -20,7 +21,7 @@ def addresses_of_kind(kind: str, family: Family) -> Ranges | None:
     """
     whole = every_address(family)
     multicast = ranges_of((_MULTICAST[family],), family)
-    broadcast = ranges_of((_BROADCAST,), family)
+    broadcast = ranges_of(_BROADCAST[family], family)
     match kind:
         case "LOCAL":
             return all_but(union(multicast, broadcast), whole)

@@ -126,7 +126,7 @@ class Wire:
         before = self._counters(packet.family)
         frames = datagrams(packet.untranslated, self._sent, form)
         if packet.path is Path.LOCAL_OUT:
-            self._send_from_host(packet, frames, kept=kept)
+            self.send_from_host(packet, frames, kept=kept)
         else:
             self._send_to_host(packet, frames, before[_OBSERVER, "barrier"], kept=kept)
         moved = self._counters(packet.family) - before
@@ -172,17 +172,22 @@ class Wire:
 
     def _send_to_host(self, packet: Packet, frames: Iterable[bytes], barrier: int, *, kept: bool) -> None:
         """Frames on the wire of an interface, and after them one that counts as soon as they are through."""
+        self.put_on_wire(packet, frames, kept=kept)
         interface = packet.in_interface or ""
-        way = self._codes[packet.out_interface] if packet.out_interface else _TO_HOST
         link = self._links[interface]
-        for frame in frames:
-            link.send(_header(interface, way | (_KEPT if kept else 0), packet.family) + frame)
         link.send(_header(interface, _BARRIER, packet.family) + datagrams(packet, 0)[0])
         deadline = time.monotonic() + _PATIENCE_S
         while self._counters(packet.family)[_OBSERVER, "barrier"] == barrier:
             assert time.monotonic() < deadline, f"no packet reaches the host on {interface}"
 
-    def _send_from_host(self, packet: Packet, frames: Iterable[bytes], *, kept: bool) -> None:
+    def put_on_wire(self, packet: Packet, frames: Iterable[bytes], *, kept: bool = False) -> None:
+        """Frames on the wire of the interface that a packet comes in by, on the way that it is to go."""
+        interface = packet.in_interface or ""
+        way = self._codes[packet.out_interface] if packet.out_interface else _TO_HOST
+        for frame in frames:
+            self._links[interface].send(_header(interface, way | (_KEPT if kept else 0), packet.family) + frame)
+
+    def send_from_host(self, packet: Packet, frames: Iterable[bytes], *, kept: bool = False) -> None:
         """Out by a raw socket. What is translated has a first route, and the other in the low bits of its mark."""
         first = packet.untranslated
         interface = first.out_interface or ""

@@ -310,8 +310,9 @@ def _named(flags: Json) -> frozenset[str]:
 def _holds_for_first(looked_at: frozenset[str], operator: str, right: Json, sets: Sets) -> bool:
     """True if the first packet of a connection matches, which has the flag SYN alone (and ECN's, which nobody asks)."""
     first = _SYN & looked_at if looked_at else _SYN
-    if operator == "in":
-        return bool(first & _named(right))
+    if operator in ("in", "!"):
+        # Any of the flags; and none of them, as nft writes a mask that comes to zero.
+        return bool(first & _named(right)) is (operator == "in")
     wanted = [_named(one) for one in (elements_of(right, sets) or ())] if _is_set(right) else [_named(right)]
     return (first in wanted) is (operator == "==")
 

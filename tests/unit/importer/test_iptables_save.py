@@ -142,7 +142,7 @@ def test_an_address_of_this_host_is_known_of_what_comes_in_alone() -> None:
     found = reading(f"-A INPUT {rule}", f"-A OUTPUT {rule}", "-A OUTPUT -j DROP")
 
     assert inbound(f"-A INPUT {rule}")[:1] == [
-        "{action: Allow, ipVersion: 4, destination: {notNets: [224.0.0.0/4, 255.255.255.255/32]}}"
+        "{action: Allow, ipVersion: 4, destination: {notNets: [0.0.0.0/32, 224.0.0.0/4, 255.255.255.255/32]}}"
     ]
     assert "notNets" not in policy_text(as_policy([found.rules]), "test").partition("name: outbound")[2]
     (note,) = [note for note in found.notes if "which addresses" in note.message]

@@ -186,6 +186,7 @@ UNSAID: list[tuple[Expr, str, str]] = [
     ([match({"ct": {"key": "state", "dir": "original"}}, "new"), ACCEPT], "ct original state", "not allowed"),
     ([match(payload("ether", "saddr"), "02:00:00:00:00:01"), ACCEPT], "ether saddr", "not allowed"),
     ([match(payload("tcp", "flags"), "syn", "!="), DROP], "TCP flags", "not denied"),
+    ([match(payload("tcp", "flags"), ["fin", "syn", "rst"], "!"), DROP], "TCP flags", "not denied"),
     ([match(payload("th", "dport"), 53), ACCEPT], "whichever protocol", "not allowed"),
     ([match({"numgen": {"mode": "random", "mod": 2}}, 0), ACCEPT], "numgen", "not allowed"),
     ([{"xt": {"type": "match", "name": "recent"}}, DROP], "the extension recent of iptables", "not denied"),
@@ -243,8 +244,9 @@ def test_an_address_of_this_host_is_known_of_what_comes_in_alone() -> None:
         assert any(f"inet f g handle {handle}: " in one and "which addresses are of this host" in one for one in found)
         assert "Allow" not in written.partition("name: forwarded")[2]
         assert any("handle 10: the broadcast addresses of this host's networks" in one for one in found)
-        assert "{action: Allow, ipVersion: 4, destination: {notNets: [224.0.0.0/4, 255.255.255.255/32]}}" in inbound(
-            text
+        assert (
+            "{action: Allow, ipVersion: 4, destination: {notNets: [0.0.0.0/32, 224.0.0.0/4, 255.255.255.255/32]}}"
+            in inbound(text)
         )
 
 
