@@ -108,7 +108,7 @@ install-data: data
 	install -D --mode=755 units/hostfw-boot $(LIB)/hostfw/boot
 	install -D --mode=755 -t $(LIB)/hostfw units/crowdsec-bouncer
 	$(INSTALL) units/fail2ban-action.conf $(DESTDIR)/etc/fail2ban/action.d/hostfw.conf
-	$(INSTALL) -t $(LIB)/systemd/system units/hostfw-boot.service units/hostfw.service units/hostfw-feed@.service units/hostfw-feed@.timer units/hostfw-pull.service units/hostfw-pull.timer
+	$(INSTALL) -t $(LIB)/systemd/system units/hostfw-boot.service units/hostfw.service units/hostfw-feed@.service units/hostfw-feed@.timer units/hostfw-pull.service units/hostfw-pull.timer units/hostfw-workloads@.service
 	$(INSTALL) -t $(LIB)/systemd/system-preset units/90-hostfw.preset
 	$(INSTALL) units/hostfw.tmpfiles $(LIB)/tmpfiles.d/hostfw.conf
 	$(INSTALL) -t $(LIB)/udev/rules.d units/90-hostfw.rules

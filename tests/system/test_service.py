@@ -96,12 +96,12 @@ def test_stopping_the_boot_unit_leaves_the_rules(host: Host, street: Street) -> 
     assert knocks.through == ()
 
 
-_PULL = ("hostfw-pull.service", "hostfw-pull.timer")
+_OTHERS = ("hostfw-pull.service", "hostfw-pull.timer", "hostfw-workloads@docker.service")
 
 
 def test_systemd_finds_nothing_wrong_with_the_units(host: Host) -> None:
     """`systemd-analyze verify` is silent about them."""
-    units = ("hostfw.service", "hostfw-boot.service", "hostfw-feed@drop.service", "hostfw-feed@drop.timer", *_PULL)
+    units = ("hostfw.service", "hostfw-boot.service", "hostfw-feed@drop.service", "hostfw-feed@drop.timer", *_OTHERS)
 
     verified = host.run(["systemd-analyze", "verify", "--man=no", *units], check=False)
 
@@ -109,7 +109,13 @@ def test_systemd_finds_nothing_wrong_with_the_units(host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    ("unit", "most"), [("hostfw.service", 20), ("hostfw-feed@drop.service", 30), ("hostfw-pull.service", 30)]
+    ("unit", "most"),
+    [
+        ("hostfw.service", 20),
+        ("hostfw-feed@drop.service", 30),
+        ("hostfw-pull.service", 30),
+        ("hostfw-workloads@docker.service", 15),
+    ],
 )
 def test_the_service_is_locked_in(host: Host, unit: str, most: int) -> None:
     """`systemd-analyze security` rates its exposure at so many tenths of 10 or better; downloads have the network."""

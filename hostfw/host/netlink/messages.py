@@ -42,6 +42,7 @@ _U64 = struct.Struct("!Q")
 _TYPE_MASK = 0x3FFF
 _NESTED = 0x8000
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
+_SOL_NETLINK, _NETLINK_GET_STRICT_CHK = 270, 12
 _OVERHEAD_BYTES = 1024
 """Room in a socket's buffer beside the message; af_netlink.c takes 32 bytes off."""
 _PATIENCE_S = 5.0
@@ -97,6 +98,10 @@ class NetlinkSocket:
     def close(self) -> None:
         """Give the socket back."""
         self._socket.close()
+
+    def filter_dumps(self) -> None:
+        """Have the kernel leave out of dumps what a request does not name (NETLINK_GET_STRICT_CHK, Linux 4.20)."""
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
 
     def dump(self, kind: int, body: bytes, what: str) -> list[bytes]:
         """The payloads of every message that a dump request yields; `what` names the request in errors.

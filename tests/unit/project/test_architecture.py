@@ -69,6 +69,12 @@ BREACHES = [
         "import hostfw.engine.engine",
         "hostfw.engine.reading is not allowed to import hostfw.engine.engine",
     ),
+    (
+        "a reader of workloads decodes policy",
+        "workloads/__init__.py",
+        "import hostfw.manifest",
+        "hostfw.workloads is not allowed to import hostfw.manifest",
+    ),
     ("a module without a place", "sideways.py", "import hostfw.model", "not listed as layers:\n\n- hostfw.sideways"),
 ]
 
