@@ -6,41 +6,21 @@ from hostfw.build.candidate import Candidate
 from hostfw.doctor.findings import Check, Finding
 from hostfw.engine.outcomes import Status
 from hostfw.model.host.facts import HostFacts
-from hostfw.model.host.governance import Governance, InterfaceLookup
-from hostfw.model.host.loopback import LOOPBACK
+from hostfw.model.host.governance import Governance
 from hostfw.model.moments import moment_text
 from hostfw.model.plan import Plan
-from hostfw.policy.unmanaged import bare_consequence
+from hostfw.policy.unfollowed import unfollowed, without_rules_text
 
 
-def unfollowed(plan: Plan, accepted: Candidate, governance: Governance, facts: HostFacts) -> Iterator[Finding]:
-    """Findings about interfaces that came or changed while no service followed them.
-
-    Rules match the names that HostEndpoints have, and the indices of interfaces on record, so that one of these which
-    was renamed keeps its policy. One that a group, an address or a port of it brings to a HostEndpoint is in no rule
-    until somebody compiles them anew.
-    """
-    on_host = InterfaceLookup(facts)
-    kept = {interface.name for interface in governance.kept}
-    named = {endpoint.metadata.full_name for endpoint in accepted.resources.endpoints if endpoint.interface_name}
-    known = {
-        (interface.name, record.endpoint)
-        for record in governance.interfaces
-        if (interface := on_host.found_again(record)) is not None
-    }
-    for binding in plan.bindings:
-        if not binding.present or binding.interface == LOOPBACK:
-            continue
-        if (binding.interface, binding.endpoint) in known:
-            if binding.kept and binding.interface not in kept:
-                yield _kept(binding.interface, binding.endpoint, binding.reason)
-            continue
-        if binding.endpoint in named and not binding.kept:
-            continue
+def unfollowed_findings(plan: Plan, accepted: Candidate, governance: Governance, facts: HostFacts) -> Iterator[Finding]:
+    """Findings about interfaces that came or changed while no service followed them."""
+    found = unfollowed(plan, accepted.resources.endpoints, governance, facts)
+    for binding in found.kept:
+        yield _kept(binding.interface, binding.endpoint, binding.reason)
+    for binding in found.without_rules:
         yield Finding(
             Check.GOVERNANCE,
-            f"no rule in force is for {binding.interface} yet, which HostEndpoint {binding.endpoint} governs "
-            f"({binding.reason}): {bare_consequence(plan.settings)}",
+            without_rules_text(binding, plan.settings),
             "`hostfwctl reload` has it governed at once, and the service does by itself: `systemctl start hostfw`",
         )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from hostfw.build.candidate import Candidate
 from hostfw.doctor.environment import around
 from hostfw.doctor.findings import Check, Finding, Weight
-from hostfw.doctor.governance import governance_findings, unfollowed
+from hostfw.doctor.governance import governance_findings, unfollowed_findings
 from hostfw.doctor.network import Network, of_network
 from hostfw.doctor.workloads import workload_findings
 from hostfw.engine.checks.lost_connections import losses
@@ -253,7 +253,7 @@ def _unfollowed(report: HostReport) -> Iterator[Finding]:
     if report.plan is None or report.facts is None or report.accepted is None or not report.status.in_force:
         return
     if report.service is None or not report.service.listening:
-        yield from unfollowed(report.plan, report.accepted, report.status.governance, report.facts)
+        yield from unfollowed_findings(report.plan, report.accepted, report.status.governance, report.facts)
 
 
 def _lockout(report: HostReport) -> Iterator[Finding]:

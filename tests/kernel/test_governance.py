@@ -126,6 +126,46 @@ def test_nothing_passes_that_did_not_and_nothing_is_closed(
         assert holds(lab, address) == EXPECTED, name
 
 
+@pytest.mark.parametrize(
+    ("claim", "commands", "interface", "said"),
+    [
+        ("interfaceName: wan0", (*_ENSLAVE, *(a.format(dev="br1") for a in _ADDRESSES)), "br1", "became a port of it"),
+        (
+            "interfaceGroup: uplinks",
+            ("route add default via 10.0.0.2 metric 5",),
+            "lan0",
+            "HostEndpoint uplink governs (interfaceGroup uplinks)",
+        ),
+    ],
+    ids=["a port of a bridge", "a member of a group"],
+)
+def test_status_says_what_passes_where_no_service_follows(
+    place: tuple[Lab, Installation], claim: str, commands: tuple[str, ...], interface: str, said: str
+) -> None:
+    """Of an interface that no rule in force is for, as `doctor` does, until somebody has it governed."""
+    lab, host = place
+    (host.config / "policy.yaml").write_text(_POLICY.format(claim=claim))
+    hostfwctl(host, "apply")
+    assert "Ungoverned" not in hostfwctl(host, "status").stdout
+    for command in commands:
+        run(lab["host"], ["ip", *command.split()])
+    if interface == "br1":
+        assert passes(lab, "host", "outer", 25)
+
+    shown = " ".join(hostfwctl(host, "status").stdout.split())
+    document = json.loads(hostfwctl(host, "status", "-o", "json").stdout)
+
+    assert f"Ungoverned: no rule in force is for {interface} yet, which HostEndpoint uplink governs" in shown
+    assert "everything from and through it passes" in shown
+    assert said in shown
+    assert [(i["interface"], i["endpoint"]) for i in document["ungovernedInterfaces"]] == [(interface, "uplink")]
+    assert f"no rule in force is for {interface} yet" in hostfwctl(host, "doctor", check=False).stdout
+    hostfwctl(host, "reload")
+    assert not passes(lab, "host", "outer", 25)
+    assert "Ungoverned" not in hostfwctl(host, "status").stdout
+    assert json.loads(hostfwctl(host, "status", "-o", "json").stdout)["ungovernedInterfaces"] == []
+
+
 def settled(running: Service, host: Installation, kept: str) -> None:
     """Wait until the service has put what it announced into force, and recorded it."""
 

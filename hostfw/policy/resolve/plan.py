@@ -131,7 +131,14 @@ def governs_alike(resources: Resources, settings: Settings, facts: HostFacts, re
 
     What a record decides are the node and the endpoint of each interface, so policies need not be planned for it.
     """
-    bare = replace(
+    bare = without_policies(resources)
+    first, *others = (resolve(bare, settings, facts, governance=record) for record in records)
+    return all(other == first for other in others)
+
+
+def without_policies(resources: Resources) -> Resources:
+    """The resources that decide which interfaces are governed."""
+    return replace(
         resources,
         policies=(),
         network_policies=(),
@@ -140,8 +147,6 @@ def governs_alike(resources: Resources, settings: Settings, facts: HostFacts, re
         staged_policies=(),
         staged_network_policies=(),
     )
-    first, *others = (resolve(bare, settings, facts, governance=record) for record in records)
-    return all(other == first for other in others)
 
 
 def neighbour_problems(resources: Resources, settings: Settings, facts: HostFacts) -> tuple[Problem, ...]:

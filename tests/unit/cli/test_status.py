@@ -15,6 +15,7 @@ from hostfw.control.messages import ServiceReport
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.store.active import note_begun
+from hostfw.model.host.facts import HostFacts, Interface
 from lab.fake_kernel.kernel import FakeKernel
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 
@@ -245,6 +246,7 @@ def test_programs_get_a_versioned_document(host: Machine, form: str) -> None:
         "node": "web1",
         "hostName": "web1",
         "keptInterfaces": [],
+        "ungovernedInterfaces": [],
         "appliedAt": "2030-01-01T00:00:00+00:00",
         "saved": True,
         "counts": {"policies": 1, "stagedPolicies": 0, "endpoints": 1, "interfaces": 1},
@@ -264,6 +266,27 @@ def test_programs_get_a_versioned_document(host: Machine, form: str) -> None:
         "block": None,
         "feeds": [],
     }
+
+
+def test_what_no_service_follows_is_compared_with_the_record(host: Machine) -> None:
+    """An interface that no rule in force is for, and one that keeps its policy under another name."""
+    mac = "02:00:00:00:00:02"
+    host.facts = HostFacts("web1", (Interface("eth0", 2, mac=mac),))
+    host.hostfwctl("apply")
+    host.facts = HostFacts("web1", (Interface("br0", 9, kind="bridge"), Interface("eth0", 2, master="br0", mac=mac)))
+    status, out, _ = host.hostfwctl("status")
+    text = " ".join(out.split())
+    items = json.loads(host.hostfwctl("status", "-o", "json").out)["ungovernedInterfaces"]
+
+    became = "eth0, which HostEndpoint uplink governs, became a port of it"
+    assert status == 0
+    assert f"Ungoverned: no rule in force is for br0 yet, which HostEndpoint uplink governs ({became}): new" in text
+    assert "passes; `hostfwctl reload` has it governed" in text
+    assert items == [{"interface": "br0", "endpoint": "uplink", "reason": became}]
+    host.facts = HostFacts("web1", (Interface("ens3", 2, mac=mac),))
+    kept = json.loads(host.hostfwctl("status", "-o", "json").out)["keptInterfaces"]
+    assert [(one["interface"], one["endpoint"], one["since"]) for one in kept] == [("ens3", "uplink", None)]
+    assert "Kept:          ens3 under HostEndpoint uplink, which no longer claims it" in host.hostfwctl("status").out
 
 
 def test_nothing_in_force_is_a_document_too(host: Machine) -> None:

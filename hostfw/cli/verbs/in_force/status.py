@@ -16,6 +16,8 @@ from hostfw.cli.output.durations import duration_text
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.service_lines import Line, Service, age, line, service_item, service_lines
 from hostfw.cli.quick.feed_state import feed_troubles
+from hostfw.cli.unfollowed import NotFollowed, not_followed
+from hostfw.control.messages import ServiceReport
 from hostfw.engine.outcomes import UNRECORDED, Failed, RolledBack, Status
 from hostfw.engine.reading.block_state import BlockContext, BlockState, block_state
 from hostfw.engine.reading.deadline import has_expired
@@ -43,7 +45,8 @@ HELP = Page(
 Show the generation in force, when it was applied, for which node, how much it governs,
 what waits to be confirmed and for how long, what was last refused or taken back, and
 whatever in the kernel differs from what hostfw put there (drift). With nothing in force
-it says what a first `apply` would govern.
+it says what a first `apply` would govern. Where the service does not run, interfaces are
+named that a HostEndpoint governs and no rule in force is for yet.
 
 What should have been taken back by now, as after a reboot, is taken back first.
 
@@ -76,11 +79,13 @@ def run(options: Options, console: Console) -> ExitCode:
     accepted = load_accepted_of(options, with_scripts=False)
     is_pending = accepted is not None and _is_active(accepted, status) and _is_pending(accepted.configuration, options)
     blocked = block_state(BlockContext(directories, host))
+    is_followed = isinstance(service.report(), ServiceReport)
+    missed = NotFollowed() if is_followed else not_followed(options, host, status, accepted)
     if options.output is Output.TABLE:
         if blocked is not None:
             _print(("BLOCKED", _blocked(blocked), Style.ERROR), console)
         lines = [
-            *_lines(status, accepted, host.now(), whole=console.verbosity > 0),
+            *_lines(status, accepted, host.now(), missed, whole=console.verbosity > 0),
             *service_lines(service.report(), host.now()),
         ]
         if status.record is None and not status.families:
@@ -102,7 +107,7 @@ def run(options: Options, console: Console) -> ExitCode:
         }
         would = None if status.families else first_apply(options).interfaces
         first: Document = {"wouldGovern": None if would is None else list(would)}
-        content = {**_content(status, accepted, is_pending=is_pending), **first, **beside}
+        content = {**_content(status, accepted, missed, is_pending=is_pending), **first, **beside}
         console.data(document_text(document("Status", content), options.output))
     return ExitCode.DONE if status.in_force else ExitCode.UNAVAILABLE
 
@@ -120,7 +125,9 @@ def _end_expired(options: Options) -> None:
     open_engine(options).end_expired()
 
 
-def _lines(status: Status, accepted: Accepted | None, now: datetime, *, whole: bool) -> Iterator[Line]:
+def _lines(
+    status: Status, accepted: Accepted | None, now: datetime, missed: NotFollowed, *, whole: bool
+) -> Iterator[Line]:
     record = status.record
     yield _state(status)
     if record is not None:
@@ -140,6 +147,7 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime, *, whole: b
             since = f" since {moment_text(kept.since)}" if kept.since else ""
             text = f"{kept.name} under HostEndpoint {kept.endpoint}, which no longer claims it{since}: {kept.kept}"
             yield line("Kept" if number == 0 else "", text, Style.WARNING)
+        yield from missed.lines
         yield from _expiry_lines(accepted, status, now, whole=whole)
     elif status.unrecorded:
         yield line("Generation", "not on record: the run directory is mounted read-only")
@@ -262,7 +270,7 @@ def _print(one: Line, console: Console) -> None:
     console.labelled(f"{label}:" if label else "", text, _LABEL_COLUMNS, style)
 
 
-def _content(status: Status, accepted: Accepted | None, *, is_pending: bool) -> Document:
+def _content(status: Status, accepted: Accepted | None, missed: NotFollowed, *, is_pending: bool) -> Document:
     record = status.record
     return {
         "inForce": status.in_force,
@@ -278,7 +286,9 @@ def _content(status: Status, accepted: Accepted | None, *, is_pending: bool) -> 
                 "reason": kept.kept,
             }
             for kept in status.kept
-        ],
+        ]
+        + list(missed.kept),
+        "ungovernedInterfaces": list(missed.ungoverned),
         "appliedAt": record.applied_at.isoformat() if record else None,
         "saved": record.saved if record else None,
         "counts": dict(record.counts) if record else {},
