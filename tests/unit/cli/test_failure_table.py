@@ -60,6 +60,10 @@ def _dead_socket(host: Machine, _: pytest.MonkeyPatch) -> None:
         left.bind(str(host.directory / "run" / "control.sock"))
 
 
+def _elsewhere(_: Machine, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("hostfw.control.channel.service_elsewhere", lambda _: (7, Path("/run/other")))
+
+
 def _state_unreadable(host: Machine, _: pytest.MonkeyPatch) -> None:
     """The directory of state is a link that leads to itself."""
     state = host.directory / "var"
@@ -148,6 +152,7 @@ FAILURES = (
     Failure("a dead service's socket", _dead_socket),
     Failure("the service hangs", _nothing, ANSWERS["silence"], ("gave no answer within",)),
     Failure("a service of another release", _nothing, ANSWERS["another release"], ("of different releases",)),
+    Failure("a service of another run directory", _elsewhere, said=("has the run directory /run/other",)),
     Failure("the record damaged", _record_damaged),
     Failure("generations damaged", _damaged),
     Failure("the state unreadable", _state_unreadable),
@@ -173,6 +178,11 @@ FAILURES = (
     Failure("the kernel refuses", _repeated(REFUSED), said=("No such file or directory", *_OF_BATCHES)),
     Failure("the dump is interrupted", BUSY, said=("it kept changing while it was read",)),
     Failure("no configuration directory", _no_configuration),
+    Failure(
+        "no room for the configuration",
+        _calls_fail(errno.ENOSPC, writing=True, folders=("etc",)),
+        said=("the disk is full",),
+    ),
     Failure("not root", FORBIDDEN, said=("run it as root",)),
 )
 LINES: dict[str, str] = {
@@ -206,8 +216,10 @@ LINES: dict[str, str] = {
     "remove": "remove allow-tcp-9090",
     "set": "set list",
     "feed": "feed list",
+    "feed update": "feed update",
     "set add": "set add banned 203.0.113.8",
     "set del": "set del banned 203.0.113.8",
+    "apply --add": "apply --add -f policies/fleet.yaml",
     "trial": "apply --confirm-within 90s",
     "init": "init",
     "init --write": "init --write",
@@ -220,7 +232,7 @@ LINES: dict[str, str] = {
     "pull": "pull fleet.hostfw --signers signers --confirm-by true",
 }
 """The command line of each verb, by its name, and of other forms of some."""
-_FORMS = frozenset({"set add", "set del", "trial", "init --write"})
+_FORMS = frozenset({"set add", "set del", "feed update", "apply --add", "trial", "init --write"})
 _IPTABLES = "*filter\n:INPUT DROP [0:0]\n-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT\nCOMMIT\n"
 _OF_FLEET = WEB.replace("name: web", "name: fleet").replace("80", "8444")
 _BANNED = """\
@@ -292,7 +304,7 @@ def _stage(folder: Path, verb: str, failure: Failure) -> Iterator[Machine]:
 def _place(folder: Path, word: str) -> str:
     """A word of a command line, with the place of what it names."""
     of_signer = {"key": signer().key, "signers": signer().allowed}
-    ours = word in ("rules.v4", "build/fleet", "policies", "web.hostfw", "fleet.hostfw")
+    ours = word in ("rules.v4", "build/fleet", "policies", "policies/fleet.yaml", "web.hostfw", "fleet.hostfw")
     return str(folder / word if ours else of_signer.get(word, word))
 
 
@@ -347,7 +359,7 @@ _QUICK = frozenset({"allow", "deny", "remove"})
 _WRITE = frozenset(
     {
         *("apply", "trial", "confirm", "rollback", "reload", "lockdown", "unblock", "disable", "allow", "deny"),
-        *("remove", "set add", "set del", "pull"),
+        *("remove", "set add", "set del", "feed update", "apply --add", "pull"),
     }
 )
 

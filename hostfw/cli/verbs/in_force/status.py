@@ -14,9 +14,9 @@ from hostfw.cli.output.console import Console, ExitCode, Style
 from hostfw.cli.output.documents import Document, document, document_text, problem_item
 from hostfw.cli.output.durations import duration_text
 from hostfw.cli.output.help_page import Page
+from hostfw.cli.output.not_followed import NotFollowed, not_followed
 from hostfw.cli.output.service_lines import Line, Service, age, line, service_item, service_lines
 from hostfw.cli.quick.feed_state import feed_troubles
-from hostfw.cli.unfollowed import NotFollowed, not_followed
 from hostfw.control.messages import ServiceReport
 from hostfw.engine.outcomes import UNRECORDED, Failed, RolledBack, Status
 from hostfw.engine.reading.block_state import BlockContext, BlockState, block_state
