@@ -9,6 +9,11 @@ from threading import Event, Thread
 from time import sleep
 
 _POLL_S = 0.05
+_STREAMS = {
+    "/events": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "/1.0/events": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+}
+"""The beginnings of answers without an end, by their paths: of Docker and of Incus."""
 
 
 @dataclass(slots=True)
@@ -30,6 +35,17 @@ class FakeEngine:
             with suppress(OSError):
                 stream.sendall(b"%x\r\n%s\r\n" % (len(data), data))
 
+    def frame(self, data: bytes) -> None:
+        """Send a frame of a WebSocket on the streams of events."""
+        while not self._streams:
+            sleep(_POLL_S)
+        for stream in self._streams:
+            stream.sendall(data)
+
+    def pongs(self, number: int) -> list[bytes]:
+        """The first frames that came back, each of six bytes."""
+        return [self._streams[0].recv(6) for _ in range(number)]
+
     def hang_up(self) -> None:
         """End the streams of events."""
         for stream in self._streams:
@@ -47,8 +63,8 @@ class FakeEngine:
                 self.asked.append(path)
                 while self.hanging and not self._ended.is_set():
                     sleep(_POLL_S)
-                if path == "/events":
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                if path in _STREAMS:
+                    connection.sendall(_STREAMS[path])
                     self._streams.append(connection)
                     self._ended.wait()
                     return

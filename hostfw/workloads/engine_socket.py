@@ -23,7 +23,8 @@ MOST_BYTES = 1024 * 1024
 """Most bytes of one item: labels of some kilobytes are usual, and one of ten megabytes is no label."""
 _MOST_ITEMS = 16_384
 _CHUNK_BYTES = 64 * 1024
-_DONE = 200
+_DONE, _SWITCHING_PROTOCOLS = 200, 101
+NO_HEADERS: Mapping[str, str] = {}
 
 Object = Mapping[str, object]
 
@@ -71,23 +72,23 @@ class EngineSocket:
         """
         yield from items_of(self._chunks(self._get(path), None))
 
-    def stream(self, path: str) -> socket.socket:
+    def stream(self, path: str, headers: Mapping[str, str] = NO_HEADERS) -> socket.socket:
         """The socket on which an answer without an end comes. Raises EngineError."""
-        self._get(path)
+        self._get(path, headers)
         if self._connection is None or self._connection.sock is None:
             raise EngineError("it ended the connection")
         return self._connection.sock
 
-    def _get(self, path: str) -> HTTPResponse:
+    def _get(self, path: str, headers: Mapping[str, str] = NO_HEADERS) -> HTTPResponse:
         try:
             if self._connection is None:
                 self._connection = _UnixConnection(self._path)
-            self._connection.request("GET", path, headers={"Host": "engine"})
+            self._connection.request("GET", path, headers={"Host": "engine", **headers})
             response = self._connection.getresponse()
         except (OSError, HTTPException) as error:
             self.close()
             raise EngineError(_why(error)) from error
-        if response.status != _DONE:
+        if response.status not in (_DONE, _SWITCHING_PROTOCOLS):
             self.close()
             raise EngineError(f"it answers {path.partition('?')[0]} with status {response.status}")
         return response

@@ -22,6 +22,7 @@ _LABEL_WORD = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?\Z")
 _DOMAIN = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*\Z")
 _INTERFACE = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,15}\Z")
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}\Z")
+_NO_MAC = "00:00:00:00:00:00"
 _RESERVED_DOMAINS = ("projectcalico.org", "kubernetes.io", "k8s.io", "hostfw.io")
 _RESERVED_PREFIXES = ("pcns.", "pcsa.")
 """Labels by which Calico and Kubernetes know namespaces and orchestrators, and none that a container chooses."""
@@ -144,10 +145,27 @@ def networks_of(texts: Iterable[object]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one for one in found if one is not None))[:MOST_NETWORKS]
 
 
+def without(network: Network, addresses: Iterable[Network]) -> tuple[Network, ...]:
+    """The parts of a network that do not have these addresses."""
+    parts: list[Network] = [network]
+    for address in addresses:
+        parts = [
+            piece
+            for part in parts
+            for piece in (
+                part.address_exclude(address)  # type: ignore[arg-type]  # both are of one version
+                if part.version == address.version and address.network_address in part
+                else (part,)
+            )
+        ]
+    return tuple(sorted(parts, key=lambda one: (int(one.network_address), one.prefixlen)))
+
+
 def mac_of(text: object) -> str:
-    """A hardware address in small letters; "" for everything else."""
+    """The Ethernet address of one network card, in small letters; "" for everything else."""
     lower = text.lower() if isinstance(text, str) else ""
-    return lower if _MAC.match(lower) else ""
+    is_of_a_card = _MAC.match(lower) is not None and int(lower[1], 16) % 2 == 0 and lower != _NO_MAC
+    return lower if is_of_a_card else ""
 
 
 def is_interface(name: str) -> bool:
@@ -172,8 +190,9 @@ def manifest(workload: Workload, reader: str) -> str:
         "  labels:" if workload.labels else "  labels: {}",
         *(f"    {dumps(key)}: {dumps(value)}" for key, value in workload.labels),
         "spec:",
-        f"  orchestrator: {dumps(workload.orchestrator)}",
+        *((f"  orchestrator: {dumps(workload.orchestrator)}",) if workload.orchestrator else ()),
         f"  interfaceName: {dumps(workload.interface)}",
+        *((f"  mac: {dumps(workload.mac)}",) if workload.mac else ()),
         f"  ipNetworks: {dumps(list(workload.networks))}",
     )
     return "\n".join(lines) + "\n"

@@ -182,6 +182,6 @@ def _words(error: Exception) -> str:
         case HostError():
             return error.message
         case OSError():
-            return reason(error)
+            return f"{error.filename}: {reason(error)}" if error.filename else reason(error)
         case _:
             return str(error)

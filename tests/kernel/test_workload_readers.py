@@ -17,8 +17,9 @@ from time import monotonic, sleep
 import pytest
 
 from hostfw.host.workloads.reader import FOLDER, WorkloadReader
+from hostfw.workloads.machines import MachinesReader
 from lab.fake_engine import FakeEngine, fake_engine
-from lab.namespace import Namespace, namespace, process, run
+from lab.namespace import Namespace, inside, namespace, process, run
 
 _PATIENCE_S = 12.0
 _ROOT = Path(__file__).parents[2]
@@ -248,3 +249,91 @@ def test_containers_without_a_network_of_their_own_are_nobody(street: Street) ->
     assert "is governed as the host is" in said
     assert "has the network of another container" in said
     assert "no interface of this host is its own" in said
+
+
+def _addressed(street: Street, name: str, *addresses: str) -> str:
+    """The interface of a new container, up and with these addresses of the host."""
+    veth = street.container(name)
+    for address in addresses:
+        run(street.host, ["ip", "address", "add", address, "dev", veth, "nodad"])
+    run(street.host, ["ip", "link", "set", veth, "up"])
+    return veth
+
+
+def test_an_alias_says_whose_an_interface_is(street: Street) -> None:
+    """With the addresses of the alias, or those that the host routes there but its own.
+
+    The kernel tells of the alias of an interface that is up; on one that is down nothing happens.
+    """
+    web = _addressed(street, "web", "10.0.3.1/30", "fd00:3::1/126")
+    db = _addressed(street, "db")
+    run(street.host, ["ip", "route", "add", "10.9.0.0/24", "dev", web])
+    with street.reader("ifalias") as reader:
+        run(street.host, ["ip", "link", "set", web, "alias", "hostfw: ns=shop,app=web,nonsense"])
+        street.comes({"shop/veth-web": web})
+        run(street.host, ["ip", "link", "set", db, "alias", "hostfw:name=db,ip=10.0.4.2,ip=fd00:4::2"])
+        street.comes({"shop/veth-web": web, "default/db": db})
+
+        found = {one.metadata.name: one for one in WorkloadReader(street.folder.parent).read().workloads}
+        assert [str(one) for one in found["veth-web"].networks] == [
+            "10.0.3.0/32",
+            "10.0.3.2/31",
+            "10.9.0.0/24",
+            "fd00:3::/128",
+            "fd00:3::2/127",
+        ]
+        assert dict(found["veth-web"].metadata.labels) == {"app": "web", "engine": "ifalias", "name": "veth-web"}
+        assert [str(one) for one in found["db"].networks] == ["10.0.4.2/32", "fd00:4::2/128"]
+
+        run(street.host, ["ip", "link", "set", web, "alias", ""])
+        street.comes({"default/db": db})
+        run(street.host, ["ip", "link", "delete", db])
+        street.comes({})
+        said = _said(reader)
+    assert 'alias of "veth-web": "nonsense" is not KEY=VALUE' in said
+
+
+def test_a_machine_is_known_by_its_first_process(street: Street, tmp_path: Path) -> None:
+    """With what the host routes to it; those of libvirt, links and files that are something else do not count."""
+    folder = tmp_path / "machines"
+    folder.mkdir()
+    web = _addressed(street, "web", "10.0.3.1/30")
+    bare, tap = street.container("bare"), _addressed(street, "tap", "10.0.4.1/30")
+    run(street.host, ["ip", "link", "set", bare, "alias", "hostfw: ns=shop,app=db,ip=10.0.5.2"])
+    index = (json.loads(run(street.host, ["ip", "-j", "link", "show", tap]).stdout))[0]["ifindex"]
+    files = {
+        "web": f"NAME=web\nSERVICE=systemd-nspawn\nCLASS=container\nLEADER={street.processes['web']}\nNETIF=1\n",
+        "bare": f"NAME=bare\nCLASS=container\nLEADER={street.processes['bare']}\n",
+        "vm": f"NAME=vm\nCLASS=vm\nLEADER={os.getpid()}\nNETIF={index} 99999 x\n",
+        "qemu-1-db": f"NAME=qemu-1-db\nSERVICE=libvirt-qemu\nLEADER={street.processes['web']}\n",
+        "garbage": "LEADER=x\nNETIF\n\x1b=\n",
+        "empty": "",
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    (folder / "unit:machine-web.scope").symlink_to("web")
+
+    with inside(street.host):
+        reading = MachinesReader(folder).read()
+
+    assert {one.wanted_name: (one.namespace, one.interface, one.networks) for one in reading.workloads} == {
+        "web": ("default", web, ("10.0.3.0", "10.0.3.2/31")),
+        "bare": ("shop", bare, ("10.0.5.2",)),
+        "vm": ("default", tap, ("10.0.4.0", "10.0.4.2/31")),
+    }
+    labels = {one.wanted_name: dict(one.labels) for one in reading.workloads}
+    assert labels["web"] == {"name": "web", "engine": "systemd-nspawn", "class": "container"}
+    assert labels["bare"]["app"] == "db"
+    assert reading.remarks == ()
+
+
+def test_a_machine_without_an_address_is_said(street: Street, tmp_path: Path) -> None:
+    """Nothing that it says itself would do."""
+    street.container("web")
+    (tmp_path / "web").write_text(f"LEADER={street.processes['web']}\n")
+
+    with inside(street.host):
+        reading = MachinesReader(tmp_path).read()
+
+    assert reading.workloads == ()
+    assert 'machine "web": this host routes no address to "veth-web"' in reading.remarks[0]

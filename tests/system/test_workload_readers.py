@@ -94,6 +94,7 @@ def _is_right(host: Host, found: Mapping[str, dict[str, object]], name: str, con
     peer = host.read(f"/sys/class/net/{spec['interfaceName']}/iflink").strip()
     inside = host.run(["nsenter", "-t", str(said_of_it["State"]["Pid"]), "-n", "ip", "-j", "address"]).stdout
     (link,) = [one for one in json.loads(inside) if one["ifindex"] == int(peer)]
+    assert spec["mac"] == link["address"] == endpoint["MacAddress"]
     assert spec["ipNetworks"][0] in {one["local"] for one in link["addr_info"]}
 
 

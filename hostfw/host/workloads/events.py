@@ -1,7 +1,7 @@
 """Changes of the files about workloads, told by the kernel (inotify(7)).
 
 Python has no inotify; the C library is asked directly. The folder is made where it is missing, and watched anew when
-it is replaced.
+it is replaced. Readers of workloads listen to the folders of their engines in the same way, and make none.
 """
 
 import ctypes
@@ -24,9 +24,10 @@ _READ_BYTES = 64 * 1024
 class WorkloadEvents:
     """Hears of changes in a folder; `read` says that there were any. Raises OSError."""
 
-    def __init__(self, folder: Path) -> None:
-        """Listens from now on."""
-        folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+    def __init__(self, folder: Path, *, make: bool = True) -> None:
+        """Listens from now on; the folder is made unless `make` is False."""
+        if make:
+            folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
         libc = ctypes.CDLL(None, use_errno=True)
         self._fd = _checked(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
         try:

@@ -122,13 +122,23 @@ def routed_networks(index: int) -> Sequence[Network]:
         sock.filter_dumps()
         for family in (socket.AF_INET, socket.AF_INET6):
             body = RTMSG.pack(family, *(0,) * 3, RT_TABLE_MAIN, *(0,) * 3, 0) + attribute(RTA_OIF, _U32.pack(index))
-            for payload in sock.dump(RTM_GETROUTE, body, "reading the routes"):
+            for payload in _routes(sock, body):
                 _, length, _, _, table, _, _, kind, _ = RTMSG.unpack_from(payload)
                 raw = attributes(payload, RTMSG.size).get(RTA_DST)
                 if kind == RTN_UNICAST and table == RT_TABLE_MAIN and raw is not None and length > 0:
                     network = _network(family, raw, length)
                     found += [] if network is None else [network]
     return found
+
+
+def _routes(sock: NetlinkSocket, body: bytes) -> Sequence[bytes]:
+    """The routes that a request asks for; none where the table has never had one."""
+    try:
+        return sock.dump(RTM_GETROUTE, body, "reading the routes")
+    except NetlinkError as error:
+        if error.errno == errno.ENOENT:
+            return ()
+        raise
 
 
 def _network(family: int, raw: bytes, length: int) -> Network | None:

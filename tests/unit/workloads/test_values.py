@@ -67,7 +67,7 @@ def workload(name: str, identity: str = "0123456789abcdef", **more: object) -> W
 def test_every_text_becomes_a_name_a_namespace_and_labels_that_policy_takes(text: str) -> None:
     """Or is left out, and the manifest is one that hostfw reads without a problem."""
     labels = labels_of({text: "x", "key": text}, {"name": text, "image": image_label(text)})
-    (one,) = named([workload(text, namespace=namespace_of(text), labels=labels)])
+    (one,) = named([workload(text, namespace=namespace_of(text), labels=labels, mac=mac_of("02:42:AC:11:00:02"))])
 
     assert SUBDOMAIN.fits(one.name)
     assert NAMESPACE_NAME.fits(one.namespace)
@@ -186,6 +186,7 @@ def test_only_addresses_that_a_workload_may_have_are_its_own() -> None:
     )
     assert networks_of((*texts, "", None, 7, "x" * 100)) == ("10.0.0.2", "fd00::2", "10.0.1.0/28")
     assert mac_of("02:42:AC:11:00:02") == "02:42:ac:11:00:02"
+    assert mac_of("01:00:5e:00:00:01") == mac_of("00:00:00:00:00:00") == ""
     assert mac_of("02:42:ac") == mac_of(None) == mac_of("") == ""
 
 
