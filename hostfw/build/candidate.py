@@ -34,7 +34,7 @@ class Candidate:
         return not errors(self.problems)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class CandidateCache:
     """Results of the last check, so that the next costs only what changed; kept by repeated callers."""
 

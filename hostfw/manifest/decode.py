@@ -43,8 +43,7 @@ from hostfw.model.sources import IGNORE_FILE, Configuration, Source
 from hostfw.selector.namespaces import NAME_LABELS, NAMESPACE_LABEL
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """A configuration as far as it could be read.
 
     With errors among the problems the resources are incomplete: good for finding more problems, never to enforce.
@@ -65,7 +64,7 @@ class DecodedSource(NamedTuple):
     problems: tuple[Problem, ...]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class DecodeCache:
     """Results of the last decoding, by path, and of all files together."""
 
@@ -115,8 +114,7 @@ _WITH_RULES = Traits(denies=True)
 _NAMESPACED_RULES = Traits(denies=True, namespaced=True)
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceKind:
+class ResourceKind(NamedTuple):
     """The decoder of a kind, the form of its names, and what its metadata may say."""
 
     api_version: str

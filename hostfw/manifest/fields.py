@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping as Dictionary
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from hostfw.manifest.yaml.nodes import (
     BOOLEANS,
@@ -33,7 +33,7 @@ SHOWN_CHARACTERS = 60
 """Characters of a wrong value that a message repeats."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Reader:
     """The file being decoded and the problems found so far. `selectors` are texts known to parse."""
 
@@ -66,8 +66,7 @@ class Blank(Enum):
     LIST = frozenset[object]((None, ()))
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """The reason why hostfw refuses a field or kind, what to write instead, and the values that a field may have."""
 
     reason: str

@@ -1,15 +1,14 @@
 """The forms of names: resources, labels, ports, interfaces. All are Calico's, which took most from Kubernetes."""
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _WORD = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?"
 
 
-@dataclass(frozen=True, slots=True)
-class NameForm:
+class NameForm(NamedTuple):
     """A form of names: a regular expression, the most characters, and the words that describe it in messages.
 
     Most forms are needed for few configurations, and an expression takes 0.2 ms to compile: that waits for a name.

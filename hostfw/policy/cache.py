@@ -10,7 +10,7 @@ _T = TypeVar("_T")
 _RESULT = itemgetter(1)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ByResource(Generic[_T]):
     """Findings about each resource; those that are not used between two rounds are forgotten.
 
@@ -46,7 +46,7 @@ class ByResource(Generic[_T]):
         return list(map(_RESULT, known))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class SameParts:
     """Values that are made of others: made of the very same, they are the very same as in the round before."""
 

@@ -62,7 +62,7 @@ class NamespaceLabels:
         return {**self._known[namespace], **labels, NAMESPACE_LABEL: namespace}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class LabelIndex:
     """Label sets by label and value. A set of label sets is an integer: bit n stands for the n-th of them.
 

@@ -2,9 +2,8 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from hostfw.cli.output.terminal import printable, wrapped
 
@@ -52,8 +51,7 @@ class Style(StrEnum):
     HEADING = "1"
 
 
-@dataclass(frozen=True, slots=True)
-class Console:
+class Console(NamedTuple):
     """The two streams of a verb, which of them take colour, how much is to be said (-1, 0 or 1), and their columns.
 
     `width_out` and `width_err` are None for what is no terminal: there a row or a sentence is one line, and whole.

@@ -1,7 +1,7 @@
 """Names, labels and annotations."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from hostfw.manifest.fields import Blank, Reader, Refusal, Shape, did_you_mean, entries, fields, given, quoted, text
 from hostfw.manifest.name_forms import LABEL_KEY_EXPECTED, LABEL_VALUE, NAMESPACE_NAME, NameForm, is_label_key
@@ -62,8 +62,7 @@ NAMESPACED_METADATA_SHAPE = Shape(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Traits:
+class Traits(NamedTuple):
     """The traits of a kind that its metadata show; `reserved` is a label that it may not carry.
 
     One with a `noun` cannot expire: an interface would be ungoverned, or packets would go past the end of a tier.

@@ -28,7 +28,7 @@ ALIAS_LIMIT = 100_000
 """The nodes that the aliases of one file may repeat, so that a few lines cannot stand for billions."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Scalar:
     """A single value. `plain` says it was written without quotes, so that it may be other than a string."""
 
@@ -37,7 +37,7 @@ class Scalar:
     mark: yaml.Mark
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Sequence:
     """A list of nodes."""
 
@@ -45,7 +45,7 @@ class Sequence:
     items: "list[Node]" = field(default_factory=list)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Mapping:
     """Keys and values in the order of the file, with repeats: key, value, key, value."""
 
@@ -151,7 +151,7 @@ class _RefusedError(Exception):
         self.problem = problem
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Anchored:
     """A node that aliases may repeat; `size` is its number of nodes, None while it is not complete."""
 

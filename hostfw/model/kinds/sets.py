@@ -15,19 +15,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class GlobalNetworkSet:
+class _OfNets:
+    """A resource that names addresses."""
+
+    metadata: Metadata
+    nets: tuple[Cidr, ...] = ()
+
+
+class GlobalNetworkSet(_OfNets):
     """Addresses that rule selectors find by the set's labels."""
 
-    metadata: Metadata
-    nets: tuple[Cidr, ...] = ()
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkSet:
+class NetworkSet(_OfNets):
     """Addresses that belong to a namespace; rule selectors find them by their labels and those of the namespace."""
 
-    metadata: Metadata
-    nets: tuple[Cidr, ...] = ()
+    __slots__ = ()
 
 
 DOWNLOADS = "/var/lib/hostfw/feeds"

@@ -8,7 +8,6 @@ goes without saying where a rule before it lets everybody reach the port anyway.
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import accumulate, takewhile
 from operator import or_
 
@@ -110,7 +109,7 @@ def not_opened_before(
         if one.exemption is not Exemption.FAILSAFES or isinstance(owner, Profile) or not is_of_tier:
             yield one
         elif parts := tuple(part for part in one.parts if not is_opened(owner, (one.direction, part))):
-            yield replace(one, parts=parts)
+            yield one._replace(parts=parts)
 
 
 def _ports(settings: Settings, direction: Direction) -> tuple[FailsafePort, ...]:

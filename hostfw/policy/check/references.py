@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
+from typing import NamedTuple
 
 from hostfw.manifest.fields import did_you_mean, quoted
 from hostfw.model.kinds.metadata import SelectorText
@@ -31,7 +32,7 @@ from hostfw.policy.check.workloads import workload_problems
 from hostfw.selector.evaluate import SelectorError, parse
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class CheckCache:
     """Problems of each resource at the last check."""
 
@@ -116,8 +117,7 @@ def _built_in_profile(profiles: Iterable[Profile]) -> Iterator[Problem]:
             yield Problem(profile.metadata.position, message, "another name", "leave it out; HostEndpoints can name it")
 
 
-@dataclass(frozen=True, slots=True)
-class _Names:
+class _Names(NamedTuple):
     """The resources that a reference may lead to."""
 
     noun: str

@@ -5,8 +5,8 @@ and the place of the first rule, however many rules there are.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from hostfw.model.kinds.metadata import BEFORE_FAILSAFES
 from hostfw.model.positions import Position
@@ -28,8 +28,7 @@ class Exemption(StrEnum):
     LOOPBACK = "loopback"
 
 
-@dataclass(frozen=True, slots=True)
-class Voided:
+class Voided(NamedTuple):
     """A rule that does not decide about some packets; `parts` says about which, in the words of the warning."""
 
     exemption: Exemption

@@ -29,7 +29,7 @@ from hostfw.policy.order import every_tier, tiers_in_order
 from hostfw.selector.namespaces import NAMESPACE_PREFIX
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class LintCache:
     """Warnings about each policy and profile at the last check, and the selections of their selectors."""
 

@@ -16,7 +16,6 @@ from hostfw.cli.options import Options, Output
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.problems import report, tally
-from hostfw.host.workloads.reader import FOLDER as WORKLOADS_FOLDER
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.wording import counted
 
@@ -95,6 +94,7 @@ def _on_the_host(options: Options, candidate: Candidate, console: Console) -> Se
         return ()
     # Not for nothing: it reads links, routes and addresses.
     from hostfw.cli.facts import facts_of, host_problems, planned_here
+    from hostfw.host.workloads.reader import FOLDER as WORKLOADS_FOLDER
 
     if options.facts is not None:
         facts = facts_of(options, candidate.settings, console)
