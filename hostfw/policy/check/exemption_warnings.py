@@ -12,6 +12,7 @@ from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Rule
 from hostfw.model.settings import FailsafePort, Loopback, NeighbourDiscovery, Settings
 from hostfw.model.values import ICMP, ICMPV6, IGMP, Action, Cidr, Direction, Family, PortRange
 from hostfw.policy.check.failsafe_warnings import is_of_protocol, meets
+from hostfw.policy.check.port_index import PortIndex
 from hostfw.policy.check.selections import LOOPBACK_NETS, Selections
 from hostfw.policy.check.voided import Exemption, Owner, Voided
 
@@ -31,11 +32,17 @@ def exempted(owner: Owner, endpoints: int, settings: Settings, selections: Selec
         settings.loopback is Loopback.POLICED and endpoints & (selections.wildcards | selections.by_address)
     )
     for direction in Direction:
-        for rule in (one for written in owner.rules(direction) for one in written.by_protocol):
+        rules = owner.rules(direction)
+        answered = settings.failsafe.outbound if direction is Direction.INGRESS else settings.failsafe.inbound
+        index = PortIndex(answered if untracked else (), rules)
+        said: set[int] = set()
+        for rule in (one for written in rules for one in written.by_protocol):
             if rule.action is not Action.DENY:
                 continue
             if untracked:
-                replies, parts = Exemption.REPLIES, _replies(rule, direction, settings, selections)
+                groups = [group for group in _replies(rule, direction, index, selections) if group not in said]
+                said.update(groups)
+                replies, parts = Exemption.REPLIES, tuple(map(str, index.ports_of(groups)))
             else:
                 replies, parts = Exemption.ESTABLISHED, _known(rule, direction)
             if parts:
@@ -50,11 +57,13 @@ def exempted(owner: Owner, endpoints: int, settings: Settings, selections: Selec
                     yield Voided(Exemption.LOOPBACK, owner, direction, rule.position, parts)
 
 
-def _replies(rule: Rule, direction: Direction, settings: Settings, selections: Selections) -> tuple[str, ...]:
-    """The source ports of answers to a failsafe of the other direction, which a doNotTrack Deny does not meet."""
-    inward = direction is Direction.INGRESS
-    ports = settings.failsafe.outbound if inward else settings.failsafe.inbound
-    return tuple(str(port) for port in ports if _meets_replies(rule, direction, port, selections))
+def _replies(rule: Rule, direction: Direction, index: PortIndex, selections: Selections) -> Iterator[int]:
+    """The source ports of answers to a failsafe of the other direction, in groups, which a doNotTrack Deny misses."""
+    peers = rule.source if direction is Direction.INGRESS else rule.destination
+    nets = peers.nets if peers.nets and not peers.local else None
+    for group in index.matched(rule, rule.source.ports, nets):
+        if _meets_replies(rule, direction, index.first[group], selections):
+            yield group
 
 
 def _meets_replies(rule: Rule, direction: Direction, failsafe: FailsafePort, selections: Selections) -> bool:

@@ -8,7 +8,7 @@ goes without saying where a rule before it lets everybody reach the port anyway.
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, takewhile
+from itertools import accumulate
 from operator import or_
 
 from hostfw.model.decisions import PolicyClass
@@ -16,6 +16,7 @@ from hostfw.model.prefixes import Cidrs, includes, overlaps
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Profile, Rule, Tier
 from hostfw.model.settings import FailsafePort, Settings
 from hostfw.model.values import UDP, Action, Cidr, Direction, PortRange, mask_of
+from hostfw.policy.check.port_index import PortIndex
 from hostfw.policy.check.selections import Selections
 from hostfw.policy.check.voided import Exemption, Owner, Voided
 from hostfw.policy.order import tiers_in_order
@@ -23,37 +24,48 @@ from hostfw.policy.order import tiers_in_order
 Opening = tuple[Direction, str]
 """A failsafe port that a policy opens to everybody to whom the failsafe does, in the words of the warning."""
 
-_DHCP_CLIENTS = ((UDP, 68), (UDP, 546))
+_DHCP_CLIENTS = ((UDP.number, 68), (UDP.number, 546))
 """The ports at which this host gets its own answers, of DHCP and DHCPv6: nobody else is served there."""
+
+_FEW = 16
+"""Groups of failsafe ports of which each rule is asked about every one."""
 
 _Place = tuple[int, bool, float, str]
 """The place of a policy in the order of evaluation: its tier, if it has no order, the order, the name."""
 
 
 def opened_by_failsafe(owner: Owner, settings: Settings, selections: Selections) -> Iterator[Voided]:
-    """The rules of a policy or profile that restrict a port which a failsafe opens."""
+    """The rules of a policy or profile that restrict a port which a failsafe opens; of each port the first rule."""
     limits = isinstance(owner, Profile) or owner.is_of(PolicyClass.NORMAL)
     for direction in Direction:
         ports = _ports(settings, direction)
         if isinstance(owner, GlobalNetworkPolicy) and owner.before_failsafes:
             ports = tuple(port for port in ports if port.is_for_some)
         rules = owner.rules(direction)
-        wide = {port: _first_wide(rules, direction, port, selections) if limits else None for port in ports}
-        allowed: dict[FailsafePort, Mapping[Cidr, int]] = {}
+        index = PortIndex(ports, rules, _DHCP_CLIENTS)
+        wide = _first_wide(rules, direction, index, selections) if limits else {}
+        allowed = _AllowedFirst(rules, direction, index)
+        said: set[int] = set()
         for number, rule in enumerate(rules):
-            if rule.action is Action.ALLOW and not limits:
+            if rule.action is not Action.DENY and (rule.action is not Action.ALLOW or not limits):
                 # Without an end of their tier, Allow rules limit nothing.
                 continue
-            parts = tuple(
-                str(port)
-                for port in ports
-                if _is_meant(rule, direction, port)
-                if _is_left_open(rule, number, wide[port])
-                if _restricts(rule, direction, port, selections)
-                if not _is_allowed_before(rules, number, direction, port, allowed)
-            )
-            if parts:
-                yield Voided(Exemption.FAILSAFES, owner, direction, rule.position, parts)
+            found = [
+                group
+                for group in index.matched(
+                    rule, rule.destination.ports, _denied_nets(rule, direction, index, selections)
+                )
+                if group not in said
+                if _is_meant(rule, direction, index.first[group])
+                if _is_left_open(rule, number, wide.get(group))
+                if _restricts(rule, direction, index.first[group], selections)
+                if not allowed.has(number, group)
+            ]
+            if found:
+                said.update(found)
+                yield Voided(
+                    Exemption.FAILSAFES, owner, direction, rule.position, tuple(map(str, index.ports_of(found)))
+                )
 
 
 def openings(policy: GlobalNetworkPolicy, settings: Settings, selections: Selections) -> tuple[Opening, ...]:
@@ -63,8 +75,7 @@ def openings(policy: GlobalNetworkPolicy, settings: Settings, selections: Select
     return tuple(
         (direction, str(port))
         for direction in Direction
-        for port in _ports(settings, direction)
-        if _opens_wholly(policy.rules(direction), direction, port, selections)
+        for port in _opened_wholly(policy.rules(direction), direction, _ports(settings, direction), selections)
     )
 
 
@@ -118,26 +129,40 @@ def _ports(settings: Settings, direction: Direction) -> tuple[FailsafePort, ...]
 
 def _is_meant(rule: Rule, direction: Direction, failsafe: FailsafePort) -> bool:
     """True if a rule may be about a failsafe port: one that names no protocol does not mean answers of DHCP."""
-    answers = direction is Direction.INGRESS and (failsafe.protocol, failsafe.port) in _DHCP_CLIENTS
+    answers = direction is Direction.INGRESS and (failsafe.protocol.number, failsafe.port) in _DHCP_CLIENTS
     return not answers or rule.protocol is not None
 
 
 def _first_wide(
-    rules: Iterable[Rule], direction: Direction, failsafe: FailsafePort, selections: Selections
-) -> int | None:
-    """The number of the first rule that allows a port to all to whom its failsafe is open."""
-    numbered = enumerate(rules)
-    return next((n for n, rule in numbered if _is_wide(rule, direction, failsafe, selections)), None)
+    rules: Iterable[Rule], direction: Direction, index: PortIndex, selections: Selections
+) -> dict[int, int]:
+    """The number of the first rule that allows a port to all to whom its failsafe is open, by the group of the port."""
+    found: dict[int, int] = {}
+    for number, rule in enumerate(rules):
+        if rule.action is not Action.ALLOW or not _is_plain(rule, direction):
+            continue
+        peers = _peers(rule, direction)
+        nets = peers.nets if _limits_peers(peers) and peers.nets else None
+        for group in index.matched(rule, rule.destination.ports, nets):
+            if group not in found and _is_wide(rule, direction, index.first[group], selections):
+                found[group] = number
+        if len(found) == len(index):
+            break
+    return found
 
 
-def _opens_wholly(
-    rules: tuple[Rule, ...], direction: Direction, failsafe: FailsafePort, selections: Selections
-) -> bool:
-    wide = _first_wide(rules, direction, failsafe, selections)
-    return wide is not None and all(
-        rule.action is Action.LOG or rule.action is Action.ALLOW or not _may_match(rule, failsafe)
-        for rule in rules[:wide]
-    )
+def _opened_wholly(
+    rules: Sequence[Rule], direction: Direction, ports: Sequence[FailsafePort], selections: Selections
+) -> tuple[FailsafePort, ...]:
+    """The ports that rules allow to all to whom their failsafes are open, with nothing but Allow and Log before."""
+    index = PortIndex(ports, rules)
+    others: dict[int, int] = {}
+    for number, rule in enumerate(rules):
+        if rule.action is not Action.LOG and rule.action is not Action.ALLOW:
+            for group in _may_match(rule, index):
+                others.setdefault(group, number)
+    wide = _first_wide(rules, direction, index, selections)
+    return index.ports_of(group for group, number in wide.items() if number < others.get(group, len(rules)))
 
 
 def _is_left_open(rule: Rule, number: int, wide: int | None) -> bool:
@@ -154,42 +179,47 @@ def _is_wide(rule: Rule, direction: Direction, failsafe: FailsafePort, selection
     return not _limits_peers(peers) or _covers(peers, failsafe.net, selections)
 
 
-def _allowed_first(rules: Iterable[Rule], direction: Direction, failsafe: FailsafePort) -> dict[Cidr, int]:
-    """The prefixes that are allowed a port before any Deny of it, each with the number of its first rule."""
-    found: dict[Cidr, int] = {}
-    opening = takewhile(lambda one: one.action is not Action.DENY or not _may_match(one, failsafe), rules)
-    for number, rule in enumerate(opening):
-        peers = _peers(rule, direction)
-        if (
-            rule.action is Action.ALLOW
-            and rule.limit is None
-            and _is_plain(rule, direction)
-            and _has_port(rule, failsafe)
-            and peers == EntityRule(nets=peers.nets, ports=peers.ports)
-        ):
-            for net in peers.nets:
-                found.setdefault(net, number)
-    return found
+class _AllowedFirst:
+    """The peers that the rules of a policy allow a port before any Deny of it; gathered when the first one asks."""
 
+    def __init__(self, rules: Sequence[Rule], direction: Direction, index: PortIndex) -> None:
+        self._rules = rules
+        self._direction = direction
+        self._index = index
+        self._nets: dict[int, dict[Cidr, int]] | None = None
 
-def _is_allowed_before(
-    rules: Sequence[Rule],
-    number: int,
-    direction: Direction,
-    failsafe: FailsafePort,
-    known: dict[FailsafePort, Mapping[Cidr, int]],
-) -> bool:
-    """True if the peers of a Deny, named by nets, are allowed a port by rules before it, with no Deny in between.
+    def has(self, number: int, group: int) -> bool:
+        """True if the peers of a Deny, named by nets, are allowed a port by rules before it, no Deny in between."""
+        denied = _peers(self._rules[number], self._direction)
+        if self._rules[number].action is not Action.DENY or not denied.nets or denied.local:
+            return False
+        if self._nets is None:
+            self._nets = self._gathered()
+        allowed = self._nets.get(group, {})
+        return all(any(allowed.get(wider, number) < number for wider in _around(net)) for net in denied.nets)
 
-    `known` keeps what is found of each port for the other rules of a policy.
-    """
-    denied = _peers(rules[number], direction)
-    if rules[number].action is not Action.DENY or not denied.nets or denied.local:
-        return False
-    if failsafe not in known:
-        known[failsafe] = _allowed_first(rules, direction, failsafe)
-    allowed = known[failsafe]
-    return all(any(allowed.get(wider, number) < number for wider in _around(net)) for net in denied.nets)
+    def _gathered(self) -> dict[int, dict[Cidr, int]]:
+        """The prefixes that are allowed each group of ports first, each with the number of its first rule."""
+        found: defaultdict[int, dict[Cidr, int]] = defaultdict(dict)
+        denied: set[int] = set()
+        for number, rule in enumerate(self._rules):
+            if len(denied) == len(self._index):
+                break
+            if rule.action is Action.DENY:
+                denied.update(_may_match(rule, self._index))
+                continue
+            peers = _peers(rule, self._direction)
+            if (
+                rule.action is Action.ALLOW
+                and rule.limit is None
+                and _is_plain(rule, self._direction)
+                and peers == EntityRule(nets=peers.nets, ports=peers.ports)
+            ):
+                for group in self._index.matched(rule, rule.destination.ports):
+                    if group not in denied:
+                        for net in peers.nets:
+                            found[group].setdefault(net, number)
+        return found
 
 
 def _around(net: Cidr) -> Iterator[Cidr]:
@@ -218,9 +248,24 @@ def _has_port(rule: Rule, failsafe: FailsafePort) -> bool:
     return not ports or any(isinstance(one, PortRange) and one.first <= failsafe.port <= one.last for one in ports)
 
 
-def _may_match(rule: Rule, failsafe: FailsafePort) -> bool:
+def _may_match(rule: Rule, index: PortIndex) -> Iterator[int]:
+    """The groups of ports that a rule may match; what a port is called that it names, the host alone knows."""
     named = any(isinstance(port, str) for port in rule.destination.ports)
-    return is_of_protocol(rule, failsafe) and (named or _has_port(rule, failsafe))
+    for group in index.matched(rule, () if named else rule.destination.ports):
+        if is_of_protocol(rule, index.first[group]):
+            yield group
+
+
+def _denied_nets(rule: Rule, direction: Direction, index: PortIndex, selections: Selections) -> Sequence[Cidr] | None:
+    """The nets of a Deny, beyond which it denies nobody; None if it may deny others too, or allows."""
+    peers = _peers(rule, direction)
+    if rule.action is not Action.DENY or len(index) <= _FEW:
+        # To gather what thousands of selectors stand for takes longer than to ask about each of a few ports.
+        return None
+    if peers.nets and not peers.local:
+        return peers.nets
+    parts = selections.nets(peers.selector.text) if peers.selector is not None else ()
+    return next((nets for nets in parts if isinstance(nets, tuple)), None) if len(parts) == 1 else None
 
 
 def _peers(rule: Rule, direction: Direction) -> EntityRule:

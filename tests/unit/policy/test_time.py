@@ -63,6 +63,40 @@ def test_a_check_takes_no_time_for_each_pair(written: Callable[[int], list[str]]
     assert 0 < taken[1] < 7 * taken[0] + 0.05
 
 
+def _ports(count: int) -> list[str]:
+    """As many ports as there are."""
+    return [f"tcp:{n + 1}" for n in range(count)]
+
+
+def _nets(count: int) -> list[str]:
+    """One port, open to as many hosts as there are."""
+    return [f"tcp:10.{n // 250}.{n % 250}.1/32:22" for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "{{action: Deny, source: {{nets: [{net}]}}}}",
+        "{{action: Deny, protocol: TCP, source: {{nets: [{net}]}}, destination: {{ports: [{port}]}}}}",
+        "{{action: Allow, protocol: TCP, source: {{nets: [{net}]}}, destination: {{ports: [{port}]}}}}",
+        "{{action: Deny, protocol: TCP, source: {{nets: [192.168.0.0/16]}}, destination: {{ports: [{beside}]}}}}",
+    ],
+)
+@pytest.mark.parametrize("failsafes", [_ports, _nets])
+def test_failsafe_ports_take_no_time_for_each_rule(failsafes: Callable[[int], list[str]], rule: str) -> None:
+    """Four times the rules and the failsafe ports take about four times as long, not sixteen."""
+    taken: list[float] = []
+    for count in (150, 600):
+        rules = (rule.format(net=_net(n), port=n + 1, beside=n + 30000) for n in range(count))
+        settings = Source("hostfw.yaml", f"failsafe: {{inbound: [{', '.join(failsafes(count))}]}}")
+        text = "---\n".join((ANY, policy(f"{{ingress: [{', '.join(rules)}]}}")))
+        candidate = check_candidate(Configuration(settings, (Source("1.yaml", text),)))
+        assert candidate.is_valid
+        taken.append(processor_s(lambda one=candidate: check(one.resources, one.settings)))  # type: ignore[misc]
+
+    assert 0 < taken[1] < 7 * taken[0] + 0.05
+
+
 def test_interfaces_that_groups_name_by_patterns_take_no_time_for_each_pair() -> None:
     """A thousand groups of a pattern each on a host of as many interfaces."""
     groups = (manifest("InterfaceGroup", PATTERN.format(n), f"g{n}", version=HOSTFW) for n in range(1000))

@@ -1,0 +1,101 @@
+"""Failsafe ports, looked up by what a rule names, so that a check does not ask each rule about each port."""
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from hostfw.model.resources import Rule
+from hostfw.model.settings import FailsafePort
+from hostfw.model.values import Cidr, Family, PortRange, mask_of
+
+
+class PortIndex:
+    """Failsafe ports in groups, each known by its number: the ports of a group are alike to every one of some rules.
+
+    They have the protocol and the net in common, and no rule names one of them without the others. `apart` are the
+    ports that have a group each.
+    """
+
+    def __init__(
+        self, ports: Sequence[FailsafePort], rules: Iterable[Rule], apart: Iterable[tuple[int, int]] = ()
+    ) -> None:
+        named = (
+            one for rule in rules for side in (rule.source, rule.destination) for one in side.ports + side.not_ports
+        )
+        ranges = {one for one in named if isinstance(one, PortRange)}
+        cuts = sorted({cut for one in ranges for cut in (one.first, one.last + 1)})
+        alone = frozenset(apart)
+        groups: defaultdict[tuple[object, ...], list[int]] = defaultdict(list)
+        for place, port in enumerate(ports):
+            known = (port.protocol.number, port.port)
+            own = known if known in alone else None
+            groups[port.protocol.number, port.net, bisect_right(cuts, port.port), own].append(place)
+        self._ports = ports
+        self._groups = tuple(map(tuple, groups.values()))
+        self.first = tuple(ports[group[0]] for group in self._groups)
+        """A port of each group."""
+        self._by_number = _by_number(self.first)
+        self._by_net: defaultdict[Cidr, list[int]] = defaultdict(list)
+        self._everywhere: list[int] = []
+        for group, port in enumerate(self.first):
+            (self._everywhere if port.net is None else self._by_net[port.net]).append(group)
+        self._nets = {family: sorted(net for net in self._by_net if net.family is family) for family in Family}
+        self._lengths = {family: sorted({net.length for net in nets}) for family, nets in self._nets.items()}
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def ports_of(self, groups: Iterable[int]) -> tuple[FailsafePort, ...]:
+        """The ports of some groups, in the order of the settings."""
+        return tuple(self._ports[place] for place in sorted(place for group in groups for place in self._groups[group]))
+
+    def matched(
+        self, rule: Rule, ports: Sequence[PortRange | str], nets: Sequence[Cidr] | None = None
+    ) -> Iterable[int]:
+        """The groups that a rule may match which names `ports`, and of those that are open to any of `nets` at least.
+
+        Others may be among them; without ports and nets it is every group of its protocols.
+        """
+        numbers = {one.number for one in rule.protocols} or set(self._by_number)
+        spans = list(self._spans(numbers, ports))
+        few = sum(last - first for _, first, last in spans)
+        if nets is not None and few > len(nets):
+            of_nets = set(self._meeting(nets))
+            if len(of_nets) < few:
+                return sorted(of_nets)
+        return sorted({group for number, first, last in spans for _, group in self._by_number[number][first:last]})
+
+    def _spans(self, numbers: Iterable[int | None], ports: Sequence[PortRange | str]) -> Iterator[tuple[int, int, int]]:
+        for number in numbers:
+            if number not in self._by_number:
+                continue
+            groups = self._by_number[number]
+            if not ports:
+                yield number, 0, len(groups)
+            for one in ports:
+                if isinstance(one, PortRange):
+                    yield number, bisect_left(groups, (one.first, 0)), bisect_left(groups, (one.last + 1, 0))
+
+    def _meeting(self, nets: Iterable[Cidr]) -> Iterator[int]:
+        """The groups whose net has an address in common with some nets, and those that are open to everybody."""
+        yield from self._everywhere
+        for net in nets:
+            for length in self._lengths[net.family]:
+                if length > net.length:
+                    break
+                wider = Cidr(net.family, net.address & mask_of(net.family, length), length)
+                yield from self._by_net.get(wider, ())
+            within = self._nets[net.family]
+            last = net.address | (1 << net.family.bits - net.length) - 1
+            begin = bisect_left(within, (net.family, net.address, 0))
+            end = bisect_left(within, (net.family, last + 1, 0))
+            for one in within[begin:end]:
+                yield from self._by_net[one]
+
+
+def _by_number(ports: Sequence[FailsafePort]) -> dict[int, list[tuple[int, int]]]:
+    """The groups of each protocol by their ports, in order."""
+    found: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    for group, port in enumerate(ports):
+        found[port.protocol.number].append((port.port, group))
+    return {number: sorted(of_number) for number, of_number in found.items()}
