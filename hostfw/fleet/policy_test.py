@@ -18,6 +18,7 @@ from hostfw.exposure.wording import decision_text
 from hostfw.fleet.members import Member, Place
 from hostfw.fleet.reach import FleetReach, Service, pairs, side_of
 from hostfw.manifest.fields import Reader, Shape, boolean, choice, fields, items, text
+from hostfw.manifest.nets import is_mistaken, unless_mapped
 from hostfw.manifest.yaml.nodes import Mapping, Node, documents
 from hostfw.model.api_versions import HOSTFW_V1
 from hostfw.model.host.services import port_text
@@ -190,7 +191,9 @@ def _source(reader: Reader, node: Node | None, said: str | None) -> Selector | C
         return None
     address = parse_address(said)
     net = host_cidr(*address) if address else parse_cidr(said)
-    return net if net is not None else _selector(reader, node, said)
+    if net is None:
+        return _selector(reader, node, said)
+    return None if is_mistaken(reader, node, "from", net) else unless_mapped(reader, node, "from", net)
 
 
 def _selector(reader: Reader, node: Node | None, said: str | None) -> Selector | None:

@@ -50,7 +50,7 @@ def form_hint(value: str) -> str:
     """
     if value.startswith("[") and loose_cidr(value[1:].partition("]")[0]) is not None:
         return f"write {value[1:].partition(']')[0]}, without brackets"
-    within = range_cidrs(value)
+    within = tuple(map(as_carried, range_cidrs(value)))
     if within:
         return f"write {', '.join(map(str, within))}" if len(within) <= _MOST_OF_A_RANGE else "write it as prefixes"
     bare, percent, zone = value.partition("%")
@@ -76,6 +76,11 @@ def says_mapped(text: str) -> bool:
 def is_mapped(cidr: Cidr) -> bool:
     """True if a prefix is of IPv4 addresses in IPv6's clothes (::ffff:0:0/96), which no packet carries."""
     return cidr.family is Family.V6 and cidr.length >= _MAPPED_LENGTH and cidr.address >> 32 == _MAPPED_PREFIX
+
+
+def as_carried(cidr: Cidr) -> Cidr:
+    """The prefix as packets carry it: that of IPv4, where it is in IPv6's clothes."""
+    return ipv4_of(cidr) if is_mapped(cidr) else cidr
 
 
 def ipv4_of(mapped: Cidr) -> Cidr:

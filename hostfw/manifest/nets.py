@@ -1,7 +1,7 @@
 """Prefixes and addresses: strict in rules, loose in network sets, bare in expectedIPs."""
 
 from hostfw.manifest.fields import Reader, quoted, text
-from hostfw.manifest.net_texts import form_hint, ipv4_of, is_mapped, loose_cidr, range_cidrs, says_mapped
+from hostfw.manifest.net_texts import as_carried, form_hint, ipv4_of, is_mapped, loose_cidr, range_cidrs, says_mapped
 from hostfw.manifest.yaml.nodes import Node, Scalar
 from hostfw.model.values import Cidr, host_cidr, parse_address, parse_cidr
 
@@ -14,11 +14,22 @@ def strict_net(reader: Reader, node: Node, what: str) -> Cidr | None:
     cidr = parse_cidr(value)
     if cidr is None:
         bare = parse_address(value)
-        hint = f"write {host_cidr(*bare)}" if bare else form_hint(value)
+        hint = f"write {as_carried(host_cidr(*bare))}" if bare else form_hint(value)
         message = f"{what} has {quoted(value)}, an address without a length" if bare else f"{what} has {quoted(value)}"
         reader.report(node, message, "a prefix such as 10.0.0.0/8 or fd00::/8", hint)
         return None
-    return _without_host_bits(reader, node, what, cidr)
+    return None if is_mistaken(reader, node, what, cidr) else _without_host_bits(reader, node, what, cidr)
+
+
+def masked_net(reader: Reader, node: Node, what: str) -> Cidr | None:
+    """A prefix of which bits beyond its length are masked off, as Kubernetes has it."""
+    value = text(reader, node, what)
+    cidr = None if value is None else parse_cidr(value)
+    if value is not None and cidr is None:
+        reader.report(node, f"{what} is {quoted(value)}", "a prefix such as 10.0.0.0/8 or fd00::/8", form_hint(value))
+    if cidr is None or is_mistaken(reader, node, what, cidr):
+        return None
+    return unless_mapped(reader, node, what, cidr)
 
 
 def net_or_address(reader: Reader, node: Node, what: str) -> Cidr | None:
@@ -35,8 +46,12 @@ def set_nets(reader: Reader, node: Node, what: str) -> tuple[Cidr, ...]:
     """A prefix, address or range as network sets have it: bits beyond the length are masked off."""
     in_range = range_cidrs(node.text) if isinstance(node, Scalar) and node.text[:1] != "-" else ()
     if in_range:
-        mapped = next((cidr for cidr in (in_range[0], in_range[-1]) if is_mapped(cidr)), None)
-        return in_range if mapped is None or unless_mapped(reader, node, what, mapped) else ()
+        if not is_mapped(in_range[0]) and not is_mapped(in_range[-1]):
+            return in_range
+        written = _written(node)
+        message = f"{what} has {quoted(written)}, which no packet carries"
+        reader.report(node, message, "an IPv4 range", form_hint(written))
+        return ()
     cidr = _loose_net(reader, node, what)
     checked = cidr if cidr is None else unless_mapped(reader, node, what, cidr)
     return () if checked is None else (checked,)
@@ -112,8 +127,7 @@ def _loose_net(reader: Reader, node: Node, what: str) -> Cidr | None:
     if cidr is None:
         expected = "a prefix or an address, such as 10.0.0.0/8 or fd00::1"
         reader.report(node, f"{what} has {quoted(value)}", expected, form_hint(value))
-    elif says_mapped(value) and not is_mapped(cidr):
-        reader.report(node, f"{what} has {quoted(value)}, which no packet carries", "an IPv4 prefix", form_hint(value))
+    elif is_mistaken(reader, node, what, cidr):
         return None
     return cidr
 
@@ -130,6 +144,19 @@ def _without_host_bits(reader: Reader, node: Node, what: str, cidr: Cidr) -> Cid
 
 def _written(node: Node) -> str:
     return node.text if isinstance(node, Scalar) else ""
+
+
+def is_mistaken(reader: Reader, node: Node, what: str, cidr: Cidr) -> bool:
+    """True if a prefix begins with an IPv4 address in IPv6's clothes and has a length that was meant for IPv4.
+
+    That is a problem: as a prefix of IPv6 it is none of what it says, and may hold half the world.
+    """
+    value = _written(node)
+    if not says_mapped(value) or is_mapped(cidr):
+        return False
+    hint = form_hint(value) or "an IPv4 prefix has at most 32 bits"
+    reader.report(node, f"{what} has {quoted(value)}, which no packet carries", "an IPv4 prefix", hint)
+    return True
 
 
 def unless_mapped(reader: Reader, node: Node, what: str, cidr: Cidr) -> Cidr | None:

@@ -4,7 +4,7 @@ import re
 
 from hostfw.manifest.fields import Reader, Shape, described, did_you_mean, fields, integer, items, quoted
 from hostfw.manifest.kinds.rule import LAST_PORT
-from hostfw.manifest.net_texts import loose_cidr
+from hostfw.manifest.net_texts import form_hint, is_mapped, loose_cidr, says_mapped
 from hostfw.manifest.nets import net_or_address, unless_mapped
 from hostfw.manifest.scalars import each_once, warn_of_repeats
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, ScalarKind, Sequence, scalar_kind
@@ -97,6 +97,10 @@ def _from_text(reader: Reader, node: Node, text: str, what: str) -> FailsafePort
     net: Cidr | None = None
     if net_text is not None:
         net = loose_cidr(net_text)
+        if net is not None and says_mapped(net_text) and not is_mapped(net):
+            message = f"{what} has {quoted(text)}, which no packet carries"
+            reader.report(node, message, "an IPv4 prefix", form_hint(net_text) or "an IPv4 prefix has at most 32 bits")
+            return None
         if net is None or parse_address(net_text.partition("/")[0]) != (net.family, net.address):
             reader.report(
                 node, f"{what} has {quoted(text)} with net {quoted(net_text)}", "a masked prefix, or an address"

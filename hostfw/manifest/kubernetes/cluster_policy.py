@@ -10,8 +10,9 @@ from hostfw.manifest.fields import Reader, Refusal, Shape, choice, fields, integ
 from hostfw.manifest.kinds.rule import LAST_PORT
 from hostfw.manifest.kubernetes.cluster_conversion import cluster_policy
 from hostfw.manifest.kubernetes.labels import label_selector
-from hostfw.manifest.kubernetes.network_policy import PEERS, PROTOCOLS, prefix
+from hostfw.manifest.kubernetes.network_policy import PEERS, PROTOCOLS
 from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME
+from hostfw.manifest.nets import masked_net
 from hostfw.manifest.scalars import each, each_once
 from hostfw.manifest.yaml.nodes import Node
 from hostfw.model.kinds.kubernetes import (
@@ -166,7 +167,7 @@ def _selected(reader: Reader, node: Node, what: str, shape: Shape) -> ClusterPee
         nodes = items(reader, value, "networks", MOST_ITEMS)
         if not nodes:
             reader.report(value, "networks is empty", "at least one prefix such as 10.0.0.0/8")
-        networks = each_once(reader, nodes, "networks", prefix)
+        networks = each_once(reader, nodes, "networks", masked_net)
         return ClusterPeer(networks=networks, position=reader.at(node)) if networks else None
     if way == "namespaces":
         of_namespaces = label_selector(reader, value) or LabelSelector()

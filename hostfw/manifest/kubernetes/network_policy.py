@@ -10,21 +10,19 @@ from hostfw.manifest.fields import (
     fields,
     integer,
     items,
-    quoted,
-    text,
 )
 from hostfw.manifest.kinds.policy import TYPES
 from hostfw.manifest.kinds.rule import LAST_PORT
 from hostfw.manifest.kubernetes.conversion import kubernetes_policy
 from hostfw.manifest.kubernetes.labels import label_selector
 from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME
-from hostfw.manifest.nets import unless_mapped
+from hostfw.manifest.nets import masked_net
 from hostfw.manifest.scalars import each, each_once, warn_of_repeats
 from hostfw.manifest.yaml.nodes import Node, Scalar, ScalarKind, scalar_kind
 from hostfw.model.kinds.kubernetes import IPBlock, LabelSelector, PeerRule, PodPolicy, PolicyPeer, PolicyPort
 from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.resources import KubernetesNetworkPolicy
-from hostfw.model.values import SCTP, TCP, UDP, Cidr, Direction, PortRange, parse_cidr
+from hostfw.model.values import SCTP, TCP, UDP, Direction, PortRange
 
 POD_POLICY_SHAPE = Shape(
     "the spec of a NetworkPolicy of Kubernetes", frozenset(("podSelector", "policyTypes", "ingress", "egress"))
@@ -89,13 +87,13 @@ def _peer(reader: Reader, node: Node, what: str) -> PolicyPeer | None:
 
 def _ip_block(reader: Reader, node: Node) -> IPBlock | None:
     found = fields(reader, node, IP_BLOCK_SHAPE)
-    cidr = prefix(reader, found["cidr"], "cidr") if "cidr" in found else None
+    cidr = masked_net(reader, found["cidr"], "cidr") if "cidr" in found else None
     if "cidr" not in found:
         reader.report(node, "cidr is missing", "a prefix such as 10.0.0.0/8 or fd00::/8")
     parts = []
     nodes = items(reader, found.get("except"), "except")
     for item in nodes:
-        part = prefix(reader, item, "except")
+        part = masked_net(reader, item, "except")
         if part is None or cidr is None:
             continue
         if part.family is not cidr.family or part.length <= cidr.length or not cidr.contains(part.address):
@@ -104,15 +102,6 @@ def _ip_block(reader: Reader, node: Node) -> IPBlock | None:
             parts.append(part)
     warn_of_repeats(reader, nodes, parts, "except")
     return None if cidr is None else IPBlock(cidr, tuple(parts))
-
-
-def prefix(reader: Reader, node: Node, what: str) -> Cidr | None:
-    """A prefix; bits beyond its length are masked off, as Kubernetes has it."""
-    value = text(reader, node, what)
-    cidr = None if value is None else parse_cidr(value)
-    if value is not None and cidr is None:
-        reader.report(node, f"{what} is {quoted(value)}", "a prefix such as 10.0.0.0/8 or fd00::/8")
-    return None if cidr is None else unless_mapped(reader, node, what, cidr)
 
 
 def _port(reader: Reader, node: Node, _what: str) -> PolicyPort | None:

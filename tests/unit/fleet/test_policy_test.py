@@ -44,6 +44,16 @@ def test_every_mistake_is_told_with_its_place() -> None:
     assert (9, "allowed is missing") in told
 
 
+@pytest.mark.parametrize("said", ["::ffff:10.0.0.1", "::ffff:10.0.0.0/104", "::ffff:10.0.0.0/8", "::ffff:0:0/95"])
+def test_ipv4_in_the_form_of_ipv6_is_a_mistake(said: str) -> None:
+    """No packet carries it, so that a test of it would say nothing."""
+    text = f"{HEAD}  - {{from: '{said}', to: all(), ports: [tcp/1], allowed: false}}\n"
+
+    _, problems = decode_tests(Source("t.yaml", text))
+
+    assert ["which no packet carries" in problem.message for problem in problems] == [True]
+
+
 @pytest.mark.parametrize("text", ["", "apiVersion: hostfw.io/v1\nkind: Feed\n", "[]\n", HEAD])
 def test_a_file_without_a_test_is_a_mistake(text: str) -> None:
     """A test that asks for nothing would always hold."""
