@@ -50,11 +50,14 @@ def check_candidate(
     read_problems: tuple[Problem, ...] = (),
     read_feeds: ReadFeeds | None = None,
     cache: CandidateCache | None = None,
+    *,
+    warnings: bool = True,
 ) -> Candidate:
     """Decode and check a configuration, offline.
 
     Which files its Feeds name shows only now: `read_feeds` reads those that the configuration does not hold. With
-    a cache, the same files give the very object of the last time.
+    a cache, the same files give the very object of the last time. Without `warnings` it is for a caller who asks
+    whether there are errors, and the whole check comes later.
     """
     decoded = decode(configuration, cache.decode if cache else None)
     known = {source.path for source in configuration.feeds}
@@ -69,10 +72,10 @@ def check_candidate(
             return last
     resources, feed_problems = _with_feeds(decoded.resources, configuration.feeds)
     whole = not errors(decoded.problems)
-    checked = check(resources, decoded.settings, cache.check if cache else None, whole=whole)
+    checked = check(resources, decoded.settings, cache.check if cache else None, whole=whole, warnings=warnings)
     problems = (*read_problems, *decoded.problems, *unread, *feed_problems, *checked)
     candidate = Candidate(configuration, decoded.settings, resources, in_order(problems), decoded.sources)
-    if cache is not None:
+    if cache is not None and warnings:
         cache.read_problems, cache.unread, cache.candidate = read_problems, unread, candidate
     return candidate
 

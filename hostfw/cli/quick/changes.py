@@ -60,7 +60,8 @@ def read_directory(options: Options) -> Directory:
     cache = CandidateCache()
     if accepted is not None:
         remember_stored(cache.decode, accepted.configuration, options.state_dir)
-    return Directory(configuration, problems, check_candidate(configuration, problems, own_feeds, cache), cache)
+    candidate = check_candidate(configuration, problems, own_feeds, cache, warnings=False)
+    return Directory(configuration, problems, candidate, cache)
 
 
 def add(files: Sequence[QuickFile], directory: Directory, options: Options, console: Console) -> ExitCode:
@@ -94,9 +95,10 @@ def _put(
     kept = (source for source in directory.configuration.resources if source.path not in gone)
     whole = replace(directory.configuration, resources=tuple(sorted((*kept, *changed), key=lambda source: source.path)))
     own_feeds = partial(read_own_feeds, options.config_dir, state_dir=options.state_dir)
-    candidate = check_candidate(whole, directory.problems, own_feeds, directory.cache)
-    if errors(candidate.problems):
-        return refuse(candidate.problems, whole, console, "nothing was changed")
+    # Who puts it into force looks for the warnings, and tells them.
+    if errors(check_candidate(whole, directory.problems, own_feeds, directory.cache, warnings=False).problems):
+        found = check_candidate(whole, directory.problems, own_feeds, directory.cache).problems
+        return refuse(found, whole, console, "nothing was changed")
     if options.dry_run:
         _show(changed, removed, console)
         return ExitCode.DONE

@@ -16,7 +16,7 @@ from hostfw.model.prefixes import Cidrs, includes, overlaps
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Profile, Rule, Tier
 from hostfw.model.settings import FailsafePort, Settings
 from hostfw.model.values import UDP, Action, Cidr, Direction, PortRange, mask_of
-from hostfw.policy.check.port_index import PortIndex
+from hostfw.policy.check.port_index import FEW, PortIndex
 from hostfw.policy.check.selections import Selections
 from hostfw.policy.check.voided import Exemption, Owner, Voided
 from hostfw.policy.order import tiers_in_order
@@ -26,9 +26,6 @@ Opening = tuple[Direction, str]
 
 _DHCP_CLIENTS = ((UDP.number, 68), (UDP.number, 546))
 """The ports at which this host gets its own answers, of DHCP and DHCPv6: nobody else is served there."""
-
-_FEW = 16
-"""Groups of failsafe ports of which each rule is asked about every one."""
 
 _Place = tuple[int, bool, float, str]
 """The place of a policy in the order of evaluation: its tier, if it has no order, the order, the name."""
@@ -216,7 +213,7 @@ class _AllowedFirst:
                 and peers == EntityRule(nets=peers.nets, ports=peers.ports)
             ):
                 for group in self._index.matched(rule, rule.destination.ports):
-                    if group not in denied:
+                    if group not in denied and _has_port(rule, self._index.first[group]):
                         for net in peers.nets:
                             found[group].setdefault(net, number)
         return found
@@ -252,14 +249,14 @@ def _may_match(rule: Rule, index: PortIndex) -> Iterator[int]:
     """The groups of ports that a rule may match; what a port is called that it names, the host alone knows."""
     named = any(isinstance(port, str) for port in rule.destination.ports)
     for group in index.matched(rule, () if named else rule.destination.ports):
-        if is_of_protocol(rule, index.first[group]):
+        if is_of_protocol(rule, index.first[group]) and (named or _has_port(rule, index.first[group])):
             yield group
 
 
 def _denied_nets(rule: Rule, direction: Direction, index: PortIndex, selections: Selections) -> Sequence[Cidr] | None:
     """The nets of a Deny, beyond which it denies nobody; None if it may deny others too, or allows."""
     peers = _peers(rule, direction)
-    if rule.action is not Action.DENY or len(index) <= _FEW:
+    if rule.action is not Action.DENY or len(index) <= FEW:
         # To gather what thousands of selectors stand for takes longer than to ask about each of a few ports.
         return None
     if peers.nets and not peers.local:

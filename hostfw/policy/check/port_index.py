@@ -2,38 +2,34 @@
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cache
 
 from hostfw.model.resources import Rule
 from hostfw.model.settings import FailsafePort
 from hostfw.model.values import Cidr, Family, PortRange, mask_of
 
+FEW = 16
+"""Failsafe ports of which each rule is asked about every one: to sort them would take longer."""
+
 
 class PortIndex:
     """Failsafe ports in groups, each known by its number: the ports of a group are alike to every one of some rules.
 
-    They have the protocol and the net in common, and no rule names one of them without the others. `apart` are the
-    ports that have a group each.
+    They have the protocol and the net in common, and no rule names one of them without the others. `alone` are the
+    ports that have a group each, as all have where there are few.
     """
 
     def __init__(
-        self, ports: Sequence[FailsafePort], rules: Iterable[Rule], apart: Iterable[tuple[int, int]] = ()
+        self, ports: Sequence[FailsafePort], rules: Iterable[Rule], alone: Collection[tuple[int, int]] = ()
     ) -> None:
-        named = (
-            one for rule in rules for side in (rule.source, rule.destination) for one in side.ports + side.not_ports
-        )
-        ranges = {one for one in named if isinstance(one, PortRange)}
-        cuts = sorted({cut for one in ranges for cut in (one.first, one.last + 1)})
-        alone = frozenset(apart)
-        groups: defaultdict[tuple[object, ...], list[int]] = defaultdict(list)
-        for place, port in enumerate(ports):
-            known = (port.protocol.number, port.port)
-            own = known if known in alone else None
-            groups[port.protocol.number, port.net, bisect_right(cuts, port.port), own].append(place)
         self._ports = ports
-        self._groups = tuple(map(tuple, groups.values()))
-        self.first = tuple(ports[group[0]] for group in self._groups)
+        self._is_short = len(ports) <= FEW
+        self._groups = _each(len(ports)) if self._is_short else _groups(ports, rules, alone)
+        self.first = tuple(ports) if self._is_short else tuple(ports[group[0]] for group in self._groups)
         """A port of each group."""
+        if self._is_short:
+            return
         self._by_number = _by_number(self.first)
         self._by_net: defaultdict[Cidr, list[int]] = defaultdict(list)
         self._everywhere: list[int] = []
@@ -56,6 +52,8 @@ class PortIndex:
 
         Others may be among them; without ports and nets it is every group of its protocols.
         """
+        if self._is_short:
+            return range(len(self._groups))
         numbers = {one.number for one in rule.protocols} or set(self._by_number)
         spans = list(self._spans(numbers, ports))
         few = sum(last - first for _, first, last in spans)
@@ -91,6 +89,27 @@ class PortIndex:
             end = bisect_left(within, (net.family, last + 1, 0))
             for one in within[begin:end]:
                 yield from self._by_net[one]
+
+
+@cache
+def _each(count: int) -> tuple[tuple[int, ...], ...]:
+    """A group for each of some ports."""
+    return tuple((place,) for place in range(count))
+
+
+def _groups(
+    ports: Sequence[FailsafePort], rules: Iterable[Rule], alone: Collection[tuple[int, int]]
+) -> tuple[tuple[int, ...], ...]:
+    """The places of ports that no rule tells apart."""
+    sides = (side for rule in rules for side in (rule.source, rule.destination))
+    ranges = {one for side in sides for one in (*side.ports, *side.not_ports) if isinstance(one, PortRange)}
+    cuts = sorted({cut for one in ranges for cut in (one.first, one.last + 1)})
+    found: defaultdict[tuple[object, ...], list[int]] = defaultdict(list)
+    for place, port in enumerate(ports):
+        known = (port.protocol.number, port.port)
+        own = known if known in alone else None
+        found[port.protocol.number, port.net, bisect_right(cuts, port.port), own].append(place)
+    return tuple(map(tuple, found.values()))
 
 
 def _by_number(ports: Sequence[FailsafePort]) -> dict[int, list[tuple[int, int]]]:

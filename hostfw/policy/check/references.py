@@ -42,11 +42,17 @@ class CheckCache:
 
 
 def check(
-    resources: Resources, settings: Settings, cache: CheckCache | None = None, *, whole: bool = True
+    resources: Resources,
+    settings: Settings,
+    cache: CheckCache | None = None,
+    *,
+    whole: bool = True,
+    warnings: bool = True,
 ) -> tuple[Problem, ...]:
     """The errors that only show across resources, and what looks unintended, as warnings.
 
-    `whole` is whether everything could be read, so that what a rule does not say is not meant.
+    `whole` is whether everything could be read, so that what a rule does not say is not meant. `warnings` is whether
+    to look for what takes longest to find and refuses nothing.
     """
     known = CheckCache() if cache is None else cache
     return in_order(
@@ -65,7 +71,7 @@ def check(
                 known.before_failsafes,
                 whole=whole,
             ),
-            *lint(resources, settings, known.lint, whole=whole),
+            *(lint(resources, settings, known.lint, whole=whole) if warnings else ()),
         )
     )
 
