@@ -56,8 +56,8 @@ def check_candidate(
     """Decode and check a configuration, offline.
 
     Which files its Feeds name shows only now: `read_feeds` reads those that the configuration does not hold. With
-    a cache, the same files give the very object of the last time. Without `warnings` it is for a caller who asks
-    whether there are errors, and the whole check comes later.
+    a cache, the same files give the very object of the last time. Without `warnings` it tells whether
+    there are errors: the whole check comes later.
     """
     decoded = decode(configuration, cache.decode if cache else None)
     known = {source.path for source in configuration.feeds}
