@@ -77,6 +77,7 @@ def contents(resources: Resources) -> str:
             (resources.tiers, ("tier",), False),
             (resources.profiles, ("profile",), False),
             (resources.interface_groups, ("interface group",), False),
+            (resources.nft_rules, ("resource of nft rules", "resources of nft rules"), False),
         )
         if found or always
     )

@@ -9,6 +9,7 @@ from hostfw.model.kinds.interface_groups import InterfaceGroup, InterfaceMatch
 from hostfw.model.kinds.kubernetes import LabelOperator, LabelSelector, NamespacedPods
 from hostfw.model.kinds.metadata import Labels
 from hostfw.model.kinds.namespaces import Namespace
+from hostfw.model.kinds.nft_rules import NftRules
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.resources import (
@@ -149,6 +150,14 @@ KINDS = (
         ("EXCEPT",),
         lambda resources: resources.interface_groups,
     ),
+    Kind(
+        HOSTFW_V1,
+        "NftRules",
+        ("nft", "nftrules"),
+        ("HOOK", "ORDER", "RULES"),
+        ("IPVERSION",),
+        lambda resources: resources.nft_rules,
+    ),
 )
 
 KIND_NAMES = tuple(name for kind in KINDS for name in kind.names)
@@ -193,6 +202,9 @@ def cells(resource: Resource, *, whole: bool = False) -> tuple[tuple[str, ...], 
             return (_order(resource.order), resource.default_action.value), ()
         case Profile():
             return (pairs(resource.labels_to_apply),), ()
+        case NftRules(hook=hook, order=order, families=families, rules=rules):
+            texts = shortened((rule.text for rule in rules), "; ", whole=whole)
+            return (hook.value, _order(order), texts), (", ".join(str(family.value) for family in families),)
         case InterfaceGroup():
             return (_entries(resource.match, whole=whole),), (_entries(resource.except_, whole=whole),)
 

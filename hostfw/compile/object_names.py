@@ -62,6 +62,11 @@ def chain(purpose: str, rules: Iterable[Rule], family: Family) -> Chain:
     return Chain(f"{_plain(purpose)}.{rules_digest(content, family)}", content)
 
 
+def nft_rules(name: str, rules: Iterable[Rule], family: Family) -> Chain:
+    """The chain of NftRules of a name."""
+    return chain(f"nft/{shorten(name, _MAX_NAME, '_')}", rules, family)
+
+
 def named_set(contents: Set, family: Family) -> Set:
     """The set under its final name: the purpose that it is called now, and the digest of its content."""
     name = f"{_plain(contents.name)}.{elements_digest(contents, family)}"

@@ -25,6 +25,9 @@ No verdict hangs on a mark of the packet, which any other program may set or cle
 packet is found out anew at the later hooks, since nothing translates what is not tracked. That preDNAT policy did is
 noted in a set of our own by the id of the connection, which no packet carries, and found out anew where there is none.
 
+NftRules of a hook stand first in its chain at filter, in prerouting and postrouting at mangle, before what is
+established: what changes packets changes all of them.
+
 A published port is told by what the kernel says of the connection: new, with its destination translated, and addressed
 to this host. Of the last the routing is asked about the original destination, as whoever translated it did. For that
 lookup alone the packet gets its old address, and it has the new one again before any verdict.
@@ -43,7 +46,7 @@ from hostfw.model.plan import Plan
 from hostfw.model.settings import DenyAction, PublishedPorts, Unmanaged
 from hostfw.model.values import FAMILIES, ICMP, Direction, Family
 from hostfw.nft.objects import Dynamic, ElementType, Hook, Priority, Ruleset, Table
-from hostfw.nft.rules import Accept, Forget, Goto, Jump, Key, Match, Readdress, Remember, Rule, SetRef
+from hostfw.nft.rules import Accept, Forget, Goto, Jump, Key, Match, Readdress, Remember, Rule, SetRef, Verbatim
 
 _NOT_TRACKED = Match(Key.CT_STATE, "untracked")
 _WITHOUT_CONNECTION = Match(Key.CT_STATE, "invalid,untracked")
@@ -103,12 +106,13 @@ def _table(plan: Plan, builder: TableBuilder, cache: CompileCache) -> Table:
     dispatch = Dispatch(plan, builder, cache, reject=rejects)
     # Whatever of it is made anew and what is remembered.
     builder.counters((LOG_RECORDS, *SUPPRESSED))
-    allowed_before = _prerouting(dispatch, builder)
+    own = {hook: _nft_rules(plan, builder, hook) for hook in Hook}
+    allowed_before = _prerouting(dispatch, builder, own[Hook.PREROUTING])
     published = dispatch.published() if plan.settings.published_ports is PublishedPorts.POLICY else []
-    _input(dispatch, builder, allowed_before, published)
-    _forward(dispatch, builder, allowed_before, published)
-    _output(dispatch, builder, plan)
-    asking = questions(plan, builder)
+    _input(dispatch, builder, allowed_before, published, own[Hook.INPUT])
+    _forward(dispatch, builder, allowed_before, published, own[Hook.FORWARD])
+    _output(dispatch, builder, plan, own[Hook.OUTPUT])
+    asking = [*own[Hook.POSTROUTING], *questions(plan, builder)]
     if _polices_output(plan):
         # The kernel lets no chain of postrouting reject.
         that_drops = Dispatch(plan, builder, cache, reject=False) if rejects else dispatch
@@ -118,7 +122,14 @@ def _table(plan: Plan, builder: TableBuilder, cache: CompileCache) -> Table:
     return builder.table()
 
 
-def _prerouting(dispatch: Dispatch, builder: TableBuilder) -> list[Rule]:
+def _nft_rules(plan: Plan, builder: TableBuilder, hook: Hook) -> list[Rule]:
+    """The rule by which packets meet the NftRules of a hook; none without any."""
+    found = [one for one in plan.nft_rules if one.hook.value == hook.value and builder.family in one.families]
+    written = ((one.metadata.name, [Rule((), (Verbatim(rule.text),)) for rule in one.rules]) for one in found)
+    return [Rule((), (Jump(builder.nft_rules(name, rules)),)) for name, rules in written]
+
+
+def _prerouting(dispatch: Dispatch, builder: TableBuilder, own: list[Rule]) -> list[Rule]:
     """The hooks before the routing of what comes in, and the rules that let pass behind it what they allowed."""
     untracked = _untracked(dispatch, builder, Hook.PREROUTING, Direction.INGRESS)
     allowed = builder.dynamic_set(ALLOWED, ElementType.CT_ID, ALLOWED_ROOM)
@@ -129,11 +140,12 @@ def _prerouting(dispatch: Dispatch, builder: TableBuilder) -> list[Rule]:
     filtered = dispatch.reverse_path()
     path_back = [Rule((_NEW,), (Jump(builder.chain("reverse-path", filtered)),))] if filtered else []
     if not rules:
-        if path_back:
-            builder.base_chain(Hook.PREROUTING, path_back, Priority.MANGLE)
+        if own or path_back:
+            builder.base_chain(Hook.PREROUTING, [*own, *path_back], Priority.MANGLE)
         return untracked
     onward = Rule((), (Goto(builder.chain("pre-dnat", rules)),))
-    builder.base_chain(Hook.PREROUTING, [*_follows(builder.family), *untracked, *path_back, onward], Priority.MANGLE)
+    follows = _follows(builder.family)
+    builder.base_chain(Hook.PREROUTING, [*own, *follows, *untracked, *path_back, onward], Priority.MANGLE)
     again = builder.chain("pre-dnat/again", dispatch.pre_dnat((Accept(),), again=True))
     noted = Rule((Match(Key.CT_ID, SetRef(allowed)),), (Forget(allowed, Key.CT_ID), Accept()))
     return [*untracked, Rule((_WITHOUT_CONNECTION,), (Jump(again),)), noted]
@@ -154,12 +166,14 @@ def _untracked(dispatch: Dispatch, builder: TableBuilder, hook: Hook, direction:
     return [Rule((_NOT_TRACKED,), (Jump(again),))]
 
 
-def _input(dispatch: Dispatch, builder: TableBuilder, allowed_before: list[Rule], published: list[Rule]) -> None:
+def _input(
+    dispatch: Dispatch, builder: TableBuilder, allowed_before: list[Rule], published: list[Rule], own: list[Rule]
+) -> None:
     root = builder.chain(Hook.INPUT, dispatch.local(Direction.INGRESS))
     to_published = _to_published(builder, published, ())
     builder.base_chain(
         Hook.INPUT,
-        [*_follows(builder.family), *allowed_before, *to_published, Rule((), (Goto(root),))],
+        [*own, *_follows(builder.family), *allowed_before, *to_published, Rule((), (Goto(root),))],
         policy_drop=True,
     )
 
@@ -184,7 +198,9 @@ def _to_published(builder: TableBuilder, published: list[Rule], allowed_before: 
     return [Rule((_TRANSLATED, _NEW), (Jump(ours),))]
 
 
-def _forward(dispatch: Dispatch, builder: TableBuilder, allowed_before: list[Rule], published: list[Rule]) -> None:
+def _forward(
+    dispatch: Dispatch, builder: TableBuilder, allowed_before: list[Rule], published: list[Rule], own: list[Rule]
+) -> None:
     """Each direction has a base chain, and so have published ports, so that what one allows still meets the others.
 
     What was allowed before skips the ingress of the way in, not the egress of the way out.
@@ -195,7 +211,7 @@ def _forward(dispatch: Dispatch, builder: TableBuilder, allowed_before: list[Rul
     kept = [Rule(rule.matches, (Accept(),)) for rule in noted]
     to_published = _to_published(builder, published, tuple(kept if ways_in else noted))
     if not ways_in and not ways_out:
-        builder.base_chain(Hook.FORWARD, to_published)
+        builder.base_chain(Hook.FORWARD, [*own, *to_published])
         return
     if to_published:
         builder.base_chain(Hook.FORWARD, to_published, Priority.RAW)
@@ -203,16 +219,18 @@ def _forward(dispatch: Dispatch, builder: TableBuilder, allowed_before: list[Rul
         onward = Rule((), (Goto(builder.chain("forward-in", ways_in)),))
         builder.base_chain(Hook.FORWARD, [*_follows(builder.family), *allowed_before, onward], Priority.MANGLE)
     onward = Rule((), (Goto(builder.chain("forward-out", ways_out)),))
-    builder.base_chain(Hook.FORWARD, [*_follows(builder.family), onward] if ways_out else [])
+    builder.base_chain(Hook.FORWARD, [*own, *_follows(builder.family), onward] if ways_out else own)
 
 
-def _output(dispatch: Dispatch, builder: TableBuilder, plan: Plan) -> None:
+def _output(dispatch: Dispatch, builder: TableBuilder, plan: Plan, own: list[Rule]) -> None:
     """The output hook; packets that destination NAT rerouted are decided in postrouting, where the route is known."""
     untracked = _untracked(dispatch, builder, Hook.OUTPUT, Direction.EGRESS)
     translated = [Rule((_TRANSLATED,), (Accept(),))] if _polices_output(plan) else []
     root = builder.chain(Hook.OUTPUT, dispatch.local(Direction.EGRESS))
     builder.base_chain(
-        Hook.OUTPUT, [*_follows(builder.family), *untracked, *translated, Rule((), (Goto(root),))], policy_drop=True
+        Hook.OUTPUT,
+        [*own, *_follows(builder.family), *untracked, *translated, Rule((), (Goto(root),))],
+        policy_drop=True,
     )
 
 

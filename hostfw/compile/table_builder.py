@@ -62,6 +62,10 @@ class TableBuilder:
         """A chain of this content."""
         return self._add(self._objects.chains, names.chain(purpose, rules, self.family))
 
+    def nft_rules(self, name: str, rules: Iterable[Rule]) -> str:
+        """The chain of NftRules of a name."""
+        return self._add(self._objects.chains, names.nft_rules(name, rules, self.family))
+
     def own_rules(self, rules: Sequence[Rule], tail: Sequence[Rule]) -> Sequence[Rule] | None:
         """The rules in front of a tail that is there anyway, None where they have to be told with it."""
         return own_rules(rules, tail, self._objects.returning)

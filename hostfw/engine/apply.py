@@ -16,6 +16,7 @@ from hostfw.engine.checks.exposure import ExposureRequest, exposure_of
 from hostfw.engine.checks.lockout import LockoutRequest, lockout_of
 from hostfw.engine.checks.lost_connections import Lockout
 from hostfw.engine.checks.lost_policy import refusal
+from hostfw.engine.checks.nft_rules import refusal_of_denials, refused_by_nft
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.events import note_applied, note_failed, note_refused
 from hostfw.engine.kernel.deploy import enforce
@@ -84,9 +85,18 @@ def apply(
         decoding = exposure.decoding if exposure is not None else None
         before = Before(directories, host, writer.cache, facts, last, decoding, None if writer.cache else cache.resolve)
         verb = "" if asked is Asked.QUICK else asked.value
+        of_nft = refused_by_nft(built, before, writer.nftables)
+        if of_nft is not None:
+            return note_refused(directories, host, of_nft)
         lost = None if accept_loss else refusal(before, candidate.resources, built.plan, verb)
         if lost is None:
             result = lockout_of(before, built, lockout)
+            lost = refusal_of_denials(
+                built,
+                before,
+                accepted=lockout is None or lockout.accepted,
+                on_trial=confirm_within_s is not None,
+            )
         refused = lost or result.refusal
         changes = () if refused else exposure_of(before, built, exposure)
         applied: Applied | Failed = refused or _enforce(writer, built, confirm_within_s, cache.commands)

@@ -27,6 +27,7 @@ from hostfw.manifest.kinds.seldom import (
     decode_feed,
     decode_kubernetes_policy,
     decode_namespace,
+    decode_nft_rules,
     decode_workload,
 )
 from hostfw.manifest.name_forms import NAMESPACE_NAME, NETWORK_POLICY_NAME, POLICY_NAME, SUBDOMAIN, TIER_NAME, NameForm
@@ -142,6 +143,7 @@ RESOURCE_KINDS = {
     "NetworkSet": ResourceKind(
         CALICO_V3, SUBDOMAIN, decode_namespaced_set, Traits(reserved=NAMESPACE_LABEL, namespaced=True)
     ),
+    "NftRules": ResourceKind(HOSTFW_V1, SUBDOMAIN, decode_nft_rules),
     "Profile": ResourceKind(CALICO_V3, SUBDOMAIN, decode_profile, _WITH_RULES),
     "StagedGlobalNetworkPolicy": ResourceKind(CALICO_V3, POLICY_NAME, decode_staged_policy, _WITH_RULES),
     "StagedNetworkPolicy": ResourceKind(

@@ -10,6 +10,7 @@ from hostfw.model.kinds.feed_sources import DOWNLOAD_BYTES, EXTERNAL_SIZE, Downl
 from hostfw.model.kinds.interface_groups import InterfaceGroup, InterfaceMatch
 from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
 from hostfw.model.kinds.namespaces import Namespace
+from hostfw.model.kinds.nft_rules import NftRules
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
 from hostfw.model.resources import (
@@ -77,7 +78,7 @@ def _version(resource: Resource) -> str:
         return CLUSTER_POLICY_V1
     if isinstance(resource, Namespace):
         return KUBERNETES_V1
-    return HOSTFW_V1 if isinstance(resource, InterfaceGroup | Feed) else CALICO_V3
+    return HOSTFW_V1 if isinstance(resource, InterfaceGroup | Feed | NftRules) else CALICO_V3
 
 
 def _spec(resource: Resource) -> Mapping[str, object]:
@@ -122,6 +123,10 @@ def _spec(resource: Resource) -> Mapping[str, object]:
             return {"order": _number(order), "defaultAction": None if action is Action.DENY else action.value}
         case Profile(labels_to_apply=labels, ingress=ingress, egress=egress):
             return {"labelsToApply": dict(labels), "ingress": _rules(ingress), "egress": _rules(egress)}
+        case NftRules(hook=hook, order=order, families=families, rules=rules):
+            version = families[0].value if len(families) == 1 else None
+            texts = [rule.text for rule in rules]
+            return {"hook": hook.value, "order": _number(order), "ipVersion": version, "rules": texts}
         case InterfaceGroup(match=match, except_=except_):
             return {"match": [_interfaces(m) for m in match], "except": [_interfaces(m) for m in except_]}
 

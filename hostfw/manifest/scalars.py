@@ -10,10 +10,12 @@ from hostfw.manifest.yaml.nodes import Node, Scalar, ScalarKind, Sequence, plain
 from hostfw.model.kinds.metadata import SelectorText
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem
-from hostfw.model.values import NAMED_PROTOCOLS, Protocol
+from hostfw.model.values import NAMED_PROTOCOLS, Family, Protocol
 from hostfw.selector import evaluate as selector
 
 T = TypeVar("T")
+
+VERSIONS = {"4": Family.V4, "6": Family.V6}
 
 SELECTOR_LIMIT = 1024
 """The characters that a selector may have, as in Calico's schema."""
@@ -43,6 +45,19 @@ def selector_text(reader: Reader, node: Node | None, what: str, *, may_be_global
     if "global(" not in value:
         reader.selectors.add(value)
     return SelectorText(value, where)
+
+
+def ip_version(reader: Reader, node: Node | None) -> Family | None:
+    """A version of IP, 4 or 6 without quotes."""
+    if node is None:
+        return None
+    if isinstance(node, Scalar) and node.text in VERSIONS:
+        if node.plain:
+            return VERSIONS[node.text]
+        reader.report(node, f"ipVersion is {described(node)}", "4 or 6", "write it without quotes")
+    else:
+        reader.report(node, f"ipVersion is {described(node)}", "4 or 6")
+    return None
 
 
 def each(

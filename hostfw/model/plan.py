@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from hostfw.model.expiry import Expired
+from hostfw.model.kinds.nft_rules import NftRules
 from hostfw.model.kinds.source_limit import SourceLimit
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.prefixes import Cidrs, CidrSet
@@ -348,6 +349,7 @@ class Plan:
     own; with `loopback: policed` the wildcard has one for it. `expired` are the resources that count no more, and
     `next_expiry` is the moment at which the next one expires. `external` are the sets that other programs fill,
     whether or not a rule asks for them. `networks` are those that interfaces are on, if `multicast_answers` are let in.
+    `nft_rules` are in the order in which packets meet those of one hook.
     """
 
     node: str
@@ -359,6 +361,7 @@ class Plan:
     next_expiry: datetime | None = None
     external: tuple[ExternalSet, ...] = ()
     networks: LinkNetworks = NO_NETWORKS
+    nft_rules: tuple[NftRules, ...] = ()
 
     def endpoint(self, name: str) -> PlannedEndpoint:
         """The planned endpoint of that name."""

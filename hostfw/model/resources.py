@@ -14,6 +14,7 @@ from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.interface_groups import InterfaceGroup
 from hostfw.model.kinds.metadata import BEFORE_FAILSAFES, LOG, UNRECORDED, Labels, Metadata, SelectorText
 from hostfw.model.kinds.namespaces import Namespace
+from hostfw.model.kinds.nft_rules import NftRules
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.source_limit import SourceLimit
 from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
@@ -270,6 +271,7 @@ Resource = (
     | Tier
     | Profile
     | InterfaceGroup
+    | NftRules
 )
 
 
@@ -292,6 +294,7 @@ class Resources:
     staged_network_policies: tuple[StagedNetworkPolicy, ...] = ()
     kubernetes_policies: tuple[KubernetesNetworkPolicy, ...] = ()
     cluster_policies: tuple[ClusterNetworkPolicy, ...] = ()
+    nft_rules: tuple[NftRules, ...] = ()
 
     @property
     def every_endpoint(self) -> tuple[HostEndpoint | WorkloadEndpoint, ...]:
@@ -321,6 +324,7 @@ class Resources:
             feeds=_of(Feed, by_kind),
             interface_groups=_of(InterfaceGroup, by_kind),
             staged_policies=_of(StagedGlobalNetworkPolicy, by_kind),
+            nft_rules=_of(NftRules, by_kind),
         )
 
     @property
@@ -366,6 +370,7 @@ class Resources:
             *self.tiers,
             *self.profiles,
             *self.interface_groups,
+            *self.nft_rules,
         )
 
 

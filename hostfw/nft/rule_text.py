@@ -27,6 +27,7 @@ from hostfw.nft.rules import (
     Rule,
     SetRef,
     Statement,
+    Verbatim,
     Vmap,
 )
 
@@ -230,6 +231,8 @@ def statement_text(statement: Statement, family: Family) -> str:
         case Reject(tcp_reset):
             icmp = "icmp" if family is Family.V4 else "icmpv6"
             return f"reject with {'tcp reset' if tcp_reset else f'{icmp} type admin-prohibited'}"
+        case Verbatim(text):
+            return text
         case Jump(chain):
             return f"jump {chain}"
         case Goto(chain):

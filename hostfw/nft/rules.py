@@ -237,6 +237,16 @@ class Readdress:
     original: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """A whole rule as somebody else wrote it, in nft's words. What it tests and does is for the kernel alone to know.
+
+    No packet ends by it in a simulation.
+    """
+
+    text: str
+
+
 Verdict = Accept | Drop | Return | Jump | Goto
 
 
@@ -267,7 +277,19 @@ class Vmap:
 
 
 Statement = (
-    CounterRef | OverLimit | OverCount | Remember | Forget | Log | Note | Notrack | Readdress | Reject | Vmap | Verdict
+    CounterRef
+    | OverLimit
+    | OverCount
+    | Remember
+    | Forget
+    | Log
+    | Note
+    | Notrack
+    | Readdress
+    | Reject
+    | Verbatim
+    | Vmap
+    | Verdict
 )
 
 

@@ -3,7 +3,7 @@
 Only the expressions that hostfw writes are known, and only for whole packets: conntrack puts fragments together
 before any rule here sees them. Limits of the log are never reached, those of rules if the packet says so, and dynamic
 sets have room for all, so every log is made.
-No interface is renamed, so none is known by its index alone.
+No interface is renamed, so none is known by its index alone. Rules of NftRules do nothing.
 """
 
 from bisect import bisect_left
@@ -40,6 +40,7 @@ from hostfw.nft.rules import (
     Return,
     Rule,
     SetRef,
+    Verbatim,
     Verdict,
     Vmap,
 )
@@ -205,7 +206,7 @@ class _Walk:
                     self.noted.add(name)
                 case Forget(name):
                     self.noted.discard(name)
-                case Remember():
+                case Remember() | Verbatim():
                     pass
                 case Log(prefix):
                     self.prefixes.append(prefix)

@@ -134,6 +134,7 @@ def without(resources: Resources, ended: Iterable[Expired]) -> Resources:
         profiles=tuple(filter(stays, resources.profiles)),
         staged_policies=tuple(filter(stays, resources.staged_policies)),
         feeds=tuple(filter(stays, resources.feeds)),
+        nft_rules=tuple(filter(stays, resources.nft_rules)),
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from hostfw.model.kinds.nft_rules import NftRules
 from hostfw.model.resources import GlobalNetworkPolicy, Resources, Tier
 from hostfw.model.values import Direction
 from hostfw.policy.built_in import BUILT_IN_TIERS, DEFAULT_TIER
@@ -69,6 +70,11 @@ def every_policy_in_order(resources: Resources, tiers: Iterable[str]) -> tuple[E
         return rank[spec.tier], order is None, order or 0.0, f"{metadata.name}/{metadata.namespace}/{kind}"
 
     return tuple(sorted(evaluated, key=key))
+
+
+def nft_rules_in_order(found: Iterable[NftRules]) -> tuple[NftRules, ...]:
+    """NftRules as packets meet those of one hook: by order, no order last, then by name."""
+    return tuple(sorted(found, key=lambda one: (*_order_key(one.order), one.metadata.name)))
 
 
 def _order_key(order: float | None) -> tuple[bool, float]:

@@ -112,7 +112,7 @@ def _wrapped(form: str, text: str) -> str:
             return rule(text)
         case "policy":
             return policy(text)
-    return manifest(form, text, version=HOSTFW if form in ("Feed", "InterfaceGroup") else CALICO)
+    return manifest(form, text, version=HOSTFW if form in ("Feed", "InterfaceGroup", "NftRules") else CALICO)
 
 
 _SELECTORS = (

@@ -13,7 +13,7 @@ YAML_WORDS = (
 RESOURCE_WORDS = (
     "apiVersion: projectcalico.org/v3", "apiVersion: hostfw.io/v1", "kind: List", "metadata:", "name: ", "spec:",
     "items:", "GlobalNetworkPolicy", "StagedGlobalNetworkPolicy", "GlobalNetworkSet", "HostEndpoint",
-    "InterfaceGroup", "Profile", "Tier", "NetworkPolicy",
+    "InterfaceGroup", "NftRules", "Profile", "Tier", "NetworkPolicy",
     "kind: Feed", "path: a.txt", "maxShrink: 5%", "url: https://a/b",
     "hostnames: [a.b]", "sha256: https://a/c", "maxSize: 5Mi", "external: true", "of: a", "size: 5", "timeout: 10m",
     "labels:", "annotations:", "selector: ", "tier: ",

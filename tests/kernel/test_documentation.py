@@ -78,7 +78,7 @@ def test_the_web_server_is_open_to_all_and_its_metrics_to_one_network(
 ) -> None:
     """And everything else is closed, but for ssh."""
     lab, installation = street
-    (installation.config / "web.yaml").write_text(_page(page).text)
+    (installation.config / "web.yaml").write_text(_page(page, "GlobalNetworkPolicy").text)
     hostfwctl(installation, "apply", "--accept-lockout")
     expected = {
         (ANYBODY, 80): True,

@@ -32,6 +32,7 @@ from hostfw.model.kinds.kubernetes import (
 )
 from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
 from hostfw.model.kinds.namespaces import Namespace
+from hostfw.model.kinds.nft_rules import NftHook, NftRule, NftRules
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.source_limit import MOST_CONNECTIONS, Rate, SourceLimit, Unit
 from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
@@ -49,6 +50,7 @@ from hostfw.model.resources import (
     Tier,
 )
 from hostfw.model.values import (
+    FAMILIES,
     ICMP,
     ICMPV6,
     NAMED_PROTOCOLS,
@@ -422,6 +424,14 @@ resources: st.SearchStrategy[Resource] = st.one_of(
     st.builds(Tier, metadatas, orders, st.sampled_from((Action.DENY, Action.PASS))),
     st.builds(Profile, metadatas, label_maps(words), few(rules()), few(rules())),
     st.builds(InterfaceGroup, metadatas, few(interface_matches, least=1), few(interface_matches)),
+    st.builds(
+        NftRules,
+        metadatas,
+        st.sampled_from((NftHook.INPUT, NftHook.OUTPUT)),
+        orders,
+        st.sampled_from((FAMILIES, (Family.V4,), (Family.V6,))),
+        few(st.sampled_from((NftRule("counter"), NftRule("tcp dport { 1-9, 80 } drop", verdicts=("drop",)))), least=1),
+    ),
 )
 
 

@@ -14,6 +14,7 @@ from hostfw.model.kinds.feed_sources import Download
 from hostfw.model.kinds.interface_groups import InterfaceGroup
 from hostfw.model.kinds.metadata import Labels
 from hostfw.model.kinds.namespaces import Namespace
+from hostfw.model.kinds.nft_rules import NftRules
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.resources import (
@@ -30,6 +31,7 @@ from hostfw.model.resources import (
     Tier,
 )
 from hostfw.model.values import Direction, merge
+from hostfw.model.wording import listed
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
 from hostfw.policy.effective_labels import NamespaceLabels
 from hostfw.policy.order import POLICY_KIND, EvaluatedPolicy, every_tier, policies_in_order, tiers_in_order
@@ -229,6 +231,34 @@ def describe_group(group: InterfaceGroup, host: PlannedHost) -> Description:
     return Description(
         "InterfaceGroup", name, group.metadata.position, (("match", (match,)), ("except", (but,))), sections
     )
+
+
+def describe_nft_rules(one: NftRules) -> Description:
+    """NftRules: where they stand and what they may do to packets, as far as anybody knows."""
+    may = listed(_MAY[verdict] for verdict in one.verdicts)
+    entries = tuple(Entry(Role.RULE, f"{number}", rule.text) for number, rule in enumerate(one.rules, 1))
+    versions = " and ".join(f"IPv{family.value}" for family in one.families)
+    return Description(
+        "NftRules",
+        one.metadata.name,
+        one.metadata.position,
+        (
+            ("hook", (f"{one.hook}, before every policy and before what is established",)),
+            ("order", (cells(one)[0][1],)),
+            ("ipVersion", (versions,)),
+            ("may", (may or "change packets or count them, and decide nothing",)),
+            ("not modelled", ("explain, the lock-out check and exposure do not know what these rules match",)),
+        ),
+        (Section("rules", entries),),
+    )
+
+
+_MAY = {
+    "accept": "accept packets that no policy allows",
+    "drop": "drop packets that policy allows",
+    "queue": "let a program in user space decide",
+    "reject": "reject packets that policy allows",
+}
 
 
 def _governed(interface: str, host: PlannedHost) -> str:

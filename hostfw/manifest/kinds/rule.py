@@ -24,7 +24,7 @@ from hostfw.manifest.kinds.refused import ENTITY_FIELDS, RULE_FIELDS
 from hostfw.manifest.kinds.source_limit import decode_source_limit
 from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME
 from hostfw.manifest.nets import strict_net
-from hostfw.manifest.scalars import each, each_once, is_port_scalar, protocol, protocols, selector_text
+from hostfw.manifest.scalars import each, each_once, ip_version, is_port_scalar, protocol, protocols, selector_text
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar
 from hostfw.model.kinds.metadata import Labels, SelectorText
 from hostfw.model.positions import NOWHERE
@@ -86,7 +86,6 @@ _PEER_OF = {Direction.INGRESS.value: "source", Direction.EGRESS.value: "destinat
 """The side of a rule that others are on, by the name of its direction."""
 
 ACTIONS = {action.value: action for action in Action}
-VERSIONS = {"4": Family.V4, "6": Family.V6}
 _EVERYTHING = EntityRule()
 
 
@@ -105,7 +104,7 @@ def _rule(namespace: str, reader: Reader, node: Node, what: str) -> Rule | None:
     chosen = protocols(reader, get("protocol"), "protocol")
     rule = Rule(
         action or Action.DENY,
-        _family(reader, get("ipVersion")),
+        ip_version(reader, get("ipVersion")),
         chosen[0] if chosen else None,
         protocol(reader, get("notProtocol"), "notProtocol"),
         _icmp(reader, get("icmp"), "icmp"),
@@ -136,18 +135,6 @@ def _rule(namespace: str, reader: Reader, node: Node, what: str) -> Rule | None:
             hint = f"deny others than {LOCAL} in a rule before it"
             reader.report(found[side], message, f"nets: [{LOCAL}], or action: Deny", hint)
     return rule if action is not None else None
-
-
-def _family(reader: Reader, node: Node | None) -> Family | None:
-    if node is None:
-        return None
-    if isinstance(node, Scalar) and node.text in VERSIONS:
-        if node.plain:
-            return VERSIONS[node.text]
-        reader.report(node, f"ipVersion is {described(node)}", "4 or 6", "write it without quotes")
-    else:
-        reader.report(node, f"ipVersion is {described(node)}", "4 or 6")
-    return None
 
 
 LAST_ICMP_TYPE = 254

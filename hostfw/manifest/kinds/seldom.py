@@ -4,6 +4,7 @@ from hostfw.manifest.fields import Reader
 from hostfw.manifest.yaml.nodes import Node
 from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.kinds.namespaces import Namespace
+from hostfw.model.kinds.nft_rules import NftRules
 from hostfw.model.kinds.sets import Feed
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.resources import ClusterNetworkPolicy, KubernetesNetworkPolicy
@@ -21,6 +22,13 @@ def decode_namespace(reader: Reader, metadata: Metadata, spec: Node) -> Namespac
     from hostfw.manifest.kinds import namespace
 
     return namespace.decode_namespace(reader, metadata, spec)
+
+
+def decode_nft_rules(reader: Reader, metadata: Metadata, spec: Node) -> NftRules:
+    """NftRules."""
+    from hostfw.manifest.kinds import nft_rules
+
+    return nft_rules.decode_nft_rules(reader, metadata, spec)
 
 
 def decode_workload(reader: Reader, metadata: Metadata, spec: Node) -> WorkloadEndpoint:

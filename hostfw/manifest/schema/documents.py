@@ -28,6 +28,7 @@ _SPECS = {
     "Namespace": "namespaceSpec",
     "NetworkPolicy": "networkPolicySpec",
     "NetworkSet": "networkSetSpec",
+    "NftRules": "nftRulesSpec",
     "Profile": "profileSpec",
     "StagedGlobalNetworkPolicy": "stagedPolicySpec",
     "StagedNetworkPolicy": "stagedNetworkPolicySpec",
@@ -36,7 +37,7 @@ _SPECS = {
 }
 """The definition of each kind's spec."""
 
-_NEED_A_SPEC = ("ClusterNetworkPolicy", "Feed", "HostEndpoint", "InterfaceGroup", "WorkloadEndpoint")
+_NEED_A_SPEC = ("ClusterNetworkPolicy", "Feed", "HostEndpoint", "InterfaceGroup", "NftRules", "WorkloadEndpoint")
 """The kinds with required fields in it."""
 
 

@@ -23,6 +23,7 @@ from hostfw.manifest.kinds.feed import (
 )
 from hostfw.manifest.kinds.metadata import METADATA_SHAPE, NAMESPACED_METADATA_SHAPE
 from hostfw.manifest.kinds.namespace import NAMESPACE_SHAPE
+from hostfw.manifest.kinds.nft_rules import HOOKS, LONGEST_RULE, MOST_RULES, NFT_RULES_SHAPE
 from hostfw.manifest.kinds.policy import (
     DEFAULT_ACTIONS,
     HINTS,
@@ -48,7 +49,6 @@ from hostfw.manifest.kinds.rule import (
     RULE_METADATA_SHAPE,
     RULE_SHAPE,
     RULES_LIMIT,
-    VERSIONS,
 )
 from hostfw.manifest.kinds.source_limit import RATE_PATTERN, SOURCE_LIMIT_SHAPE
 from hostfw.manifest.kinds.workload import WORKLOAD_PORT_SHAPE, WORKLOAD_SHAPE
@@ -62,6 +62,7 @@ from hostfw.manifest.name_forms import (
     SUBDOMAIN,
     TIER_NAME,
 )
+from hostfw.manifest.scalars import VERSIONS
 from hostfw.manifest.schema.values import (
     ADDRESS,
     ANNOTATIONS,
@@ -119,6 +120,7 @@ def definitions() -> dict[str, Json]:
         "namespaceSpec": schema_of(NAMESPACE_SHAPE, {}),
         "feedSpec": schema_of(FEED_SHAPE, _FEED, oneOf=_FILE_OR_EXTERNAL),
         "groupSpec": schema_of(GROUP_SHAPE, _GROUP, ["match"]),
+        "nftRulesSpec": schema_of(NFT_RULES_SHAPE, _NFT_RULES, ["hook", "rules"]),
         "interfaceMatch": schema_of(MATCH_SHAPE, _MATCH, minProperties=1),
     }
 
@@ -138,9 +140,10 @@ def metadata(form: Json, *, namespaced: bool = False) -> Json:
 # ------------------------------------------------------------------------------------------------------------ rules
 
 
+_IP_VERSION = {"type": "integer", "enum": sorted(map(int, VERSIONS))}
 _RULE: Fields = {
     "action": (words(ACTIONS), "Allow and Deny decide; Log logs and goes on; Pass goes on with the next tier."),
-    "ipVersion": ({"type": "integer", "enum": sorted(map(int, VERSIONS))}, "Only this version of IP."),
+    "ipVersion": (_IP_VERSION, "Only this version of IP."),
     "protocol": (any_of(PROTOCOL, PROTOCOL_LIST), "Only this protocol, by name or number, or any of a list."),
     "notProtocol": (PROTOCOL, "Any protocol but this."),
     "icmp": (ref("icmp"), "Only this ICMP type, and code; needs protocol ICMP or ICMPv6."),
@@ -352,6 +355,14 @@ _MATCH: Fields = {
     "addressIn": (listed(NET_OR_ADDRESS), "It has an address in any of these prefixes."),
     "defaultRoute": (BOOLEAN, "Whether a default route goes out on it."),
     "learned": (_LEARNED, "Addresses and default routes that came this way count as well (default: none of them)."),
+}
+
+_NFT_RULE = {**STRING, "minLength": 1, "maxLength": LONGEST_RULE}
+_NFT_RULES: Fields = {
+    "hook": (words(HOOKS), "Where packets meet the rules, before any policy."),
+    "order": (NUMBER, "Lower comes first; without one the rules come last, by name."),
+    "ipVersion": (_IP_VERSION, "Only this version of IP (default: both)."),
+    "rules": ({**listed(_NFT_RULE, MOST_RULES), "minItems": 1}, "Rules as nft writes them, each on one line."),
 }
 
 _METADATA: Fields = {

@@ -24,7 +24,13 @@ from hostfw.policy.cache import ByResource, SameParts
 from hostfw.policy.effective_labels import effective_labels
 from hostfw.policy.expiry import in_time
 from hostfw.policy.kept import closed, keep
-from hostfw.policy.order import every_policy_in_order, every_tier, in_direction, tiers_in_order
+from hostfw.policy.order import (
+    every_policy_in_order,
+    every_tier,
+    in_direction,
+    nft_rules_in_order,
+    tiers_in_order,
+)
 from hostfw.policy.resolve.address_book import AddressBook
 from hostfw.policy.resolve.bindings import Bindings, bind, distrusted_problems, port_problems
 from hostfw.policy.resolve.directions import Governing, Known, plan_directions
@@ -110,6 +116,7 @@ def resolve(
         timely.next_expiry,
         book.external,
         link_networks(facts, bound) if settings.multicast_answers else NO_NETWORKS,
+        nft_rules_in_order(resources.nft_rules),
     )
     unlearned = _unlearned_problems(local, bound, facts) if settings.learn_addresses else ()
     warnings = (

@@ -106,6 +106,11 @@ spec: {nets: [203.0.113.64/28]}
 apiVersion: v1
 kind: Namespace
 metadata: {name: shop, labels: {env: prod}}
+---
+apiVersion: hostfw.io/v1
+kind: NftRules
+metadata: {name: own}
+spec: {hook: input, order: 1, ipVersion: 4, rules: [tcp flags syn counter, 'meta mark 7 drop']}
 """
 
 

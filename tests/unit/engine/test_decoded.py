@@ -34,6 +34,11 @@ metadata: {{name: many}}
 spec: {{nets: [{", ".join(f"10.{n // 250}.{n % 250}.0/24" for n in range(3000))}]}}
 """
 RARE = """\
+apiVersion: hostfw.io/v1
+kind: NftRules
+metadata: {name: own}
+spec: {hook: output, order: 1.5, ipVersion: 6, rules: [meta skuid 1000 counter, 'meta mark 7 reject']}
+---
 apiVersion: projectcalico.org/v3
 kind: StagedGlobalNetworkPolicy
 metadata: {name: tried, annotations: {hostfw.io/expires: "2040-01-01T00:00:00Z"}}

@@ -37,6 +37,7 @@ def test_there_are_mistakes_in_every_form() -> None:
         "envelopes",
         "facts",
         "kinds",
+        "nft-rules",
         "policies",
         "rules",
         "settings",
@@ -113,7 +114,8 @@ def _problems(form: str, text: str) -> tuple[Problem, ...]:
             return decoded(rule(text)).problems
         case "policy":
             return decoded(policy(text)).problems
-    return decoded(manifest(form, text, version=HOSTFW if form in ("Feed", "InterfaceGroup") else CALICO)).problems
+    version = HOSTFW if form in ("Feed", "InterfaceGroup", "NftRules") else CALICO
+    return decoded(manifest(form, text, version=version)).problems
 
 
 def _lines(problem: Problem) -> Iterator[str]:

@@ -80,6 +80,8 @@ FULL = [
     ("Tier", CALICO, {"order": 0.5, "defaultAction": "Pass"}),
     ("Tier", CALICO, {"order": 0}),
     ("Profile", CALICO, {"labelsToApply": {"a": "b"}, "ingress": [{"action": "Allow"}], "egress": [{"action": "Log"}]}),
+    ("NftRules", HOSTFW, {"hook": "input", "rules": ["counter"]}),
+    ("NftRules", HOSTFW, {"hook": "output", "order": 0.5, "ipVersion": 6, "rules": ["meta skuid 0 accept", "counter"]}),
     (
         "InterfaceGroup",
         HOSTFW,

@@ -134,14 +134,16 @@ def test_the_examples_are_valid(tmp_path: Path) -> None:
     settings = blocks("hostfw.yaml.5")
     resources = [block for block in blocks("hostfw-resources.5") if "metadata:" in block]
 
-    assert (len(settings), len(resources)) == (5, 1)
+    assert (len(settings), len(resources)) == (5, 2)
     for number, block in enumerate(settings):
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "hostfw.yaml").write_text(block)
         assert hostfwctl("validate", "-f", folder).status == 0
-    (tmp_path / "web.yaml").write_text(resources[0])
-    assert hostfwctl("validate", "-f", tmp_path / "web.yaml").status == 0
+    for number, block in enumerate(resources):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(block)
+        assert hostfwctl("validate", "-f", path).status == 0
 
 
 def test_the_selectors_parse() -> None:

@@ -12,6 +12,7 @@ from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.expiry_text import notes_of
 from hostfw.cli.output.help_page import Page
+from hostfw.cli.output.nft_rules import warn_of_nft_rules
 from hostfw.cli.output.tables import Column, Gives
 from hostfw.cli.quick.rules_in_order import Line, rules_in_order
 from hostfw.engine.kernel.counters import Value, Values, values_of
@@ -71,6 +72,7 @@ def run(options: Options, console: Console) -> ExitCode:
         console.complain(why, "`hostfwctl apply` puts the configuration into force")
         return ExitCode.UNAVAILABLE
     lines = tuple(rules_in_order(known.plan))
+    warn_of_nft_rules(known.plan, console)
     notes = _notes(known, this_host().now())
     if options.output is Output.JSON:
         items = [_item(number, line, values) for number, line in enumerate(lines, 1)]

@@ -15,6 +15,7 @@ from hostfw.cli.describe.policy import (
     describe_namespace,
     describe_network_policy,
     describe_network_set,
+    describe_nft_rules,
     describe_policy,
     describe_profile,
     describe_staged_policy,
@@ -33,6 +34,7 @@ from hostfw.cli.output.help_page import Page
 from hostfw.host.clock import now
 from hostfw.model.kinds.interface_groups import InterfaceGroup
 from hostfw.model.kinds.namespaces import Namespace
+from hostfw.model.kinds.nft_rules import NftRules
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.resources import (
@@ -179,3 +181,5 @@ def describe(resource: Resource, host: PlannedHost) -> Description:
             return describe_profile(resource, host)
         case InterfaceGroup():
             return describe_group(resource, host)
+        case NftRules():
+            return describe_nft_rules(resource)

@@ -16,9 +16,11 @@ from hostfw.cli.output.console import Console, ExitCode, Style, painted
 from hostfw.cli.output.documents import Document, document, document_text
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column, Gives, table
+from hostfw.explain.nft_rules import nft_rules_met
 from hostfw.explain.verdict import explain
 from hostfw.model.decisions import OF_LIMITS, Reason
 from hostfw.model.explanation import Explanation, Step, StepVerdict
+from hostfw.model.kinds.nft_rules import NftRules
 from hostfw.model.packet import ConntrackState, Packet
 from hostfw.model.plan import Plan
 from hostfw.model.settings import Failsafe
@@ -175,6 +177,7 @@ def _print(
         ("by", map(_placed, deciders(last))),
         ("why", [text for step in deciders(last) if (text := ", ".join(filter(None, _notes(step, host.plan))))]),
         ("assumed", path.notes),
+        ("nft", map(_not_modelled, nft_rules_met(host.plan, path.packets))),
         ("limit", map(_limited, (step for step in deciders(last) if step.limit is not None))),
         ("failsafe", [f"without it, this would be denied by {_placed(closed)}"] if closed is not None else []),
         ("logged", [_placed(step) for explanation in met for step in explanation.logged_by]),
@@ -199,6 +202,13 @@ def _placed(step: Step) -> str:
     action = f" {Action.DENY if denied else step.action}" if step.rule else ""
     place = f"   {step.position.file_line}" if step.position.line else ""
     return f"{step_text(step)}{action}{place}"
+
+
+def _not_modelled(one: NftRules) -> str:
+    """NftRules that the packet meets before policy, and what they may do to it."""
+    may = " or ".join(one.verdicts)
+    does = f"may {may} it" if may else "may change it"
+    return f"NftRules {one.metadata.name} ({one.metadata.position.file_line}) {does} at {one.hook}: not modelled"
 
 
 def _limited(step: Step) -> str:
@@ -256,6 +266,15 @@ def _document(
             "node": host.plan.node,
             "packet": _packet_document(last.packet),
             "assumed": list(path.notes),
+            "notModelled": [
+                {
+                    "name": one.metadata.name,
+                    "hook": one.hook.value,
+                    "verdicts": list(one.verdicts),
+                    "file": one.metadata.position.file_line,
+                }
+                for one in nft_rules_met(host.plan, path.packets)
+            ],
             "decidedBy": [
                 {**step_document(step), **dict(zip(("why", "ticket"), _notes(step, host.plan), strict=True))}
                 for step in deciders(last)

@@ -10,6 +10,7 @@ from hostfw.cli.outcomes import this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, document_text
 from hostfw.cli.output.help_page import Page
+from hostfw.cli.output.nft_rules import warn_of_nft_rules
 from hostfw.cli.output.tables import Column, Gives
 from hostfw.exposure.services import Entry, Subject, exposure
 from hostfw.exposure.sources import Part
@@ -70,6 +71,8 @@ def run(options: Options, console: Console) -> ExitCode:
     if isinstance(known, ExitCode):
         return known
     plan, facts, unmet = known
+    if plan is not None:
+        warn_of_nft_rules(plan, console)
     services = this_host().services()
     entries = exposure(plan, facts, services, unmet)
     if options.output is Output.TABLE:
