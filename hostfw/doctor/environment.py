@@ -55,6 +55,15 @@ def around(seen: Surroundings, log_group: int, *, service_reads: bool) -> Iterat
     yield from _tracking(seen)
 
 
+def other_firewalls(seen: Surroundings) -> Iterator[Finding]:
+    """Findings about other programs that decide about packets here, or will from the next boot on."""
+    for what in seen.unseen:
+        yield Finding(Check.OTHER_TABLE, f"other firewalls could not be looked at: {what}", "run it as root")
+    yield from conflicts(seen.others)
+    yield from _iptables(seen)
+    yield from (finding for unit in seen.units if unit.name in OTHER_UNITS for finding in _unit(unit))
+
+
 def _iptables(seen: Surroundings) -> Iterator[Finding]:
     if seen.legacy:
         yield Finding(

@@ -3,7 +3,8 @@
 The text is made to be read and edited, so each part says why it is there.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from textwrap import wrap
 from typing import NamedTuple
 
 from hostfw.exposure.wording import target_text
@@ -15,12 +16,23 @@ from hostfw.model.wording import counted
 from hostfw.policy.unmanaged import carriers
 
 _MOST_ADDRESSES = 4
+_WIDTH = 100
+"""Columns of a comment about another firewall."""
 
 _HEAD = """\
 # A first configuration of {node}, from what `hostfwctl init` found.
 # Read it, edit it, and put it into force with
 #     hostfwctl apply --confirm-within 2m
 # Then open a new ssh connection, and accept it there with `hostfwctl confirm`.
+"""
+
+_OTHERS = """\
+#
+# Others decide about packets of this host as well:
+{found}
+# Each rule below is for a port that a program listens on, whether or not they let
+# anybody reach it. `hostfwctl import` writes the rules of ufw, firewalld, nft and
+# iptables as policy: what they keep closed stays closed by that.
 """
 
 _ENDPOINT = """\
@@ -75,6 +87,13 @@ spec:
 """
 
 
+class OtherFirewall(NamedTuple):
+    """Another program that decides about packets here: its effect in a sentence, and the next step."""
+
+    effect: str
+    next: str
+
+
 class _Rule(NamedTuple):
     """A rule in one line, and the comment above it."""
 
@@ -82,8 +101,11 @@ class _Rule(NamedTuple):
     text: str
 
 
-def starter(facts: HostFacts, services: HostServices) -> str:
-    """A configuration file in YAML: HostEndpoints for the interfaces that packets come in on, and two policies."""
+def starter(facts: HostFacts, services: HostServices, others: Sequence[OtherFirewall] = ()) -> str:
+    """A configuration file in YAML: HostEndpoints for the interfaces that packets come in on, and two policies.
+
+    `others` are the firewalls that decide here as well, which its head names.
+    """
     interfaces = [interface for interface in carriers(facts) if _is_worth_it(interface)]
     rules = [rule for service in services.services for rule in _of_service(service, services)]
     rules += [_of_published(port) for port in services.published if port.port and (port.local or port.out_interface)]
@@ -92,7 +114,13 @@ def starter(facts: HostFacts, services: HostServices) -> str:
         _SERVICES + "".join(_lines(rules)) + _PING,
         _OUTWARD,
     )
-    return _HEAD.format(node=facts.node) + "---\n".join(documents)
+    named = _OTHERS.format(found="\n".join(line for one in others for line in _other(one))) if others else ""
+    return _HEAD.format(node=facts.node) + named + "---\n".join(documents)
+
+
+def _other(one: OtherFirewall) -> Iterator[str]:
+    text = _plain(f"{one.effect}. Next: {one.next}.")
+    return iter(wrap(text, _WIDTH, initial_indent="#   - ", subsequent_indent="#     ", break_on_hyphens=False))
 
 
 def _is_worth_it(interface: Interface) -> bool:

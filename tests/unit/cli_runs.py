@@ -16,6 +16,7 @@ from hostfw.host.network.sockets import TcpSocket
 from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.processes import Ancestor
+from hostfw.host.systemd.surroundings import Surroundings
 from hostfw.model.host.baseline import Baseline, Session
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.services import HostServices
@@ -178,6 +179,7 @@ def machine(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine(directory)
     made.config.mkdir()
     monkeypatch.setattr("hostfw.cli.outcomes.Host", made.host)
+    monkeypatch.setattr("hostfw.cli.verbs.quick.init.look_at_firewalls", lambda _: Surroundings())
     return made
 
 

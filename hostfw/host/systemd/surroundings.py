@@ -128,6 +128,17 @@ def look_around(unit_names: Sequence[str], directories: Iterable[Path]) -> Surro
     )
 
 
+def look_at_firewalls(unit_names: Sequence[str]) -> Surroundings:
+    """The tables and units of other firewalls."""
+    others: tuple[OtherTable, ...] = ()
+    unseen: tuple[str, ...] = ()
+    try:
+        others = read_others()
+    except HostError as error:
+        unseen = (error.message,)
+    return Surroundings(others, legacy_tables(), read_units(unit_names), unseen=unseen)
+
+
 def read_units(names: Sequence[str]) -> tuple[Unit, ...]:
     """The units of these names; none where systemd does not run the host that we see."""
     if not systemd.runs_here():

@@ -7,13 +7,16 @@ import yaml
 
 from hostfw.build.candidate import check_candidate
 from hostfw.exposure.services import exposure
+from hostfw.host.nftables.base_chains import OtherChain, OtherTable
+from hostfw.host.nftables.nf_tables import BaseHook
+from hostfw.host.systemd.surroundings import Surroundings, Unit
 from hostfw.model.explanation import StepVerdict
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.services import BoundAddress, HostServices, Peer, PublishedPort, Service
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import TCP, UDP, Family
 from hostfw.policy.resolve.plan import resolve
-from hostfw.quick.starter import starter
+from hostfw.quick.starter import OtherFirewall, starter
 from tests.unit.cli_runs import Machine, machine
 from tests.unit.policy_builders import nets
 
@@ -82,9 +85,54 @@ def test_each_service_is_reachable_where_it_listens() -> None:
     assert "[53]" not in proposed()
 
 
+def test_other_firewalls_are_named_at_the_top() -> None:
+    """In comments, whatever another program calls its tables; the configuration is the same."""
+    named = starter(FACTS, SERVICES, (OtherFirewall("the table inet\nx denies packets as well", "`nft list`"),))
+
+    head, _, rest = named.partition("apiVersion")
+    assert rest == proposed().partition("apiVersion")[2]
+    assert all(line.startswith("#") for line in head.splitlines())
+    assert "#   - the table inet?x denies packets as well. Next: `nft list`." in head
+    assert "hostfwctl import" in head
+
+
+def test_who_may_not_see_other_firewalls_is_told_so(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proposal is printed all the same: another user than root may ask for it."""
+    unseen = Surroundings(unseen=("reading the tables: Operation not permitted",))
+    monkeypatch.setattr("hostfw.cli.verbs.quick.init.look_at_firewalls", lambda _: unseen)
+
+    printed = host.hostfwctl("init")
+
+    assert printed.status == 0
+    assert "#   - other firewalls could not be looked at: reading the tables: Operation not permitted." in printed.out
+    assert "Next: run it as root" in " ".join(printed.out.replace("\n#", " ").split())
+
+
 @pytest.fixture(name="host")
 def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return machine(tmp_path, monkeypatch)
+
+
+def test_other_firewalls_are_named_when_it_is_written(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables and units, each with the next step; one that is off is not there."""
+    chain = OtherChain("input", BaseHook("filter", "input", 10, "drop"), denies=True, leads_to=())
+    found = Surroundings(
+        (OtherTable("inet", "firewalld", (chain,)),),
+        units=(
+            Unit("firewalld.service", "loaded", "enabled", "active"),
+            Unit("netfilter-persistent.service", "loaded", "disabled", "inactive"),
+        ),
+    )
+    monkeypatch.setattr("hostfw.cli.verbs.quick.init.look_at_firewalls", lambda _: found)
+
+    written = host.hostfwctl("init", "--write")
+
+    assert written.status == 0
+    assert "firewalld (inet firewalld) denies packets as well" in written.err
+    assert "firewalld.service is enabled and running: two firewalls decide" in written.err
+    assert "netfilter-persistent" not in written.err
+    assert "Next: let one of the two go" in written.err
+    assert "# Others decide about packets of this host as well:" in (host.config / "start.yaml").read_text()
 
 
 def test_it_is_printed_or_written_once(host: Machine) -> None:

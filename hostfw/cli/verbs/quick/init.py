@@ -7,11 +7,13 @@ from hostfw.cli.options import Options
 from hostfw.cli.outcomes import complain_of, this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page
+from hostfw.doctor.environment import OTHER_UNITS, other_firewalls
 from hostfw.engine.outcomes import Failed
 from hostfw.host.store.atomic_files import WriteError, write_atomically
 from hostfw.host.store.files import read_configuration
+from hostfw.host.systemd.surroundings import look_at_firewalls
 from hostfw.model.settings import Settings
-from hostfw.quick.starter import starter
+from hostfw.quick.starter import OtherFirewall, starter
 
 FILE = "start.yaml"
 
@@ -22,7 +24,9 @@ HELP = Page(
 Look at this host, and propose a configuration to begin with: a HostEndpoint for
 each interface, a policy that lets in what reaches the programs which listen now
 and the ports that others publish, and one that lets everything out. Each line
-says why it is there. What listens on loopback alone stays there.
+says why it is there. What listens on loopback alone stays there. Other
+firewalls of the host, such as ufw, firewalld, Docker and libvirt, are named
+at the top, each with what to do about it.
 
 Nothing is put into force. Read it and take out what nobody should reach; then
 `hostfwctl apply --confirm-within 2m` puts it into force for two minutes, and
@@ -52,7 +56,10 @@ def run(options: Options, console: Console) -> ExitCode:
     if options.write and (configuration.resources or problems) and options.config_dir.exists():
         hint = "`hostfwctl init` without --write prints the proposal"
         return complain_of(Failed(f"{options.config_dir} is not empty", hint=hint), console)
-    text = starter(observe(options, Settings()), this_host().services())
+    others = tuple(
+        OtherFirewall(one.message, one.next) for one in other_firewalls(look_at_firewalls(tuple(OTHER_UNITS)))
+    )
+    text = starter(observe(options, Settings()), this_host().services(), others)
     if not options.write:
         console.data(text.rstrip("\n"))
         return ExitCode.DONE
@@ -63,5 +70,7 @@ def run(options: Options, console: Console) -> ExitCode:
     except (OSError, WriteError) as error:
         return complain_of(Failed(str(error)), console)
     console.say(f"{path} was written; nothing is in force by it yet")
-    console.say("next: read it, `hostfwctl doctor` for other firewalls, then `hostfwctl apply --confirm-within 2m`")
+    for other in others:
+        console.say(f"{other.effect}. Next: {other.next}")
+    console.say("next: read it, then `hostfwctl apply --confirm-within 2m`")
     return ExitCode.DONE
