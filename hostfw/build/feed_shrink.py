@@ -4,7 +4,7 @@ If a feed's file lost more than its `maxShrink` of the accepted content, the acc
 file has recovered or a person accepts the loss.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from hostfw.manifest.feed_file import lost, parse_feed
 from hostfw.model.kinds.sets import Feed
 from hostfw.model.problems import Problem, Severity, in_order
 from hostfw.model.sources import Configuration, Source
+
+_ACCEPT = "to accept the loss: hostfwctl apply --accept-shrink"
 
 
 def keep_accepted_feeds(candidate: Candidate, state_dir: Path, cache: EngineCache | None = None) -> Candidate:
@@ -33,6 +35,14 @@ def keep_accepted_feeds(candidate: Candidate, state_dir: Path, cache: EngineCach
     if known is None or known[0] is not candidate or known[1] is not accepted:
         known = cache.feeds = candidate, accepted, _keep_accepted_feeds(candidate, accepted.configuration)
     return known[2]
+
+
+def shrunk_feeds(candidate: Candidate) -> Iterator[tuple[Feed, Problem]]:
+    """The feeds of a configuration that keep their accepted content since they lost too much, each with its warning."""
+    warned = {problem.position: problem for problem in candidate.problems if problem.hint == _ACCEPT}
+    for feed in candidate.resources.feeds:
+        if feed.path_position in warned:
+            yield feed, warned[feed.path_position]
 
 
 def _keep_accepted_feeds(candidate: Candidate, accepted: Configuration) -> Candidate:
@@ -83,6 +93,6 @@ def _warning(feed: Feed, percent: int) -> Problem:
         feed.path_position,
         f'the file of Feed "{feed.metadata.name}" lost {percent}% of what was accepted, which stays in force',
         expected=f"a loss of at most {feed.max_shrink}% (maxShrink)",
-        hint="to accept the loss: hostfwctl apply --accept-shrink",
+        hint=_ACCEPT,
         severity=Severity.WARNING,
     )

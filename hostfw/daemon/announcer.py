@@ -3,13 +3,14 @@
 import traceback
 from collections.abc import Mapping
 
+from hostfw.build.feed_shrink import shrunk_feeds
 from hostfw.build.generation import Generation, other_name
 from hostfw.build.refused import Refused
 from hostfw.daemon.audit.losses import Entries
 from hostfw.daemon.backoff import WINDOW_S
 from hostfw.engine.applied import Applied
 from hostfw.engine.outcomes import Failed
-from hostfw.journal import notices
+from hostfw.journal import notices, set_notices
 from hostfw.journal.entry import Actor, warning
 from hostfw.model.problems import Problem, errors
 
@@ -40,6 +41,21 @@ class Announcer:
     def clock_set(self, step_s: float) -> None:
         """Tell that somebody set the clock."""
         self._outbox.send(notices.clock_set(step_s))
+
+    def in_force(self, before: Generation | None, now: Generation) -> None:
+        """Tell what is new of a generation that is in force: of interfaces, workloads, the host's name and Feeds."""
+        self.bindings(before, now)
+        self.kept(before, now)
+        self.workloads(before, now)
+        self.name(before, now)
+        self.feeds(before, now)
+
+    def feeds(self, before: Generation | None, now: Generation) -> None:
+        """Tell which Feeds lost too much to be believed, once for each loss."""
+        known = {problem.message for _, problem in shrunk_feeds(before.candidate)} if before else set()
+        for feed, problem in shrunk_feeds(now.candidate):
+            if problem.message not in known:
+                self._outbox.send(set_notices.feed_shrunk(problem, feed.metadata.name, feed.file))
 
     def bindings(self, before: Generation | None, now: Generation) -> None:
         """Tell which interfaces have come under a HostEndpoint, and which are no longer."""

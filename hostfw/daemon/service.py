@@ -341,10 +341,7 @@ class Service:
         if before is None and self._takeover.is_over.is_set():
             # Interfaces could not be followed meanwhile.
             self._resync.look()
-        self._announcer.bindings(before, generation)
-        self._announcer.kept(before, generation)
-        self._announcer.workloads(before, generation)
-        self._announcer.name(before, generation)
+        self._announcer.in_force(before, generation)
         self._expiries.follow(before, generation, self._clock.listener)
         self._exporter.follow(generation.candidate.settings.metrics)
         if before is not None and before.id == generation.id:

@@ -4,7 +4,7 @@ import errno
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -13,7 +13,7 @@ import pytest
 
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables import elements
-from hostfw.host.nftables.elements import Keys, add_elements, delete_elements, is_loaded
+from hostfw.host.nftables.elements import Edit, Keys, add_elements, is_loaded, replace_elements
 from hostfw.host.nftables.set_digests import READ_WHOLE
 from hostfw.host.nftables.tables import read_generation, read_tables
 from hostfw.model.prefixes import EDITED_IN_PLACE_FROM, PACKED_FROM
@@ -68,6 +68,11 @@ HOSTS = [f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(MANY)]
 NETS = [f"2001:db8:{n:x}::" for n in range(1, 5000)]
 
 
+def edit(deleted: Sequence[str]) -> Edit:
+    """An edit that takes out addresses."""
+    return Edit(Keys(b"", 4), keys(*deleted), (), "hosts.edited")
+
+
 def test_what_is_loaded_is_listed(place: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of it and nothing else, over several messages and batches; what is deleted is gone."""
     monkeypatch.setattr(elements, "BATCH_ELEMENTS", 7000)
@@ -77,7 +82,7 @@ def test_what_is_loaded_is_listed(place: Namespace, monkeypatch: pytest.MonkeyPa
     assert listed(place, "ip", "hosts") == set(HOSTS)
     assert listed(place, "ip6", "nets") == set(NETS)
 
-    delete_elements(Family.V4, "hosts", keys(*HOSTS[5000:]))
+    replace_elements(Family.V4, "hosts", edit(deleted=HOSTS[5000:]))
 
     assert listed(place, "ip", "hosts") == set(HOSTS[:5000])
 
@@ -104,7 +109,12 @@ def test_a_set_is_filled_when_its_last_element_is_there() -> None:
 
 ERRORS: list[tuple[str, Callable[[], None], int, str]] = [
     ("no such set", lambda: add_elements(Family.V4, "gone", keys("10.0.0.1")), errno.ENOENT, "is gone"),
-    ("no such element", lambda: delete_elements(Family.V4, "hosts", keys("10.0.0.1")), errno.ENOENT, "is gone"),
+    (
+        "no such element",
+        lambda: replace_elements(Family.V4, "hosts", edit(deleted=["10.0.0.1"])),
+        errno.ENOENT,
+        "is gone",
+    ),
     ("another type", lambda: add_elements(Family.V4, "ports", keys("10.0.0.1")), errno.EINVAL, "another type"),
     ("full", lambda: add_elements(Family.V4, "hosts", keys(*HOSTS, "192.0.2.1")), errno.ENFILE, "is full"),
     (

@@ -50,7 +50,8 @@ _MARK_INFO, _CONNMARK_INFO, _RESTORE = struct.Struct("=II"), struct.Struct("=III
 """struct xt_mark_tginfo2 (mark, mask) and xt_connmark_tginfo1 (ctmark, ctmask, nfmask, mode)."""
 _NF_DROP = 0
 _JUMP, _GOTO = 0xFFFFFFFD, 0xFFFFFFFC
-_DENYING_TARGETS = frozenset((b"REJECT", b"NFQUEUE", b"SYNPROXY"))
+_DENYING_TARGETS = frozenset((b"REJECT", b"NFQUEUE", b"SYNPROXY", b"TARPIT"))
+"""Targets of xtables that may deny a packet."""
 _DENYING = frozenset((b"reject", b"queue", b"synproxy"))
 
 
@@ -156,11 +157,7 @@ def _chain(message: bytes, rules: Mapping[str, list[bytes]]) -> OtherChain:
                     targets += [chain] if code in (_JUMP, _GOTO) else []
                 case b"target":
                     # iptables-nft keeps the targets of xtables that nftables has no word for.
-                    denies |= attributes(data).get(_TARGET_NAME, b"").rstrip(b"\0") in (
-                        b"REJECT",
-                        b"NFQUEUE",
-                        b"TARPIT",
-                    )
+                    denies |= attributes(data).get(_TARGET_NAME, b"").rstrip(b"\0") in _DENYING_TARGETS
                 case b"lookup":
                     mapped |= _LOOKUP_DREG in attributes(data) and u32_of(attributes(data)[_LOOKUP_DREG]) == 0
                 case _:

@@ -109,12 +109,14 @@ def add_elements(family: Family, set_name: str, keys: Keys, *, generation: int |
     More than `BATCH_ELEMENTS` go in several transactions, in order. `generation` is the one that nftables must still
     be at: the first batch is refused if anybody committed since. Raises NetlinkError, which names the set.
     """
-    _send(NEW, family, set_name, keys, generation)
-
-
-def delete_elements(family: Family, set_name: str, keys: Keys, *, generation: int | None = None) -> None:
-    """Take elements, all of which must be there, out of a set of our table; otherwise as `add_elements`."""
-    _send(DELETE, family, set_name, keys, generation)
+    what = f"adding {len(keys)} elements to the set {set_name} of {family.nft} {TABLE}"
+    element_bytes = _HEADERS * _WORD + keys.width
+    with NetlinkSocket(NETLINK_NETFILTER, TIMEOUT_S) as sock:
+        # A set of a few elements needs no more room than a socket has.
+        granted = sock.make_room(min(len(keys), BATCH_ELEMENTS) * element_bytes * 9 // 8)
+        limit = min(BATCH_ELEMENTS, max(granted * 8 // 9 // element_bytes, 1))
+        for batch, last in batches(NEW, family, set_name, keys, limit, generation):
+            _transact(sock, batch, last, what)
 
 
 def replace_elements(family: Family, set_name: str, edit: Edit) -> None:
@@ -193,15 +195,14 @@ def _looked_at(count: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """An operation on elements: the type and flags of the messages, and the word for it in errors."""
+    """An operation on elements: the type and flags of the messages."""
 
     kind: int
     flags: int
-    doing: str
 
 
-NEW = Verb(NEWSETELEM, NLM_F_CREATE, "adding {} elements to")
-DELETE = Verb(DELSETELEM, 0, "deleting {} elements from")
+NEW = Verb(NEWSETELEM, NLM_F_CREATE)
+DELETE = Verb(DELSETELEM, 0)
 
 
 def batches(
@@ -211,17 +212,6 @@ def batches(
     for first in range(0, len(keys), limit):
         yield sealed(element_requests(verb, family, set_name, keys.part(first, first + limit)), generation)
         generation = None
-
-
-def _send(verb: Verb, family: Family, set_name: str, keys: Keys, generation: int | None) -> None:
-    what = f"{verb.doing.format(len(keys))} the set {set_name} of {family.nft} {TABLE}"
-    element_bytes = _HEADERS * _WORD + keys.width
-    with NetlinkSocket(NETLINK_NETFILTER, TIMEOUT_S) as sock:
-        # A set of a few elements needs no more room than a socket has.
-        granted = sock.make_room(min(len(keys), BATCH_ELEMENTS) * element_bytes * 9 // 8)
-        limit = min(BATCH_ELEMENTS, max(granted * 8 // 9 // element_bytes, 1))
-        for batch, last in batches(verb, family, set_name, keys, limit, generation):
-            _transact(sock, batch, last, what)
 
 
 def _transact(sock: NetlinkSocket, batch: bytes, last: int, what: str) -> None:

@@ -34,7 +34,6 @@ from hostfw.host.nftables.elements import (
     Keys,
     add_elements,
     batches,
-    delete_elements,
     is_loaded,
     replace_elements,
 )
@@ -226,9 +225,9 @@ def test_an_error_names_the_set_and_what_it_means(
     kernel(monkeypatch, number)
 
     with pytest.raises(NetlinkError) as caught:
-        delete_elements(Family.V6, "nets/64.abc", keys("::1", "::2"))
+        add_elements(Family.V6, "nets/64.abc", keys("::1", "::2"))
 
-    assert caught.value.message == f"deleting 2 elements from the set nets/64.abc of ip6 hostfw: {reason}"
+    assert caught.value.message == f"adding 2 elements to the set nets/64.abc of ip6 hostfw: {reason}"
     assert (caught.value.hint, caught.value.errno) == (hint, number)
 
 
