@@ -43,7 +43,7 @@ does not change the meaning, such as comments or the file a resource is in, does
 As root it also tells what another program has changed of the ruleset in force.
 
 Then what `apply` would close and open of the services of this host (see `exposure`),
-and of what it forwards, as far as that may be looked at, and why it would be refused:
+and of what it forwards, as far as you may look at that, and why it would be refused:
 connections that this host depends on and would lose, or a loss of most policies.
 
 With --nft also print what `apply` would send to nftables now: a script that prepares

@@ -33,14 +33,14 @@ hostfw), its number is higher than that of the last, and its wave for this host 
 Nothing is unpacked before. What was changed on its way, an older bundle, and another with
 the number of the last are refused, whoever serves them.
 
-The files come to a folder of their own, which /etc/hostfw/bundle leads to; other files of
+The files are put into a folder of their own, to which /etc/hostfw/bundle is a link; other files of
 /etc/hostfw, above all hostfw.yaml, stay the host's, as they were accepted last. A
 bundle passes all that `hostfwctl apply` checks. It is in force on trial first: it is kept if
 its server still answers a new connection and the command of --confirm-by ends with 0,
 and is taken back otherwise, at the deadline even if hostfwctl is killed. One that was taken
 back is not tried again; --retry does.
 
-Its end is written to /var/lib/hostfw/bundles/status.json, as a document of kind
+The result is written to /var/lib/hostfw/bundles/status.json, as a document of kind
 BundleStatus (hostfw.io/v1), and printed with -o json: state is applied, current, waiting,
 stopped, changed, refused, failed or unreached. `hostfw-pull.timer` does it every five
 minutes, with the words of /etc/default/hostfw-pull.""",

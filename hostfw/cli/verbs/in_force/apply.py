@@ -47,7 +47,7 @@ The configuration becomes the accepted one: it is enforced again after a reboot.
 --confirm-within it is accepted only once `hostfwctl confirm` is run. Otherwise it is
 taken back when the time is over, even if hostfwctl is killed, and a reboot in the
 meantime brings back what was accepted. Until then `reload` and `apply` are refused;
-`apply --confirm-within` replaces what waits. A change that does not touch the ruleset
+`apply --confirm-within` replaces the change that waits. A change that does not touch the ruleset
 is accepted at once.
 
 A configuration that would block connections that this host depends on, such as your own

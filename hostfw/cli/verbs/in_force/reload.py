@@ -13,8 +13,8 @@ from hostfw.cli.verbs.in_force.apply import run
 USAGE = "[--accept-lockout] [-o text|json]"
 HELP = Page(
     """\
-As `apply` of the configuration directory. What `systemctl reload hostfw` runs: it
-returns when the new generation is in force, and fails if it is not. Warnings that were
+Put the configuration directory into force, as `apply` does. `systemctl reload hostfw`
+runs it: it returns when the new generation is in force, and fails if it is not. Warnings that were
 told before are not told again until the next boot, so that a reload by a timer is quiet;
 `validate` tells them all, and so does -o json.""",
     """\

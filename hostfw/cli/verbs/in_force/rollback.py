@@ -34,8 +34,8 @@ lost, as by `apply`, or if the generation can no longer be compiled, since nothi
 what its stored script would lose. The configuration directory stays as it is;
 `hostfwctl diff` shows how it differs.
 
-Either way, a rollback is refused that would leave no interface, or no default route,
-with a HostEndpoint where there were some. To accept such losses, add --accept-loss. One
+Either way, a rollback that would leave no interface, or no default route, with a
+HostEndpoint, where there were some, is refused. To accept such losses, add --accept-loss. One
 that would cut off connections the host depends on is refused too; to do it anyway, add
 --accept-lockout. At its deadline a trial is rolled back whatever is lost by it.
 

@@ -42,9 +42,9 @@ the tier and policy, or the reason of what decides without one; PACKETS is
 what the rule decided so far, of both IP versions, and WRITTEN IN is its file
 in /etc/hostfw and line. -o wide adds the HostEndpoints that it governs, -v
 all prefixes and ports of a rule that has many.
-Connections that are established are let through before all of it. Below the
-table stands until when something counts, or that it has expired, its reason
-and its ticket (annotations hostfw.io/expires, -/reason and -/ticket).
+Packets of established connections are let through before all of it. Notes below the
+table say when a rule expires, or that it has expired, and give its reason and its
+ticket (annotations hostfw.io/expires, hostfw.io/reason and hostfw.io/ticket).
 
 Where a rule is not met like the others, WAY says so: untracked (doNotTrack),
 pre-dnat, forwarded (applyOnForward, for what passes through this host).""",

@@ -39,10 +39,11 @@ without ports (esp, gre, vrrp), or ping. Several stand one after the other.
 PEER is an address or a prefix, several with commas, the name of a
 GlobalNetworkSet or Feed, or of a NetworkSet (shop/office behind `from`), `here`
 for the address that your ssh session comes from, `local` for the networks of
-the interface that a packet comes in on, or `any`, which is what it is
-without. ENDPOINT is the name of a HostEndpoint, or `all`. With a TIME (30m, 2h,
-7d) the rule expires after it: it goes out of force by itself, also across a reboot, and the same words again
-give it a new time. Its file goes with the next quick rule that is written.
+the interface that a packet comes in on, or `any`, the default. ENDPOINT is the
+name of a HostEndpoint, or `all`. With a TIME (30m, 2h, 7d) the rule expires
+after it: it goes out of force by itself, also across a reboot, and the same
+words again give it a new time. The next quick rule that is written removes its
+file.
 With a `limit` (6/min, 10/second) each source may begin so many connections at
 once, and then one more each time that its share has passed; what is beyond is
 denied. `out` lets packets of this host out, `to` a PEER. The words of ufw are

@@ -26,10 +26,10 @@ HELP = Page(
     """\
 Download Feeds with a `url` or `hostnames` that are in force, all or those named,
 and put their new addresses into force. Nothing else of /etc/hostfw is read: what
-was accepted stays. What hostfw-feed@NAME.timer does for one, every hour,
-after `systemctl enable --now hostfw-feed@NAME.timer`.
+was accepted stays. `systemctl enable --now hostfw-feed@NAME.timer` has it done for
+one Feed every hour.
 
-What cannot be had or is not to be believed leaves the last good list in force,
+A download that fails or is not plausible leaves the last good list in force,
 now and after a reboot: a server that is gone, slow or sends half, a page of HTML,
 a list above maxSize, without the right sha256 or with 0.0.0.0/0, and one that lost
 more than maxShrink. A list that would cut off a connection which this host

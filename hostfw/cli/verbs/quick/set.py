@@ -37,15 +37,15 @@ once: no file is compiled, no generation is made, and the kernel keeps the time.
 
 NAME is a Feed with `external: true`, or a GlobalNetworkSet or Feed with a file:
 such a set gets a companion in /etc/hostfw/quick with the first `set add`, which
-applies the configuration once. What stands in files is changed there, and so is
-all of a NetworkSet, which `set list` shows as NAMESPACE/NAME.
+applies the configuration once. Addresses that a file holds are changed in the file,
+as are all those of a NetworkSet, which `set list` shows as NAMESPACE/NAME.
 
 Without `for`, a member stays as long as the Feed's timeout says, or for ever.
 The later end counts: to have a member end sooner, take it out first. A member
 outlives generations, reloads and reboots. A change that would cut off a
 connection which this host depends on is refused.
 
-Established connections go on, but with --cut those of what is put in end.
+Established connections go on; --cut ends those of the addresses that are put in.
 Failsafe ports come before policy. The journal says who changed what.""",
     """\
 hostfwctl set add bans 198.51.100.7 for 4h
