@@ -8,7 +8,17 @@ from random import Random
 from typing import NamedTuple
 
 from hostfw.explain.verdict import explain
-from hostfw.importer.conditions import FOREIGN, MAPPED, NONE, OTHERS, Condition, Interfaces, anything
+from hostfw.importer.conditions import (
+    EVERY_MAC,
+    FOREIGN,
+    IPSEC_OR_NOT,
+    MAPPED,
+    NONE,
+    OTHERS,
+    Condition,
+    Interfaces,
+    anything,
+)
 from hostfw.importer.rule_set import ForeignRule, ForeignRules, Hook, Verdict
 from hostfw.model.decisions import Reason
 from hostfw.model.explanation import Step
@@ -17,7 +27,7 @@ from hostfw.model.packet import Packet
 from hostfw.model.ranges import Ranges, bounds, holds
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Failsafe, Settings
-from hostfw.model.values import ICMPV6, PORT_PROTOCOLS, Family
+from hostfw.model.values import ICMPV6, PORT_PROTOCOLS, Family, Mac
 from hostfw.policy.resolve.plan import resolve
 
 PACKETS = 10_000
@@ -162,6 +172,8 @@ class _Pool:
             None if icmp is None else icmp % 256,
             hop_limit,
             in_interface=names[into] if into else None,
+            mac=self._mac(near.macs) if into else None,
+            ipsec=into != NONE and self._random.choice(sorted(near.ipsec)) and near.ipsec != IPSEC_OR_NOT,
             out_interface=names[out] if out else None,
         )
         return hook, packet, into, out
@@ -178,6 +190,10 @@ class _Pool:
         one = self._random.choice(listed)
         ports = (one.port, one.port + 1)
         return replace(near, protocols=(one.protocol.number, one.protocol.number + 1), destination_ports=ports), 64
+
+    def _mac(self, near: Ranges) -> Mac | None:
+        """An Ethernet address only near rules that ask for one: any other is like none."""
+        return None if near == EVERY_MAC else Mac(self._value(near, EVERY_MAC[1]))
 
     def _class(self, near: frozenset[str] | None) -> str:
         wanted = [] if near is None else sorted(near.intersection(self._classes))

@@ -15,11 +15,14 @@ EVERY_PROTOCOL: Ranges = (0, 256)
 EVERY_PORT: Ranges = (0, 65536)
 EVERY_ICMP: Ranges = (0, 65536)
 """Types and codes, as type * 256 + code."""
+EVERY_MAC: Ranges = (0, 1 << 48)
+"""The Ethernet addresses of neighbours, as numbers."""
+IPSEC_OR_NOT = frozenset({True, False})
 STATES = frozenset(ConntrackState)
 LOOPBACK = "lo"
 OTHERS = "*"
 """The class of the interfaces that no rule names."""
-_RANGES = frozenset({"source", "destination", "protocols", "source_ports", "destination_ports", "icmp"})
+_RANGES = frozenset({"source", "destination", "protocols", "source_ports", "destination_ports", "icmp", "macs"})
 NONE = ""
 """In the place of the interface that a packet does not have: what comes in goes out by none."""
 
@@ -77,7 +80,8 @@ class Interfaces:
 class Condition:
     """A conjunction: a packet matches if each of its values is among those of the criterion.
 
-    `into` and `out` are classes of interfaces; None is every one, `NONE` included.
+    `into` and `out` are classes of interfaces; None is every one, `NONE` included. `macs` are Ethernet addresses of
+    neighbours, which some packets do not have; `ipsec` is whether a packet came through IPsec.
     """
 
     source: Ranges
@@ -87,6 +91,8 @@ class Condition:
     destination_ports: Ranges = EVERY_PORT
     icmp: Ranges = EVERY_ICMP
     states: frozenset[ConntrackState] = STATES
+    macs: Ranges = EVERY_MAC
+    ipsec: frozenset[bool] = IPSEC_OR_NOT
     into: frozenset[str] | None = None
     out: frozenset[str] | None = None
 
@@ -105,6 +111,8 @@ class Condition:
             destination_ports=intersection(self.destination_ports, other.destination_ports),
             icmp=intersection(self.icmp, other.icmp),
             states=self.states & other.states,
+            macs=intersection(self.macs, other.macs),
+            ipsec=self.ipsec & other.ipsec,
             into=_both(self.into, other.into),
             out=_both(self.out, other.out),
         )
@@ -129,6 +137,8 @@ class Condition:
         icmp = (packet.icmp_type or 0) * 256 + (packet.icmp_code or 0)
         return (
             packet.state in self.states
+            and packet.ipsec in self.ipsec
+            and (self.macs == EVERY_MAC or (packet.mac is not None and holds(self.macs, packet.mac.value)))
             and (self.into is None or into in self.into)
             and (self.out is None or out in self.out)
             and holds(self.protocols, packet.protocol)

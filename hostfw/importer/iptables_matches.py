@@ -18,7 +18,17 @@ from hostfw.importer.rule_set import Bound
 from hostfw.importer.special_addresses import addresses_of_kind
 from hostfw.model.packet import ConntrackState
 from hostfw.model.ranges import Ranges, every_address, ranges_of, union
-from hostfw.model.values import ICMP, ICMPV6, PORT_PROTOCOLS, Cidr, Family, mask_of, parse_address, parse_cidr
+from hostfw.model.values import (
+    ICMP,
+    ICMPV6,
+    PORT_PROTOCOLS,
+    Cidr,
+    Family,
+    mask_of,
+    parse_address,
+    parse_cidr,
+    parse_mac,
+)
 
 PROTOCOL_NUMBERS = {
     "icmp": 1, "igmp": 2, "ipip": 4, "ipencap": 4, "tcp": 6, "udp": 17, "dccp": 33, "ipv6": 41, "gre": 47, "esp": 50,
@@ -315,6 +325,26 @@ def _kind_of_destination(options: _Options, whole: Condition) -> Condition:
     return replace(whole, destination=options.chosen(found, every_address(options.family)))
 
 
+def _mac(options: _Options, whole: Condition) -> Condition:
+    text = options.value()
+    mac = parse_mac(text.lower())
+    if mac is None:
+        raise ValueError(f"{text} is no Ethernet address")
+    if options.negated:
+        options.why = options.why or "every Ethernet address but one (! --mac-source)"
+        return whole
+    return replace(whole, macs=(mac.value, mac.value + 1))
+
+
+def _way_of_ipsec(options: _Options, _: Condition) -> None:
+    if options.value() != "in":
+        options.why = options.why or "what goes out through IPsec (-m policy --dir out)"
+
+
+def _ipsec(options: _Options, whole: Condition) -> Condition:
+    return replace(whole, ipsec=frozenset({(options.value() == "ipsec") is not options.negated}))
+
+
 def _comment(options: _Options, _: Condition) -> None:
     options.value()
 
@@ -343,6 +373,9 @@ _OPTIONS: Mapping[str, _Reader] = {
     "--src-range": lambda options, whole: replace(whole, source=_range_of_addresses(options)),
     "--dst-range": lambda options, whole: replace(whole, destination=_range_of_addresses(options)),
     "--dst-type": _kind_of_destination,
+    "--mac-source": _mac,
+    "--dir": _way_of_ipsec,
+    "--pol": _ipsec,
     "--comment": _comment,
     **dict.fromkeys(("-f", "--fragment"), _fragments),
 }

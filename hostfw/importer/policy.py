@@ -5,18 +5,15 @@ from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
+from hostfw.importer.condition_rules import rules_saying
 from hostfw.importer.conditions import (
-    EVERY_ICMP,
-    EVERY_PORT,
-    EVERY_PROTOCOL,
-    FOREIGN,
-    MAPPED,
+    EVERY_MAC,
+    IPSEC_OR_NOT,
     NONE,
     OTHERS,
     STATES,
     Condition,
     Interfaces,
-    all_but,
     anything,
 )
 from hostfw.importer.notes import Note
@@ -25,11 +22,9 @@ from hostfw.model.kinds.interface_groups import InterfaceGroup, InterfaceMatch
 from hostfw.model.kinds.metadata import Metadata, SelectorText
 from hostfw.model.packet import ConntrackState
 from hostfw.model.positions import Position
-from hostfw.model.ranges import Ranges, bounds, cidrs_of, difference, every_address, holds, size, union
 from hostfw.model.resources import (
     ANY_NODE,
     WILDCARD,
-    EntityRule,
     GlobalNetworkPolicy,
     HostEndpoint,
     Resource,
@@ -37,25 +32,14 @@ from hostfw.model.resources import (
     Rule,
 )
 from hostfw.model.values import (
-    ICMP,
-    ICMPV6,
-    PORT_PROTOCOLS,
-    PROTOCOLS,
     Action,
-    Cidr,
     Direction,
     Family,
-    Icmp,
-    PortRange,
-    Protocol,
 )
 
-_MAPPED_LENGTH = 96
 LABEL = "interface"
 """The label by which policies of one class of interfaces select it."""
-_MOST_ALTERNATIVES = 32
-"""Most protocols or ICMP messages of a rule that are written one by one."""
-_NAMES = {protocol.number: protocol for protocol in PROTOCOLS.values()}
+_TOO_LONG = "more protocols, ICMP messages or Ethernet addresses than rules may list: left out ({})"
 
 
 class Sourced(NamedTuple):
@@ -138,8 +122,10 @@ def _at(family: Family, entries: Iterable[Entry], hook: Hook, one: str, notes: l
             continue
         into, out = {Hook.INPUT: (one, NONE), Hook.OUTPUT: (NONE, one), Hook.FORWARD: (one, None)}[hook]
         here = entry.condition.at(into, out)
-        if here is None:
+        if here is None or (hook is Hook.OUTPUT and not _can_be_sent(here)):
             continue
+        if hook is Hook.OUTPUT:
+            here = replace(here, ipsec=IPSEC_OR_NOT)
         if hook is Hook.FORWARD and here.out is not None:
             if entry.rule is not None:
                 notes.append(Note(entry.rule.position, _BOTH_INTERFACES.format(entry.rule.text)))
@@ -150,6 +136,11 @@ def _at(family: Family, entries: Iterable[Entry], hook: Hook, one: str, notes: l
         yield entry._replace(condition=replace(here, into=None, out=None))
         if replace(here, into=None, out=None, states=STATES) == everything:
             return
+
+
+def _can_be_sent(condition: Condition) -> bool:
+    """True if a packet matches that the host sends: it has no Ethernet address yet, and came through nothing."""
+    return condition.macs == EVERY_MAC and False in condition.ipsec
 
 
 _RETURNED = (
@@ -165,137 +156,16 @@ _BOTH_INTERFACES = (
 def _rules(family: Family, entries: Iterable[Entry], notes: list[Note]) -> Iterator[Sourced]:
     for condition, verdict, rule in entries:
         action = Action.ALLOW if verdict is Verdict.ALLOW else Action.DENY
-        found = _said(condition, family, action)
+        found = rules_saying(condition, family, action)
         if found is None:
             if rule is not None:
-                notes.append(
-                    Note(rule.position, f"more protocols or ICMP messages than a rule may list: left out ({rule.text})")
-                )
+                notes.append(Note(rule.position, _TOO_LONG.format(rule.text)))
             continue
         origin = () if rule is None else (rule,)
         if rule is not None:
             limit = rule.limit if action is Action.ALLOW else None
             found = tuple(replace(one, position=rule.position, limit=limit) for one in found)
         yield from (Sourced(one, origin) for one in found)
-
-
-def _said(condition: Condition, family: Family, action: Action) -> tuple[Rule, ...] | None:
-    """The rules that say a condition, without the family; None if that takes too many."""
-    if any(addresses != every_address(family) and not _cidrs(addresses, family) for addresses in _sides(condition)):
-        return ()
-    base = Rule(
-        action,
-        source=_entity(condition.source, family),
-        destination=_entity(condition.destination, family),
-    )
-    # What no packet has is said in no rule.
-    protocols = union(condition.protocols, FOREIGN[family])
-    if size(all_but(protocols, EVERY_PROTOCOL)) > 1:
-        protocols = difference(condition.protocols, FOREIGN[family])
-    condition = replace(condition, protocols=protocols)
-    found: list[Rule] = []
-    without = all_but(condition.protocols, EVERY_PROTOCOL)
-    narrowed = [number for number in _narrowed_protocols(condition, family) if _has(condition.protocols, number)]
-    if not narrowed and not without:
-        return (base,)
-    if not narrowed and size(without) == 1:
-        return (replace(base, not_protocol=_protocol(without[0], family)),)
-    if size(condition.protocols) > _MOST_ALTERNATIVES:
-        return None
-    for first, last in bounds(condition.protocols):
-        for number in range(first, last + 1):
-            of_protocol = _of_protocol(replace(base, protocol=_protocol(number, family)), number, condition, family)
-            if of_protocol is None:
-                return None
-            found += of_protocol
-    return tuple(found)
-
-
-def _narrowed_protocols(condition: Condition, family: Family) -> Iterator[int]:
-    """The protocols of which not every packet matches."""
-    if condition.source_ports != EVERY_PORT or condition.destination_ports != EVERY_PORT:
-        yield from PORT_PROTOCOLS
-    if condition.icmp != EVERY_ICMP:
-        yield _icmp_number(family)
-
-
-def _of_protocol(rule: Rule, number: int, condition: Condition, family: Family) -> tuple[Rule, ...] | None:
-    if number in PORT_PROTOCOLS:
-        return (
-            replace(
-                rule,
-                source=_with_ports(rule.source, condition.source_ports),
-                destination=_with_ports(rule.destination, condition.destination_ports),
-            ),
-        )
-    if number != _icmp_number(family) or condition.icmp == EVERY_ICMP:
-        return (rule,)
-    others = tuple(_messages(all_but(condition.icmp, EVERY_ICMP)))
-    if len(others) == 1:
-        return (replace(rule, not_icmp=others[0]),)
-    messages = tuple(_messages(condition.icmp))
-    return tuple(replace(rule, icmp=one) for one in messages) if len(messages) <= _MOST_ALTERNATIVES else None
-
-
-def _messages(icmp: Ranges) -> Iterator[Icmp]:
-    """ICMP messages, whole types where every code is among them; type 255 is reserved, and no rule may have it."""
-    for first, last in bounds(icmp):
-        at = first
-        while at <= last and at < 255 * 256:
-            if at % 256 == 0 and at + 255 <= last:
-                yield Icmp(at // 256)
-                at += 256
-            else:
-                yield Icmp(at // 256, at % 256)
-                at += 1
-
-
-def _entity(addresses: Ranges, family: Family) -> EntityRule:
-    whole = every_address(family)
-    if addresses == whole:
-        return EntityRule()
-    wanted, others = _cidrs(addresses, family), _cidrs(all_but(addresses, whole), family)
-    if not others:
-        return EntityRule()
-    return EntityRule(nets=wanted) if len(wanted) <= len(others) else EntityRule(not_nets=others)
-
-
-def _cidrs(addresses: Ranges, family: Family) -> tuple[Cidr, ...]:
-    return tuple(cidr for cidr in cidrs_of(addresses, family) if not _is_mapped(cidr))
-
-
-def _sides(condition: Condition) -> tuple[Ranges, Ranges]:
-    return condition.source, condition.destination
-
-
-def _is_mapped(cidr: Cidr) -> bool:
-    """True for a prefix of which no packet carries an address, and which no policy may have."""
-    return cidr.family is Family.V6 and MAPPED[0] <= cidr.address < MAPPED[1] and cidr.length >= _MAPPED_LENGTH
-
-
-def _with_ports(entity: EntityRule, ports: Ranges) -> EntityRule:
-    if ports == EVERY_PORT:
-        return entity
-    wanted, others = _ranges(ports), _ranges(all_but(ports, EVERY_PORT))
-    # A rule has no word for port 0, so a list that holds it is said by all others.
-    return replace(entity, not_ports=others) if holds(ports, 0) else replace(entity, ports=wanted)
-
-
-def _ranges(ports: Ranges) -> tuple[PortRange, ...]:
-    return tuple(PortRange(first, last) for first, last in bounds(ports))
-
-
-def _has(ranges: Ranges, value: int) -> bool:
-    return any(first <= value <= last for first, last in bounds(ranges))
-
-
-def _icmp_number(family: Family) -> int:
-    return (ICMP if family is Family.V4 else ICMPV6).number
-
-
-def _protocol(number: int, family: Family) -> Protocol:
-    known = _NAMES.get(number)
-    return known if known is not None and known.family in (None, family) else Protocol(number)
 
 
 def _merged(lists: Sequence[tuple[Family, tuple[Sourced, ...]]]) -> tuple[Sourced, ...]:

@@ -42,6 +42,9 @@ _MATCHES = (
     "-m comment --comment 'a \"word\"'",
     "-p tcp --tcp-flags SYN,RST,ACK,FIN SYN",
     "-m limit --limit 3/min",
+    "-m mac --mac-source 02:00:00:00:00:01",
+    "-m policy --dir in --pol ipsec",
+    "-m policy --dir in --pol none",
 )
 
 
@@ -82,6 +85,8 @@ _KEYS: tuple[tuple[Json, tuple[Json, ...]], ...] = (
     ({"meta": {"key": "nfproto"}}, ("ipv4", "ipv6")),
     ({"ct": {"key": "state"}}, ("new", "established", "invalid")),
     ({"fib": {"result": "type", "flags": ["daddr"]}}, ("local", "multicast")),
+    ({"payload": {"protocol": "ether", "field": "saddr"}}, ("02:00:00:00:00:01", "02:00:00:00:00:09")),
+    ({"meta": {"key": "secpath"}}, (True, False)),
 )
 _NFT_CHAINS = ("first", "second", "one", "two")
 _STATEMENTS: tuple[Json, ...] = ({"counter": None}, {"log": None}, {"limit": {"rate": 1, "per": "second"}})

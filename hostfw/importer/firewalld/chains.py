@@ -97,7 +97,7 @@ class Chains:
                     for expr in self._element(element, _FAMILIES):
                         self.add(f"{chain}_allow", element.position, text, *expr, ACCEPT)
                 case "icmp-block":
-                    self.icmp_block(element, chain, text, inverted=inverted)
+                    self._icmp_block(element, chain, text, inverted=inverted)
                 case "rule":
                     self._rich(element, chain, text)
                 case _ if element.name in _OUTSIDE:
@@ -111,7 +111,7 @@ class Chains:
                 case _:
                     pass
 
-    def icmp_block(self, element: Element, chain: str, text: str, *, inverted: bool) -> None:
+    def _icmp_block(self, element: Element, chain: str, text: str, *, inverted: bool) -> None:
         """Add a block of an ICMP message, or with `icmp-block-inversion` what is let through."""
         for expr in self._messages(element, _FAMILIES):
             if inverted:

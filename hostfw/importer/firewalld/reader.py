@@ -233,8 +233,6 @@ def _zone(chains: Chains, name: str, zone: Element, where: _Zone) -> None:
         chains.add(chain, zone.position, f"zone {name}: target {says}", *_TARGETS.get(target, (REJECT,)))
     chains.content(zone, f"zone {name}", f"filter_IN_{name}", _IN_ZONES)
     chain = f"filter_FWD_{name}"
-    for element in zone.all("icmp-block"):
-        chains.icmp_block(element, chain, f"zone {name}: {element.as_text}", inverted=inverted)
     for element in zone.all("forward"):
         text = f"zone {name}: {element.as_text}"
         for _, one in where.interfaces:

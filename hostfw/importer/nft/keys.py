@@ -4,15 +4,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from hostfw.importer.conditions import EVERY_PORT, EVERY_PROTOCOL, Condition, Interfaces, anything
+from hostfw.importer.conditions import (
+    EVERY_MAC,
+    EVERY_PORT,
+    EVERY_PROTOCOL,
+    IPSEC_OR_NOT,
+    Condition,
+    Interfaces,
+    anything,
+)
 from hostfw.importer.iptables_matches import PROTOCOL_NUMBERS
 from hostfw.importer.nft.text import Json, value_text
 from hostfw.importer.special_addresses import ROUTED_KINDS, addresses_of_kind
 from hostfw.model.packet import ConntrackState
 from hostfw.model.ranges import Ranges, every_address
-from hostfw.model.values import ICMP, ICMPV6, Family, parse_address
+from hostfw.model.values import ICMP, ICMPV6, Family, parse_address, parse_mac
 
-Values = Ranges | frozenset[str] | frozenset[ConntrackState]
+Values = Ranges | frozenset[str] | frozenset[ConntrackState] | frozenset[bool]
 
 _ICMP_TYPES = {
     "echo-reply": 0, "destination-unreachable": 3, "source-quench": 4, "redirect": 5, "echo-request": 8,
@@ -109,6 +117,8 @@ class Reader:
                 return self._port(name, replace(everything, protocols=(number, number + 1)))
             case "th", ("sport" | "dport"):
                 return self._port(name, everything)
+            case ("ether", "saddr"):
+                return Key("macs", EVERY_MAC, _mac, everything)
             case (("icmp" | "icmpv6"), ("type" | "code")):
                 return self._icmp(protocol, name)
             case _:
@@ -135,6 +145,8 @@ class Reader:
                 return Key("out", self.interfaces.classes, self._interface, self.everything)
             case "l4proto":
                 return Key("protocols", EVERY_PROTOCOL, _protocol, self.everything)
+            case "secpath" | "ipsec":
+                return Key("ipsec", IPSEC_OR_NOT, _is_there, self.everything)
             case "nfproto" | "protocol":
                 return Key("protocols", EVERY_PROTOCOL, self._version, self.everything)
             case _:
@@ -198,6 +210,19 @@ def _state(value: Json) -> frozenset[ConntrackState]:
     if not isinstance(value, str) or value not in _STATES:
         raise UnsaidError(f"ct state {value_text(value)}")
     return frozenset({_STATES[value]})
+
+
+def _is_there(value: Json) -> frozenset[bool]:
+    if value not in (True, False, "exists", "missing", 0, 1):
+        raise UnsaidError(f"meta ipsec {value_text(value)}")
+    return frozenset({value in (True, "exists", 1)})
+
+
+def _mac(value: Json) -> Ranges:
+    found = parse_mac(value) if isinstance(value, str) else None
+    if found is None:
+        raise UnsaidError(f"the Ethernet address {value_text(value)}")
+    return (found.value, found.value + 1)
 
 
 def _address(value: Json, family: Family) -> Ranges:

@@ -83,6 +83,10 @@ def value_text(value: Json) -> str:
                 return "-".join(value_text(one) for one in content)
             case "concat", list():
                 return " . ".join(value_text(one) for one in content)
+            case "numgen" | "jhash" | "symhash", dict():
+                return " ".join((kind, *(str(of[key]) for key in ("mode",) if key in of), "mod", str(of.get("mod"))))
+            case "socket" | "rt" | "osf", dict():
+                return f"{kind} {of.get('key', '')}".strip()
             case "tcp option" | "ip option" | "exthdr", dict():
                 return " ".join((kind, str(of.get("name", "")), str(of.get("field", "")))).strip()
             case "set", _:

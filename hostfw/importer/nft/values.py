@@ -102,6 +102,8 @@ def _joined(spans: Iterable[tuple[int, int]]) -> Ranges:
 
 def condition_for(key: Key, values: Values, *, negated: bool, everything: Condition) -> Condition:
     """The condition that a packet has the key, with one of the values, or with none of them."""
+    if key.criterion == "macs" and negated:
+        raise UnsaidError("every Ethernet address but some (ether saddr !=)")
     if isinstance(values, frozenset):
         chosen: Values = cast("frozenset[str]", key.whole) - values if negated else values
     else:

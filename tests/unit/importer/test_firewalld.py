@@ -68,6 +68,10 @@ ELEMENTS = [
         '<port port="22" protocol="tcp"/><rule priority="-5"><source ipset="bad"/><drop/></rule>',
         "{action: Deny, source: {nets: [192.0.2.0/24]}}",
     ),
+    (
+        '<rule><source mac="02:00:00:00:00:01"/><accept/></rule>',
+        "{action: Allow, source: {macs: ['02:00:00:00:00:01']}}",
+    ),
     ('<icmp-block name="echo-request"/>', "{action: Deny, protocol: ICMP, icmp: {type: 8}}"),
 ]
 
@@ -153,7 +157,7 @@ NAMED = [
     ('<service name="local"/>', "sets up no helper of connections"),
     ("<novelty/>", "<novelty/> is not known here"),
     ('<rule><service name="ssh"/><accept><limit value="3/m"/></accept></rule>', "a limit of a rate"),
-    ('<rule><source mac="02:00:00:00:00:01"/><accept/></rule>', "ether saddr"),
+    ('<rule><source mac="02:00:00:00:00:01" invert="True"/><accept/></rule>', "ether saddr !="),
     ('<rule><source address="10.0.0.1" strange="1"/><accept/></rule>', "strange"),
     ('<rule odd="1"><accept/></rule>', "the attribute odd"),
     ('<rule><source ipset="nowhere"/><accept/></rule>', "the ipset nowhere, which no file describes"),
@@ -228,3 +232,12 @@ def test_the_verb_reads_a_tree(tmp_path: Path) -> None:
     assert hostfwctl("validate", "-f", tmp_path / "imported.yaml").status == 0
     (tmp_path / CONF).write_text("DefaultZone=nowhere\n")
     assert "there is no zone nowhere" in hostfwctl("import", "firewalld", *given).err
+
+
+@pytest.mark.parametrize("inversion", ["", "<icmp-block-inversion/>"])
+def test_blocks_of_icmp_of_a_zone_are_about_what_is_for_the_host(inversion: str) -> None:
+    """As firewalld 1.3 and 2.3 load them; what is forwarded meets the target alone."""
+    found = read_firewalld(tree(f'{inversion}<icmp-block name="echo-request"/>'))
+
+    assert any("type: 8" in rule for rule in policy(found))
+    assert not [rule for rule in policy(found, "forwarded") if "icmp" in rule]

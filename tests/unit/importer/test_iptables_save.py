@@ -55,6 +55,12 @@ RULES: list[tuple[str, str]] = [
         '-m comment --comment "the world\'s \\"web\\"" -p tcp --dport 80',
         "{action: Allow, ipVersion: 4, protocol: TCP, destination: {ports: [80]}}",
     ),
+    (
+        "-m mac --mac-source 02:00:00:00:00:AA",
+        "{action: Allow, ipVersion: 4, source: {macs: ['02:00:00:00:00:aa']}}",
+    ),
+    ("-m policy --dir in --pol ipsec", "{action: Allow, ipVersion: 4, ipsec: true}"),
+    ("-m policy --dir in --pol none", "{action: Allow, ipVersion: 4, ipsec: false}"),
     ("-m conntrack --ctstate NEW -p tcp --syn", "{action: Allow, ipVersion: 4, protocol: TCP}"),
 ]
 
@@ -85,7 +91,9 @@ def test_who_returns_early_meets_what_follows_the_jump() -> None:
 UNSAID = [
     ("-A INPUT -p tcp --dport 22 -m recent --update --seconds 60 --name s -j DROP", "-m recent", "not denied"),
     ("-A INPUT -m set --match-set good src -j ACCEPT", "-m set", "not allowed"),
-    ("-A INPUT -m mac --mac-source 02:00:00:00:00:01 -j ACCEPT", "-m mac", "not allowed"),
+    ("-A INPUT -m mac ! --mac-source 02:00:00:00:00:01 -j ACCEPT", "! --mac-source", "not allowed"),
+    ("-A INPUT -m policy --dir in --pol ipsec --reqid 7 -j ACCEPT", "-m policy", "not allowed"),
+    ("-A OUTPUT -m policy --dir out --pol ipsec -j DROP", "--dir out", "not denied"),
     ("-A INPUT -p tcp --tcp-flags ALL NONE -j DROP", "TCP flags", "not denied"),
     ("-A INPUT -p dccp --dport 5 -j ACCEPT", "ports of this protocol", "not allowed"),
     ("-A INPUT -p tcp -m multiport --ports 5 -j ACCEPT", "either side", "not allowed"),
@@ -284,3 +292,31 @@ def test_what_goes_out_has_no_limit() -> None:
     out = "-A OUTPUT -p tcp --dport 25 -m connlimit --connlimit-above 4 -j DROP"
 
     assert any("policy cannot say a limit of each source in such a rule" in note.message for note in reading(out).notes)
+
+
+def test_ethernet_addresses_of_many_rules_are_as_many_as_rules_may_have() -> None:
+    """A returning chain makes one condition of all of them, and a rule of policy has sixteen."""
+    macs = [f"02:00:00:00:00:{number:02x}" for number in range(20)]
+    returning = (f"-A known -m mac --mac-source {mac} -j RETURN" for mac in macs)
+    found = inbound(
+        "-A INPUT -j known", "-A INPUT -j ACCEPT", *returning, "-A known -j DROP", chains=":known - [0:0]\n"
+    )
+
+    assert [rule.count("02:00:00:00:00") for rule in found] == [16, 4, 0]
+    assert found[0].startswith("{action: Allow, ipVersion: 4, source: {macs: ['02:00:00:00:00:00', ")
+
+
+def test_what_the_host_sends_comes_from_no_neighbour() -> None:
+    """A chain that is met on both ways asks in vain for Ethernet addresses and IPsec of what goes out."""
+    rules = (
+        "-A OUTPUT -j both",
+        "-A INPUT -j both",
+        "-A both -m mac --mac-source 02:00:00:00:00:01 -j DROP",
+        "-A both -m policy --dir in --pol none -p tcp --dport 23 -j DROP",
+    )
+    text = policy_text(as_policy([reading(*rules, chains=":both - [0:0]\n").rules]), "test")
+    outbound = text.partition("name: outbound")[2].partition("---")[0]
+
+    assert "macs: ['02:00:00:00:00:01']" in text
+    assert "macs" not in outbound
+    assert "{action: Deny, ipVersion: 4, protocol: TCP, destination: {ports: [23]}}" in outbound

@@ -97,6 +97,9 @@ RULES: list[tuple[Expr, str]] = [
     ([match(meta("l4proto"), "esp")], "{action: Allow, protocol: "),
     ([match(meta("nfproto"), "ipv4")], "{action: Allow, ipVersion: 4}"),
     ([match(payload("ip", "protocol"), "igmp")], "{action: Allow, ipVersion: 4, protocol: "),
+    ([match(payload("ether", "saddr"), "02:00:00:00:00:01")], "{action: Allow, source: {macs: ['02:00:00:00:00:01']}}"),
+    ([match(meta("ipsec"), right=True)], "{action: Allow, ipsec: true}"),
+    ([match(meta("secpath"), right=True, op="!=")], "{action: Allow, ipsec: false}"),
     (
         [match(payload("tcp", "flags"), "syn"), match({"ct": {"key": "state"}}, "new", "in")],
         "{action: Allow, protocol: TCP}",
@@ -184,7 +187,7 @@ UNSAID: list[tuple[Expr, str, str]] = [
     ([match(meta("pkttype"), "broadcast"), DROP], "meta pkttype", "not denied"),
     ([match({"ct": {"key": "status"}}, "dnat", "in"), ACCEPT], "ct status", "not allowed"),
     ([match({"ct": {"key": "state", "dir": "original"}}, "new"), ACCEPT], "ct original state", "not allowed"),
-    ([match(payload("ether", "saddr"), "02:00:00:00:00:01"), ACCEPT], "ether saddr", "not allowed"),
+    ([match(payload("ether", "saddr"), "02:00:00:00:00:01", "!="), ACCEPT], "ether saddr !=", "not allowed"),
     ([match(payload("tcp", "flags"), "syn", "!="), DROP], "TCP flags", "not denied"),
     ([match(payload("tcp", "flags"), ["fin", "syn", "rst"], "!"), DROP], "TCP flags", "not denied"),
     ([match(payload("th", "dport"), 53), ACCEPT], "whichever protocol", "not allowed"),
