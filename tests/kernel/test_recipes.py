@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import reduce
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,71 @@ def _connects(lab: Lab, node: str, address: str, port: int) -> bool:
         client.settimeout(PATIENCE_S)
         try:
             client.connect((address, port))
+        except OSError:
+            return False
+        return True
+
+
+@pytest.mark.parametrize("family", list(Family), ids=["IPv4", "IPv6"])
+def test_a_helper_opens_the_port_that_a_server_names_and_no_other(family: Family, tmp_path: Path) -> None:
+    """To the client that it is named to, in the conversation at port 21; without the table it stays closed."""
+    recipe = ALL["nfs-ftp"]
+    server, client = recipe.host, recipe.node_of(ip_address("10.20.0.5"))
+    address, own = _first(recipe, server, family), _first(recipe, client, family)
+    named, other = 41001, 41002
+    with _standing(recipe, tmp_path) as (lab, installation):
+        hostfwctl(installation, "apply", "--accept-lockout")
+        with ExitStack() as stack:
+            control, *_ = (_listener(stack, lab, server, address, port, family) for port in (21, named, other))
+            with _told(lab, client, (address, 21), control, _passive(family, address, named)):
+                with_helper = {port: _reaches(lab, client, own, (address, port), family) for port in (named, other)}
+            run(lab[server], ["nft", "delete table inet helpers"])
+            with _told(lab, client, (address, 21), control, _passive(family, address, named)):
+                without = _reaches(lab, client, own, (address, named), family)
+
+    assert with_helper == {named: True, other: False}
+    assert not without
+
+
+def _passive(family: Family, address: str, port: int) -> bytes:
+    """The line by which an FTP server names a port (RFC 959, RFC 2428)."""
+    if family is Family.V6:
+        return f"229 Entering Extended Passive Mode (|||{port}|)\r\n".encode()
+    return f"227 Entering Passive Mode ({address.replace('.', ',')},{port // 256},{port % 256}).\r\n".encode()
+
+
+def _listener(stack: ExitStack, lab: Lab, node: str, address: str, port: int, family: Family) -> socket.socket:
+    made = stack.enter_context(open_socket(lab[node], _FAMILY[family], socket.SOCK_STREAM))
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind((address, port))
+    made.listen()
+    return made
+
+
+@contextmanager
+def _told(lab: Lab, client: str, server: tuple[str, int], listener: socket.socket, line: bytes) -> Iterator[None]:
+    """A conversation in which the client asks for a port, and is told one, for the length of the block."""
+    with open_socket(lab[client], listener.family, socket.SOCK_STREAM) as asking:
+        asking.settimeout(5)
+        asking.connect(server)
+        answering, _ = listener.accept()
+        with answering:
+            # The kernel reads from the second line on: every server greets first.
+            answering.sendall(b"220 ready\r\n")
+            assert asking.recv(128)
+            asking.sendall(b"EPSV\r\n" if b"229" in line else b"PASV\r\n")
+            assert answering.recv(64)
+            answering.sendall(line)
+            assert asking.recv(128) == line
+            yield
+
+
+def _reaches(lab: Lab, node: str, own: str, server: tuple[str, int], family: Family) -> bool:
+    with open_socket(lab[node], _FAMILY[family], socket.SOCK_STREAM) as trying:
+        trying.settimeout(PATIENCE_S)
+        trying.bind((own, 0))
+        try:
+            trying.connect(server)
         except OSError:
             return False
         return True

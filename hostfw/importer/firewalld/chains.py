@@ -163,7 +163,9 @@ class Chains:
                     yield from self._service(child.get("service"), (*above, name))
                 case "helper":
                     self.note(
-                        child.position, f"hostfw sets up no helper of connections: {child.as_text} of service {name}"
+                        child.position,
+                        f"hostfw sets up no helper of connections: keep {child.as_text} of service {name} in a table "
+                        "of your own (docs: recipes, NFS and FTP)",
                     )
                 case "module" | "destination" | "include":
                     pass

@@ -221,6 +221,14 @@ def test_a_server_that_takes_for_ever_is_left(server: str, tmp_path: Path) -> No
     assert monotonic() - began < 8
 
 
+def test_a_list_without_end_leaves_nothing_on_the_disk(server: str, tmp_path: Path) -> None:
+    """Neither what came of it, nor what holds it meanwhile."""
+    with pytest.raises(DownloadError, match="it has more than 1048576 bytes"):
+        fetch(Request(f"{server}/without-end", most_bytes=MIB), tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_server_that_is_not_there_is_said() -> None:
     """Port 1 of this host has nobody."""
     with pytest.raises(DownloadError, match="the server cannot be reached: Connection refused"):
