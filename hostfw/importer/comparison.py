@@ -173,7 +173,7 @@ class _Pool:
             hop_limit,
             in_interface=names[into] if into else None,
             mac=self._mac(near.macs) if into else None,
-            ipsec=into != NONE and self._random.choice(sorted(near.ipsec)) and near.ipsec != IPSEC_OR_NOT,
+            ipsec=bool(into) and near.ipsec != IPSEC_OR_NOT and True in near.ipsec,
             out_interface=names[out] if out else None,
         )
         return hook, packet, into, out

@@ -162,11 +162,7 @@ class Chains:
                 case "include" if child.get("service") not in above:
                     yield from self._service(child.get("service"), (*above, name))
                 case "helper":
-                    self.note(
-                        child.position,
-                        f"hostfw sets up no helper of connections: keep {child.as_text} of service {name} in a table "
-                        "of your own (docs: recipes, NFS and FTP)",
-                    )
+                    self.note(child.position, f"{_without_helper(child)} ({child.as_text} of service {name})")
                 case "module" | "destination" | "include":
                     pass
                 case _ if child.name not in _DESCRIBED:
@@ -224,6 +220,13 @@ def go_to(kind: str, chain: str) -> Json:
     """On to a chain: `jump` comes back, `goto` does not."""
     target: dict[str, Json] = {"target": chain}
     return {kind: target}
+
+
+def _without_helper(helper: Element) -> str:
+    """Say what does the work of a helper of connections, of which hostfw sets up none."""
+    if helper.get("name") == "netbios-ns":
+        return "multicastAnswers: [137] in hostfw.yaml lets the answers in that this helper lets in"
+    return "hostfw sets up no helper of connections: keep it in a table of your own (docs: recipes, NFS and FTP)"
 
 
 def _side(element: Element) -> Json:

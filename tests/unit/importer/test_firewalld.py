@@ -154,7 +154,7 @@ NAMED = [
     ('<forward-port port="80" protocol="tcp" to-port="8080"/>', "in a table of your own"),
     ('<rule><forward-port port="80" protocol="tcp" to-port="8080"/></rule>', "in a table of your own"),
     ('<service name="nowhere"/>', "the service nowhere, which no file describes"),
-    ('<service name="local"/>', "sets up no helper of connections: keep <helper"),
+    ('<service name="local"/>', "sets up no helper of connections: keep it in a table of your own"),
     ("<novelty/>", "<novelty/> is not known here"),
     ('<rule><service name="ssh"/><accept><limit value="3/m"/></accept></rule>', "a limit of a rate"),
     ('<rule><source mac="02:00:00:00:00:01" invert="True"/><accept/></rule>', "ether saddr !="),
