@@ -153,7 +153,7 @@ def test_ufw_and_the_import_of_its_files_treat_packets_alike(
 def test_firewalld_and_the_import_of_its_files_treat_packets_alike(firewalled: Firewalled, name: str) -> None:
     """By the table that firewalld has in force."""
     with governed_by_firewalld(firewalled.host, FIREWALLD_SETS[name]) as files:
-        listed = firewalled.host.run(["nft", "list", "table", "inet", "firewalld"]).stdout
+        listed = firewalled.host.run(["nft", "--numeric-priority", "list", "table", "inet", "firewalld"]).stdout
 
     agree(read_firewalld(files), name, lambda place: load_listed(place, _UNOWNED.sub("", listed)))
 
