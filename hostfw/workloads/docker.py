@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
 from json import dumps
 from urllib.parse import quote, urlencode
 
@@ -54,9 +54,10 @@ _HOST, _NONE, _OF_CONTAINER = "host", "none", "container:"
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A running container that was looked at: its process, and the labels that it has from its image."""
+    """A running container that was looked at: its process, whose network it has, and the labels of its image."""
 
     process: int
+    mode: str
     of_image: Mapping[str, object] | None
 
 
@@ -102,7 +103,7 @@ class Docker:
                 for one in (parsed(item) for item in engine.items("/networks") if len(item) < MOST_BYTES)
             }
             for identity, container in containers.items():
-                if identity not in self._known and _shares(container) is None:
+                if identity not in self._known and _shares(_mode(container)) is None:
                     self._look_at(engine, identity, container, remarks)
         self._known = {identity: one for identity, one in self._known.items() if identity in containers}
         in_use = {text_at(one, "ImageID") for one in containers.values()}
@@ -123,7 +124,8 @@ class Docker:
         process = at(found, "State", "Pid")
         if isinstance(process, int) and process > 0:
             image = text_at(container, "ImageID") or text_at(found, "Image")
-            self._known[identity] = _Known(process, self._labels_of_image(engine, image))
+            mode = _mode(container) or _mode(found)
+            self._known[identity] = _Known(process, mode, self._labels_of_image(engine, image))
 
     def _labels_of_image(self, engine: EngineSocket, image: str) -> Mapping[str, object] | None:
         """The labels that containers have from an image; None where it does not say."""
@@ -141,11 +143,11 @@ class Docker:
         unfinished = False
         for identity, container in containers.items():
             name = shown(_name(container))
-            shared = _shares(container)
+            known = self._known.get(identity)
+            shared = _shares(_mode(container) or (known.mode if known else ""))
             if shared is not None:
                 remarks.append(f"container {name}: {shared}")
                 continue
-            known = self._known.get(identity)
             if known is None:
                 continue
             if known.of_image is None:
@@ -161,7 +163,7 @@ class Docker:
                     unfinished |= not mine
                     continue
                 found.append(self._workload(container, known, network, endpoint, interface))
-            if not attached and _mode(container) != _NONE:
+            if not attached and known.mode != _NONE:
                 remarks.append(f"container {name}: the engine gave it no address")
         return Reading(tuple(found), tuple(remarks), unfinished)
 
@@ -200,9 +202,8 @@ def _mode(container: Object) -> str:
     return text_at(container, "HostConfig", "NetworkMode")
 
 
-def _shares(container: Object) -> str | None:
+def _shares(mode: str) -> str | None:
     """The sentence about a container that has no network of its own; None for the others."""
-    mode = _mode(container)
     if mode == _HOST:
         return "has the network of the host, and is governed as the host is"
     return "has the network of another container, whose labels count" if mode.startswith(_OF_CONTAINER) else None
@@ -242,30 +243,27 @@ def _interface(
     bridge = interfaces.by_name.get(named)
     ports = [one for one in mine if bridge is not None and one.master == bridge.index]
     if not ports:
-        inside = [ip_address(text) for text in networks_of(_addresses(endpoint))]
-        around = _subnets(known)
+        subnets = _subnets(endpoint)
         addresses = host_addresses()
         # Its bridge has an address in the same subnet.
         ports = [
             one
             for one in mine
             if any(
-                own.version == subnet.version and own.network_address in subnet and any(_in(i, subnet) for i in inside)
+                own.version == subnet.version and own.network_address in subnet
                 for own in addresses.get(one.master, ())
-                for subnet in around
+                for subnet in subnets
             )
         ]
     return ports[0] if len(ports) == 1 else None
 
 
-def _subnets(network: Object) -> list[Network]:
-    configured = at(network, "IPAM", "Config")
-    texts = networks_of(text_at(one, "Subnet") for one in configured) if isinstance(configured, list) else ()
+def _subnets(endpoint: Object) -> list[Network]:
+    """The subnets that an endpoint is in: of Podman before 5 no name or id leads from it to its network."""
+    lengths = at(endpoint, "IPPrefixLen"), at(endpoint, "GlobalIPv6PrefixLen")
+    pairs = zip(_addresses(endpoint), lengths, strict=True)
+    texts = networks_of(f"{address}/{length}" for address, length in pairs if address and isinstance(length, int))
     return [ip_network(text) for text in texts]
-
-
-def _in(address: IPv4Address | IPv6Address, network: Network) -> bool:
-    return address.version == network.version and address in network
 
 
 class _EngineEvents:

@@ -1,7 +1,8 @@
-"""Readers of workloads beside the real engines, on whole hosts: what they write is what runs."""
+"""Readers of workloads beside the real engines, on whole hosts: what they write is what runs, and policy follows it."""
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -11,14 +12,16 @@ import yaml
 from lab.hosts.host import Host, debian
 from lab.hosts.image import Release, root_image
 from lab.hosts.package import install_package
-from lab.namespace import LabError
-from tests.system.street import Street
+from lab.namespace import LabError, run
+from tests.system.street import HOST, PEER, Street, connects, eventually, start_service
 
 _PATIENCE_S = 15.0
 _DOCKER = {
     Release.BOOKWORM: ("docker.io", "iptables", "busybox-static"),
     Release.TRIXIE: ("docker.io", "docker-cli", "iptables", "busybox-static"),
 }
+_PODMAN = ("podman", "netavark", "aardvark-dns", "iptables", "crun", "conmon", "busybox-static")
+_MACHINES = ("systemd-container", "busybox-static")
 _IMAGES = r"""
 set -eu
 mkdir -p /tmp/image/bin
@@ -78,17 +81,27 @@ def _comes(host: Host, *names: str) -> dict[str, dict[str, object]]:
     return found
 
 
-def _run(host: Host, name: str, *options: str, image: str = "box") -> None:
-    host.run(
-        ["docker", "run", "--detach", "--name", name, *options, image, "/bin/busybox", "sleep", "9999"], timeout_s=60
-    )
+def _is_said(host: Host, reader: str, sentence: str) -> bool:
+    return sentence in host.journal("-u", f"hostfw-workloads@{reader}")
 
 
-def _is_right(host: Host, found: Mapping[str, dict[str, object]], name: str, container: str, network: str) -> None:
-    """Hold what is written against what Docker says, and against the interface within the container."""
+def _run(host: Host, name: str, *options: str, image: str = "box", engine: str = "docker") -> None:
+    argv = [engine, "run", "--detach", "--name", name, *options, image, "/bin/busybox", "sleep", "9999"]
+    host.run(argv, timeout_s=60)
+
+
+def _is_right(
+    host: Host,
+    found: Mapping[str, dict[str, object]],
+    name: str,
+    container: str,
+    network: str,
+    engine: str = "docker",
+) -> None:
+    """Hold what is written against what the engine says, and against the interface within the container."""
     spec = found[name]["spec"]
     assert isinstance(spec, dict)
-    said_of_it = json.loads(host.run(["docker", "inspect", container]).stdout)[0]
+    said_of_it = json.loads(host.run([engine, "inspect", container]).stdout)[0]
     endpoint = said_of_it["NetworkSettings"]["Networks"][network]
     assert spec["ipNetworks"] == [one for one in (endpoint["IPAddress"], endpoint["GlobalIPv6Address"]) if one]
     peer = host.read(f"/sys/class/net/{spec['interfaceName']}/iflink").strip()
@@ -171,4 +184,164 @@ def test_an_engine_in_trouble_opens_and_closes_nothing(docker: Host) -> None:
     _run(host, "again")
     _comes(host, "default/again")
     host.run(["systemctl", "stop", "docker.socket", "docker", "hostfw-workloads@docker"], timeout_s=120)
+    _comes(host)
+
+
+@pytest.fixture(name="podman")
+def _podman(release: Release, street: Street, package: Path) -> Iterator[Host]:
+    """A host with Podman, hostfw, and the reader that follows it."""
+    try:
+        root_image(release, _PODMAN)
+    except LabError as reason:
+        pytest.skip(str(reason))
+    with debian(release, "web", [street.uplink()], extra=_PODMAN) as host:
+        # Its disk is an overlay already, and its control groups are not all its own.
+        host.write("/etc/containers/storage.conf", _STORAGE_OF_PODMAN)
+        host.write("/etc/containers/containers.conf", '[containers]\npids_limit = 0\ncgroups = "disabled"\n')
+        host.run(["sh", "-c", _IMAGES.replace("docker", "podman")], timeout_s=120)
+        _run(host, "trial", engine="podman")
+        host.run(["podman", "rm", "--force", "--time", "0", "trial"])
+        install_package(host, package)
+        host.run(["systemctl", "enable", "--now", "podman.socket", "hostfw-workloads@podman"])
+        yield host
+
+
+_STORAGE_OF_PODMAN = """\
+[storage]
+driver = "vfs"
+runroot = "/run/containers/storage"
+graphroot = "/var/lib/containers/storage"
+"""
+
+
+def test_a_reader_writes_what_podman_runs(podman: Host) -> None:
+    """By its socket that is compatible with Docker's; its service ends when nobody asks, and begins again."""
+    host = podman
+    _run(host, "shop_web_1", "--label", "app=web", "--label", "io.podman.compose.project=shop", engine="podman")
+    found = _comes(host, "shop/shop-web-1")
+    _is_right(host, found, "shop/shop-web-1", "shop_web_1", "podman", "podman")
+    assert found["shop/shop-web-1"]["metadata"]["labels"] == {  # type: ignore[index]
+        "app": "web",
+        "engine": "podman",
+        "image": "box_latest",
+        "io.podman.compose.project": "shop",
+        "name": "shop_web_1",
+        "network": "podman",
+    }
+    subnets = ["--subnet", "10.89.5.0/24", "--ipv6", "--subnet", "fd00:5::/64"]
+    host.run(["podman", "network", "create", *subnets, "backend"])
+    host.run(["podman", "network", "connect", "backend", "shop_web_1"])
+    _run(host, "db", "--network", "backend", image="labelled", engine="podman")
+    found = _comes(host, "shop/shop-web-1", "shop/shop-web-1.backend", "default/db")
+    _is_right(host, found, "shop/shop-web-1.backend", "shop_web_1", "backend", "podman")
+    _is_right(host, found, "default/db", "db", "backend", "podman")
+    assert "app" not in found["default/db"]["metadata"]["labels"]  # type: ignore[index]
+    _run(host, "side", "--network", "container:db", engine="podman")
+    _run(host, "none", "--network", "none", engine="podman")
+    _run(host, "host", "--network", "host", engine="podman")
+    for sentence in ('container "side": has the network of another container', 'container "host": has the network of'):
+        assert eventually(partial(_is_said, host, "podman", sentence), 10) is not None
+    _comes(host, "shop/shop-web-1", "shop/shop-web-1.backend", "default/db")
+    host.run(["podman", "rm", "--force", "--time", "0", "side", "none", "host"])
+
+    host.run(["podman", "stop", "--time", "0", "shop_web_1"])
+    before = _comes(host, "default/db")
+    host.run(["systemctl", "kill", "--signal=KILL", "podman"])
+    sleep(2)
+    assert _files(host) == before
+    host.run(["podman", "start", "shop_web_1"])
+    found = _comes(host, "shop/shop-web-1", "shop/shop-web-1.backend", "default/db")
+    _is_right(host, found, "shop/shop-web-1", "shop_web_1", "podman", "podman")
+    host.run(["podman", "rm", "--all", "--force", "--time", "0"])
+    _comes(host)
+
+
+_MACHINE, _MACHINES_NET = "10.0.3.2", "10.0.3.0/28"
+_POLICY_OF_MACHINES = """\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: uplink, labels: {role: uplink}}
+spec: {interfaceName: eth0}
+---
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  selector: app == 'web'
+  ingress: [{action: Allow, protocol: TCP, destination: {ports: [80]}}]
+"""
+_ROOT_OF_A_MACHINE = """
+set -eu
+root=/var/lib/machines/web
+for folder in bin usr/bin sbin etc proc sys dev run tmp root; do mkdir -p $root/$folder; done
+cp /bin/busybox $root/bin/busybox
+cp /bin/busybox $root/usr/bin/busybox
+echo ID=box >$root/etc/os-release
+echo hello >$root/index.html
+"""
+_IN_A_MACHINE = (
+    f"b=/bin/busybox; $b ip address add {_MACHINE}/28 dev host0; $b ip link set host0 up; "
+    "$b ip route add default via 10.0.3.1; $b httpd -p 80 -h /; $b httpd -p 81 -h /; exec $b sleep 9999"
+)
+
+
+@pytest.fixture(name="machines")
+def _machines(release: Release, street: Street, package: Path) -> Iterator[Host]:
+    """A host with systemd-machined, hostfw in force, and the reader that follows machines."""
+    try:
+        root_image(release, _MACHINES)
+    except LabError as reason:
+        pytest.skip(str(reason))
+    run(street.peer, ["ip", "route", "add", _MACHINES_NET, "via", HOST])
+    with debian(release, "web", [street.uplink()], extra=_MACHINES) as host:
+        host.run(["sh", "-c", _ROOT_OF_A_MACHINE])
+        host.run(["sysctl", "-qw", "net.ipv4.ip_forward=1"])
+        # It would give each machine a network of its choice as well.
+        host.run(["ln", "-s", "/dev/null", "/etc/systemd/network/80-container-ve.network"])
+        host.run(["systemctl", "restart", "systemd-networkd"])
+        install_package(host, package)
+        host.write("/etc/hostfw/hostfw.yaml", 'node: web\nworkloads: {interfaces: ["ve-*"]}\n')
+        host.write("/etc/hostfw/policy.yaml", _POLICY_OF_MACHINES)
+        start_service(host)
+        host.run(["systemctl", "enable", "--now", "hostfw-workloads@machines"])
+        yield host
+
+
+def test_a_machine_of_nspawn_is_known_and_policy_follows_it(machines: Host, street: Street) -> None:
+    """From its start to its end, with packets: closed until it is named, and as policy says from then on."""
+    host = machines
+    nspawn = ["systemd-nspawn", "--quiet", "--register=yes", "--network-veth", "--machine=web", "-D"]
+    command = [*nspawn, "/var/lib/machines/web", "/bin/busybox", "sh", "-c", _IN_A_MACHINE]
+    host.run(["systemd-run", "--quiet", "--unit=web", *command])
+    has_link = ["ip", "link", "show", "ve-web"]
+    assert eventually(lambda: host.run(has_link, check=False).returncode == 0, 10) is not None
+    host.run(["ip", "address", "add", "10.0.3.1/28", "dev", "ve-web"])
+    host.run(["ip", "link", "set", "ve-web", "up"])
+    _comes(host, "default/web")
+    assert not connects(street.peer, 80, _MACHINE)
+
+    host.run(["ip", "link", "set", "ve-web", "alias", "hostfw: ns=shop,app=web"])
+    found = _comes(host, "shop/web")
+    assert found["shop/web"]["spec"] == {
+        "orchestrator": "machined",
+        "interfaceName": "ve-web",
+        "ipNetworks": ["10.0.3.0", "10.0.3.2/31", "10.0.3.4/30", "10.0.3.8/29"],
+    }
+    assert eventually(lambda: connects(street.peer, 80, _MACHINE), 10) is not None
+    assert not connects(street.peer, 81, _MACHINE)
+    for port, verdict in ((80, "allowed"), (81, "denied")):
+        explained = host.run(["hostfwctl", "explain", PEER, f"{_MACHINE}:{port}", "--in", "eth0"], check=False)
+        assert explained.stdout.startswith(verdict), explained.stdout + explained.stderr
+    (item,) = json.loads(host.run(["hostfwctl", "workloads", "-o", "json"]).stdout)["items"]
+    assert (item["namespace"], item["name"], item["state"], item["policies"]) == (
+        "shop",
+        "web",
+        "governed",
+        ["shop/web"],
+    )
+    described = host.run(["hostfwctl", "describe", "workload", "shop/web"]).stdout
+    assert "ve-web" in described
+    assert "shop/web" in host.run(["hostfwctl", "get", "wep"]).stdout
+
+    host.run(["machinectl", "terminate", "web"])
     _comes(host)

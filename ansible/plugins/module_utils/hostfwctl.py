@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 DONE, DIFFERS, INVALID, NOT_RUNNING, TAKEN_BACK = 0, 1, 3, 4, 5
 """The exit statuses of hostfwctl that the modules tell apart."""
@@ -23,6 +24,15 @@ def run_json(module, *arguments, **options):
     """Run a verb with `-o json`; gives its exit status, the document (empty where there is none) and stderr."""
     status, out, err = run(module, *((*arguments, "-o", "json")), **options)
     return status, parse(out), err
+
+
+def workloads(module, folder):
+    """The workloads of the host, with their labels; none where hostfwctl cannot tell, or is not there."""
+    if not os.path.exists(module.params["hostfwctl"]):
+        return []
+    _, document, _ = run_json(module, "--config-dir", folder, "workloads")
+    items = document.get("items")
+    return [item for item in items if item.get("name")] if isinstance(items, list) else []
 
 
 def parse(text):

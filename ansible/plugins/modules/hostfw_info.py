@@ -43,6 +43,11 @@ EXAMPLES = r"""
       - firewall.in_force
       - firewall.agrees
       - firewall.status.drift == []
+
+- name: Say where the databases of the shop run
+  ansible.builtin.debug:
+    msg: "{{ item.namespace }}/{{ item.name }} has {{ item.ipNetworks | join(', ') }}"
+  loop: "{{ firewall.workloads | selectattr('labels.app', 'defined') | selectattr('labels.app', 'eq', 'db') }}"
 """
 
 RETURN = r"""
@@ -91,6 +96,15 @@ history:
   returned: always
   type: list
   elements: dict
+workloads:
+  description:
+    - The containers and machines of the host, of its configuration and those that run now, as C(hostfwctl workloads)
+      lists them.
+    - Each has C(namespace), C(name), C(labels), C(interface), C(ipNetworks), C(policies) and C(state), which is
+      C(governed) if these policies decide about it.
+  returned: always
+  type: list
+  elements: dict
 version:
   description: The Version of hostfw.io/v1, empty if hostfw is not installed.
   returned: always
@@ -98,13 +112,14 @@ version:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hostfw.hostfw.plugins.module_utils import state
+from ansible_collections.hostfw.hostfw.plugins.module_utils import hostfwctl, state
 
 
 def main():
     """Ask the verbs that only look."""
     module = AnsibleModule(argument_spec=state.ARGUMENT_SPEC, supports_check_mode=True)
-    module.exit_json(changed=False, **state.look(module))
+    found = state.look(module)
+    module.exit_json(changed=False, workloads=hostfwctl.workloads(module, module.params["config_dir"]), **found)
 
 
 if __name__ == "__main__":

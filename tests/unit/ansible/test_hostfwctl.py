@@ -67,3 +67,27 @@ def test_a_complaint_is_in_the_words_of_hostfwctl(
 def test_what_is_no_document_is_an_empty_one(text: str) -> None:
     """A module that expects fields finds none, and says what stderr said."""
     assert hostfwctl.parse(text) == {}
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (
+            '{"items": [{"name": "web", "labels": {"app": "web"}}, {"interface": "ve-x", "state": "unidentified"}]}',
+            ["web"],
+        ),
+        ('{"items": []}', []),
+        ('{"items": 7}', []),
+        ("hostfwctl: there is no verb workloads", []),
+    ],
+)
+def test_the_workloads_of_a_host_are_those_with_a_name(tmp_path: Path, answer: str, expected: list[str]) -> None:
+    """An older hostfw knows none, and one that is not there neither."""
+    module = _Module((0, answer, ""))
+    module.params["hostfwctl"] = str(tmp_path / "hostfwctl")
+    assert hostfwctl.workloads(module, "/etc/hostfw") == []
+
+    (tmp_path / "hostfwctl").touch()
+    assert [one["name"] for one in hostfwctl.workloads(module, "/etc/hostfw")] == expected
+    (call,) = module.calls
+    assert call[0][1:] == ["--color=never", "--config-dir", "/etc/hostfw", "workloads", "-o", "json"]
