@@ -21,6 +21,10 @@ _DOCKER = {
     Release.TRIXIE: ("docker.io", "docker-cli", "iptables", "busybox-static"),
 }
 _PODMAN = ("podman", "netavark", "aardvark-dns", "iptables", "crun", "conmon", "busybox-static")
+_LIBVIRT = (
+    *("libvirt-daemon-system", "libvirt-clients", "libvirt-daemon-driver-qemu", "libvirt-daemon-config-network"),
+    *("qemu-system-x86", "dnsmasq-base", "iptables"),
+)
 _MACHINES = ("systemd-container", "busybox-static")
 _IMAGES = r"""
 set -eu
@@ -253,6 +257,70 @@ def test_a_reader_writes_what_podman_runs(podman: Host) -> None:
     found = _comes(host, "shop/shop-web-1", "shop/shop-web-1.backend", "default/db")
     _is_right(host, found, "shop/shop-web-1", "shop_web_1", "podman", "podman")
     host.run(["podman", "rm", "--all", "--force", "--time", "0"])
+    _comes(host)
+
+
+_GUEST = """\
+<domain type="qemu"><name>db_1</name><memory unit="MiB">64</memory><vcpu>1</vcpu>
+<metadata><hostfw:workload xmlns:hostfw="https://hostfw.io/libvirt/1" namespace="shop">
+  <hostfw:label key="app" value="db"/>
+</hostfw:workload></metadata>
+<os><type arch="x86_64" machine="pc">hvm</type></os>
+<devices>
+  <emulator>/usr/bin/qemu-system-x86_64</emulator>
+  <interface type="network">
+    <source network="default"/><mac address="52:54:00:aa:00:01"/><model type="e1000"/>
+  </interface>
+</devices></domain>
+"""
+_ENTRY = '<host mac="52:54:00:aa:00:01" name="db" ip="192.168.122.50"/>'
+
+
+@pytest.fixture(name="libvirt")
+def _libvirt(release: Release, street: Street, package: Path) -> Iterator[Host]:
+    """A host with libvirt and QEMU, its default network, hostfw, and the reader that follows guests."""
+    try:
+        root_image(release, _LIBVIRT)
+    except LabError as reason:
+        pytest.skip(str(reason))
+    with debian(release, "web", [street.uplink()], extra=_LIBVIRT) as host:
+        started = host.run(["virsh", "net-start", "default"], check=False)
+        if started.returncode != 0 and "already active" not in started.stderr:
+            pytest.skip(f"libvirt does not start its network here: {started.stderr}")
+        install_package(host, package)
+        host.run(["systemctl", "enable", "--now", "hostfw-workloads@libvirt"])
+        yield host
+
+
+def test_a_guest_of_libvirt_is_known_once_libvirt_gave_it_an_address(libvirt: Host) -> None:
+    """By an entry of the network and by a lease: its firmware asks for one, as it looks for a server to start from."""
+    host = libvirt
+    host.write("/root/guest.xml", _GUEST)
+    host.run(["virsh", "net-update", "default", "add", "ip-dhcp-host", _ENTRY, "--live"])
+    host.run(["virsh", "create", "/root/guest.xml"])
+    found = _comes(host, "shop/db-1")
+    assert found["shop/db-1"]["metadata"]["labels"] == {  # type: ignore[index]
+        "app": "db",
+        "engine": "libvirt",
+        "name": "db_1",
+        "network": "default",
+    }
+    expected = {
+        "orchestrator": "libvirt",
+        "interfaceName": "vnet0",
+        "mac": "52:54:00:aa:00:01",
+        "ipNetworks": ["192.168.122.50"],
+    }
+    assert found["shop/db-1"]["spec"] == expected
+    leases = "/var/lib/libvirt/dnsmasq/virbr0.status"
+    assert eventually(lambda: "192.168.122." in host.read(leases), 40, 0.5) is not None
+    # dnsmasq knows the entry, so that the lease is for the same address.
+    assert _comes(host, "shop/db-1")["shop/db-1"]["spec"] == expected
+
+    host.run(["virsh", "net-update", "default", "delete", "ip-dhcp-host", _ENTRY, "--live"])
+    sleep(1)
+    assert _comes(host, "shop/db-1")["shop/db-1"]["spec"] == expected
+    host.run(["virsh", "destroy", "db_1"])
     _comes(host)
 
 
