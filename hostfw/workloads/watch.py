@@ -158,9 +158,9 @@ class Watch:
             elif one.interface in interfaces.by_name:
                 good.append(one)
         self._known = tuple((one, interfaces.by_name[one.interface].index) for one in named(good))
-        self._folder.publish(one for one, _ in self._known)
-        self._log.remarks(remarks)
         self._log.well(f"{self._engine.name}: it answers again")
+        self._log.remarks(remarks)
+        self._folder.publish(one for one, _ in self._known)
         return reading.unfinished
 
     def _keep_what_is_there(self) -> None:

@@ -375,8 +375,11 @@ def _machines(release: Release, street: Street, package: Path) -> Iterator[Host]
         yield host
 
 
-def test_a_machine_of_nspawn_is_known_and_policy_follows_it(machines: Host, street: Street) -> None:
-    """From its start to its end, with packets: closed until it is named, and as policy says from then on."""
+def test_a_machine_of_nspawn_is_known_and_policy_follows_it(machines: Host, street: Street, package: Path) -> None:
+    """From its start to its end, with packets: closed until it is named, and as policy says from then on.
+
+    An upgrade has the reader begin anew, and leaves its files.
+    """
     host = machines
     nspawn = ["systemd-nspawn", "--quiet", "--register=yes", "--network-veth", "--machine=web", "-D"]
     command = [*nspawn, "/var/lib/machines/web", "/bin/busybox", "sh", "-c", _IN_A_MACHINE]
@@ -410,6 +413,11 @@ def test_a_machine_of_nspawn_is_known_and_policy_follows_it(machines: Host, stre
     described = host.run(["hostfwctl", "describe", "workload", "shop/web"]).stdout
     assert "ve-web" in described
     assert "shop/web" in host.run(["hostfwctl", "get", "wep"]).stdout
+
+    status = ["stat", "--format=%i %z", "/run/hostfw/workloads/machines.shop.web.yaml"]
+    written = host.run(status).stdout
+    install_package(host, package)
+    assert host.run(status).stdout == written
 
     host.run(["machinectl", "terminate", "web"])
     _comes(host)
