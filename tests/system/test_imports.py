@@ -152,12 +152,21 @@ def test_ufw_and_the_import_of_its_files_treat_packets_alike(
 @pytest.mark.parametrize("name", FIREWALLD_SETS)
 def test_firewalld_and_the_import_of_its_files_treat_packets_alike(firewalled: Firewalled, name: str) -> None:
     """By the table that firewalld has in force."""
+    if (firewalled.host.release, name) in _REFUSED:
+        pytest.skip(_REFUSED[firewalled.host.release, name])
     with governed_by_firewalld(firewalled.host, FIREWALLD_SETS[name]) as files:
         listed = firewalled.host.run(["nft", "--numeric-priority", "list", "table", "inet", "firewalld"]).stdout
 
     agree(read_firewalld(files), name, lambda place: load_listed(place, _UNOWNED.sub("", listed)))
 
 
+_REFUSED = {
+    (
+        Release.TRIXIE,
+        "hardware",
+    ): "firewalld 2.3 refuses an Ethernet address in a rich rule (INVALID_SOURCE), and loads none"
+}
+"""Sets that a firewalld does not load itself."""
 _UNOWNED = re.compile(r"^\tflags .*$|^# .*$", re.MULTILINE)
 """A table that belongs to a process can be loaded by nobody else."""
 
