@@ -139,6 +139,10 @@ class TableBuilder:
             for name in (hosts, nets)
         )
 
+    def key_set(self, purpose: str, kind: ElementType, length: int, values: Sequence[int]) -> SetRef:
+        """A hash set of the values of one part of packets, of which so many first bits count."""
+        return SetRef(self._set(purpose, kind, tuple(values)), length)
+
     def port_set(self, ports: tuple[Element, ...]) -> SetRef:
         """A set of port ranges."""
         return SetRef(self._set("ports", ElementType.PORT, ports, interval=True))

@@ -238,7 +238,7 @@ def _set_lines(contents: Set, family: Family, *, empty: bool = False) -> Iterato
     if isinstance(contents.elements, PackedAddresses):
         yield f"elements = {{ {', '.join(_address_texts(contents.elements))} }}"
         return
-    yield f"elements = {{ {', '.join(_element_text(e, contents.type, family) for e in contents.elements)} }}"
+    yield f"elements = {{ {', '.join(_keys_text(contents.elements, contents.type, family))} }}"
 
 
 def _address_texts(addresses: PackedAddresses) -> Iterator[str]:

@@ -36,8 +36,14 @@ PLANS = 100
 PACKETS_A_PLAN = 200
 """Packets to catch a mutant; the first few plans catch nearly all of them."""
 
-CROWDED = {"nets and one port": 3, "net and wide range": 3, "but a net": 1, "pair": 1}
+CROWDED = {"nets and one port": 3, "net and wide range": 3, "but a net": 3, "pair": 1}
 """Shapes of which many stand behind one key, each with more to be tested."""
+
+NESTED = {**CROWDED, "any length": 3}
+"""Shapes of which some stand under a long prefix and others under a shorter one of it."""
+
+GATED = {"net and wide range": 2, "port": 1}
+"""Shapes that are looked up in several maps by what they have in common."""
 
 Mutate = Callable[[pytest.MonkeyPatch], None]
 
@@ -60,8 +66,9 @@ def drawn() -> list[tuple[Plan, list[Packet]]]:
         found.append((plan, burst(seed, PACKETS_A_PLAN)))
 
     draw()
-    crowded = with_logs(plan_of(CROWDED, 40, tiers=2))
-    return [(crowded, packets(crowded, 100)), *sorted(found, key=lambda pair: _size(pair[0]), reverse=True)]
+    by_shape = (with_logs(plan_of(CROWDED, 40, tiers=2)), plan_of(NESTED, 60), plan_of(GATED, 60))
+    of_shapes = [(plan, packets(plan, 100)) for plan in by_shape]
+    return [*of_shapes, *sorted(found, key=lambda pair: _size(pair[0]), reverse=True)]
 
 
 def _size(plan: Plan) -> int:
@@ -303,6 +310,15 @@ def _short_keys_not_tested(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(lookups.Lookups, "_rest", lambda *_: iter(()))
 
 
+def _one_gate_closed(patch: pytest.MonkeyPatch) -> None:
+    right = lookups._values
+    patch.setattr(lookups, "_values", lambda *given: right(*given)[1:])
+
+
+def _what_covers_is_passed_over(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(lookups, "_end_of", lambda rank, _, ends: ends.get(rank))
+
+
 def _runs_one_port_short(patch: pytest.MonkeyPatch) -> None:
     right = ways.runs
     patch.setattr(ways, "runs", lambda one: right(PortRange(one.first, max(one.first, one.last - 1))))
@@ -351,6 +367,8 @@ MUTANTS: tuple[tuple[str, Mutate], ...] = (
     ("a rule that is found is not tested any further", _rest_not_tested),
     ("of the keys of a longer prefix only the first is written out", _first_of_what_is_written_out),
     ("what a shorter key leaves out is not tested", _short_keys_not_tested),
+    ("one of the parts that maps have in common is forgotten", _one_gate_closed),
+    ("a rule under a long prefix is gone to before those of a shorter one", _what_covers_is_passed_over),
     ("the last port of a range is not found", _runs_one_port_short),
     ("a Pass that is found allows", _pass_allows),
 )

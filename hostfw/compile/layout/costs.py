@@ -52,7 +52,7 @@ class CostModel:
     crowd: int = 6
     shortened: int = 8
     compares_a_lookup: int = 4
-    lookups: int = 8
+    lookups: int = 5
     widened: int = 4
     written_out: int = 50_000
     elements: int = 1_000_000

@@ -11,11 +11,12 @@ The upper half of the mark is 0 before and after. A packet in which another prog
 same rules as a list.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, groupby
+from operator import itemgetter
 
 from hostfw.compile.incremental.memo import Memo
 from hostfw.compile.layout.cells import Cell
@@ -23,14 +24,16 @@ from hostfw.compile.layout.lookups import Lookups, Maps
 from hostfw.compile.layout.matches import Tests, tests_of
 from hostfw.compile.layout.ranks import MOST, chunks, ranks
 from hostfw.compile.layout.rule_list import RuleList, decides
-from hostfw.compile.layout.ways import Found, Placement, Shape, Spot
+from hostfw.compile.layout.ways import Crowds, Found, Placement, Shape, Spot, Variant
 from hostfw.compile.layout.widths import merged_shapes, shortened_shapes, width_of
-from hostfw.compile.program import LogOnly, Pass, ProgramRule, Segment, Staged
+from hostfw.compile.program import Allow, Deny, LogOnly, Pass, ProgramRule, Segment, Staged
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.nft.objects import ElementType
-from hostfw.nft.rules import Below, Goto, Jump, Key, Match, Note, Return, Rule, Verdict, Vmap
+from hostfw.nft.rules import Accept, Below, Goto, Jump, Key, Match, Note, Return, Rule, Vmap
 
 Tried = list[tuple[ProgramRule, Found]]
+_FEW_KEYS = 16
+"""Keys of a criterion up to which it is asked first whether it is enough to find a rule."""
 _LEAST_LOOKUPS = 3
 """Lookups of a list that has one map: in the map, behind it, and of the rank that was noted."""
 _TAKEN = Match(Key.SCRATCH, 0, negated=True)
@@ -119,27 +122,28 @@ class RankedList:
         in_order = self._in_order(purpose, group, cell, memo, number)
         always = [rule for rule, found in group if found.tests.unconditional and not _goes_on(rule)]
         first = next(place for place, (rule, _) in enumerate(group) if not _goes_on(rule))
+        ends = list(self._ends(purpose, ranked, memo))
+        at_once = {} if any(_goes_on(rule) for rule, _ in group[first:]) else self._at_once(ranked, ends)
+        found = ((way, one.rank) for one in ranked for way in one.ways)
         return [
             Rule((_TAKEN,), (Goto(in_order),)),
             *self._list(group[:first], cell),
             *self._scanned(purpose, ranked),
-            *Lookups(self.builder, purpose, memo).rules(((way, one.rank) for one in ranked for way in one.ways), into),
+            *Lookups(self.builder, purpose, memo).rules(found, into, at_once),
             *self._before(group[first:], of[first:], cell),
-            self._decision(purpose, ranked, memo),
+            self._decision(purpose, ends),
             *chain.from_iterable(self.rule_list.tried([(rule, Tests())], cell) for rule in always),
         ]
 
     def _maps(self, ranked: Iterable[_Ranked]) -> Maps:
         """The maps that rules are found in."""
         costs = self.builder.costs
-        crowds: dict[Shape, dict[tuple[int, ...], int]] = {}
+        crowds: Crowds = {}
         spots = 0
         for one in ranked:
             for way in one.ways:
                 spots += len(way.spots)
-                for shape, key in way.spots:
-                    crowd = crowds.setdefault(shape, {})
-                    crowd[key] = crowd.get(key, 0) + len(way.tests)
+                _add((way.spots,), len(way.tests), crowds)
         shorter = shortened_shapes(crowds, costs.shortened, partial(width_of, self.builder.family))
         counts, compares = Counter[Shape](), Counter[Shape]()
         for shape, target in shorter.items():
@@ -156,18 +160,12 @@ class RankedList:
         costs = self.builder.costs
         room = max(costs.keys_a_rule, costs.elements // (len(group) + 1))
         given = [one for one in zip(group, of, strict=True) if _decides(*one[0])]
-        crowds: dict[Spot, int] = defaultdict(int)
-        for (rule, found), _ in given:
-            variants = found.variants(rule.condition, cell, self.builder)
-            aspects = {(a.source, a.name): a for variant in variants for a in variant.aspects}
-            for aspect in aspects.values():
-                if len(aspect.keys) <= room:
-                    for spot in aspect.spots:
-                        crowds[spot] += 1
-        for (rule, found), rank in given:
+        variants = [found.variants(rule.condition, cell, self.builder) for (rule, found), _ in given]
+        rooms, crowds = self._rooms(variants, room)
+        for ((rule, found), rank), of_rule, of_each in zip(given, variants, rooms, strict=True):
             ways: list[Placement] = []
-            for variant in found.variants(rule.condition, cell, self.builder):
-                by = variant.quiet(crowds, costs.crowd, room)
+            for variant, its_room in zip(of_rule, of_each, strict=True):
+                by = variant.quiet(crowds, costs.crowd, its_room)
                 if not by:
                     ways = []
                     break
@@ -175,6 +173,23 @@ class RankedList:
                 if way is not None:
                     ways.append(way)
             yield _Ranked(rule, found.tests, rank, tuple(ways))
+
+    def _rooms(self, variants: Sequence[tuple[Variant, ...]], room: int) -> tuple[list[list[int]], Crowds]:
+        """The most keys of a criterion by which each variant is looked up: few, where it is found quickly by those.
+
+        What has many keys is not even counted for them.
+        """
+        few = min(room, _FEW_KEYS)
+        rooms = [[few if variant.usable(few) else room for variant in of_rule] for of_rule in variants]
+        crowds = _crowds(variants, rooms)
+        crowd = self.builder.costs.crowd
+        more = False
+        for of_rule, of_each in zip(variants, rooms, strict=True):
+            for place, variant in enumerate(of_rule):
+                if of_each[place] < room and not variant.is_quiet(crowds, crowd, few):
+                    of_each[place] = room
+                    more = more or len(variant.usable(room)) > len(variant.usable(few))
+        return rooms, _crowds(variants, rooms) if more else crowds
 
     def _list(self, group: Sequence[tuple[ProgramRule, Found]], cell: Cell) -> list[Rule]:
         return self.rule_list.tried([(rule, found.tests) for rule, found in group], cell)
@@ -214,18 +229,44 @@ class RankedList:
                 for written in self.rule_list.tried([(rule, found.tests)], cell):
                     yield Rule((*written.matches, Match(Key.SCRATCH, Below(rank))), written.statements)
 
-    def _decision(self, purpose: str, ranked: Sequence[_Ranked], memo: Memo) -> Rule:
-        """The lookup of the rank that was noted, and from there to the rule."""
+    def _ends(self, purpose: str, ranked: Sequence[_Ranked], memo: Memo) -> Iterator[tuple[int, Goto]]:
+        """The rank of each rule, and the way to the chain that does what it says."""
         causes = ((("end", one.rule), None) for one in ranked)
         ends = memo.get_or_make_each(causes, partial(self._end, purpose))
-        elements = sorted((one.rank, verdict) for one, (_, verdict) in zip(ranked, ends, strict=True))
-        name = self.builder.verdict_map(f"{purpose}/ranks", ElementType.MARK, tuple(elements))
+        yield from ((one.rank, verdict) for one, (_, verdict) in zip(ranked, ends, strict=True))
+
+    def _at_once(self, ranked: Sequence[_Ranked], ends: Iterable[tuple[int, Goto]]) -> dict[int, Goto]:
+        """The ends that a packet does not come back from, and so may be gone to from within the lookups."""
+        allows = isinstance(self.rule_list.writer.allow[-1], Accept)
+        final = (Allow, Deny) if allows else (Deny,)
+        return {rank: end for one, (rank, end) in zip(ranked, ends, strict=True) if isinstance(one.rule.effect, final)}
+
+    def _decision(self, purpose: str, ends: Iterable[tuple[int, Goto]]) -> Rule:
+        """The lookup of the rank that was noted, and from there to the rule."""
+        name = self.builder.verdict_map(f"{purpose}/ranks", ElementType.MARK, tuple(sorted(ends, key=itemgetter(0))))
         return Rule((), (Vmap(Key.SCRATCH, name),))
 
-    def _end(self, purpose: str, place: tuple[str, ProgramRule], _cause: None, _memo: Memo) -> Verdict:
+    def _end(self, purpose: str, place: tuple[str, ProgramRule], _cause: None, _memo: Memo) -> Goto:
         """The chain of a rule that has been found: it leaves the mark as it was, and does what the rule says."""
         statements = self.rule_list.writer.statements(place[1].effect, (Return(),))
         return Goto(self.builder.chain(f"{purpose}/rule", [Rule((), (Note(0), *statements))]))
+
+
+def _crowds(variants: Iterable[tuple[Variant, ...]], rooms: Iterable[list[int]]) -> Crowds:
+    """The rules that may stand at each spot, as far as each variant has room for the keys."""
+    crowds: Crowds = {}
+    for of_rule, of_each in zip(variants, rooms, strict=True):
+        usable = [one for variant, room in zip(of_rule, of_each, strict=True) for one in variant.usable(room)]
+        _add({(aspect.source, aspect.name): aspect.spots for aspect in usable}.values(), 1, crowds)
+    return crowds
+
+
+def _add(each: Iterable[Iterable[Spot]], count: int, crowds: Crowds) -> None:
+    """Adds so many for each spot."""
+    for shape, spots in groupby(chain.from_iterable(each), itemgetter(0)):
+        there = crowds.setdefault(shape, {})
+        for _, key in spots:
+            there[key] = there.get(key, 0) + count
 
 
 def _reached(tried: Iterable[tuple[ProgramRule, Found]]) -> Iterator[tuple[ProgramRule, Found]]:

@@ -5,9 +5,11 @@ keys: prefixes of an address, or runs of ports whose first bits are the same. Wh
 the verdict is the same; the fewer rules stand at one key, the less is left to be tested.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, product
+from functools import cached_property
+from itertools import chain, groupby, product
+from operator import itemgetter
 
 from hostfw.compile.layout.cells import FIRST_PORT, LAST_PORT, Cell
 from hostfw.compile.layout.matches import Alternative, Tests, is_within, lists_of, tests_of
@@ -23,6 +25,7 @@ _STRIDE = 4
 """Runs of ports have their first 4, 8, 12 or all bits in common: the fewer lengths there are, the fewer lookups."""
 _EXACT = 16
 """Most ports of a range that are keys of their own."""
+_NOT_PORTS = "not_ports"
 _PARTS = (Key.SADDR, Key.DADDR, Key.SPORT, Key.DPORT)
 """The parts of a packet in the order of a concatenation."""
 
@@ -32,9 +35,11 @@ Shape = tuple[tuple[Key, int], ...]
 """A map: the parts of the packet that it is asked for, each with the number of its first bits that count."""
 Spot = tuple[Shape, tuple[int, ...]]
 """A map, and a key in it."""
+Crowds = dict[Shape, dict[tuple[int, ...], int]]
+"""The number of rules that may stand at each spot."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Aspect:
     """Keys of some parts of a packet, one of which has to hold: what a criterion `name` of a side comes to."""
 
@@ -42,11 +47,11 @@ class Aspect:
     name: str
     parts: tuple[Key, ...]
     keys: tuple[tuple[Bits, ...], ...]
-    spots: tuple[Spot, ...] = field(init=False, repr=False)
-    """Where a rule stands that is looked up by this aspect alone."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "spots", tuple(_spots(self.parts, self.keys)))
+    @cached_property
+    def spots(self) -> tuple[Spot, ...]:
+        """Where a rule stands that is looked up by this aspect alone."""
+        return tuple(_spots(self.parts, self.keys))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,13 +76,22 @@ class Variant:
     aspects: tuple[Aspect, ...]
     _made: dict[tuple[tuple[bool, str], ...], Placement | None] = field(default_factory=dict)
 
-    def quiet(self, crowds: Mapping[Spot, int], limit: int, room: int) -> tuple[Aspect, ...]:
+    def usable(self, room: int) -> list[Aspect]:
+        """The aspects that have no more keys than that; all but some ports says too little to be asked with others."""
+        found = [aspect for aspect in self.aspects if len(aspect.keys) <= room]
+        return [aspect for aspect in found if aspect.name != _NOT_PORTS] or found
+
+    def is_quiet(self, crowds: Crowds, limit: int, room: int) -> bool:
+        """True if few other rules share one of the aspects that have no more keys than `room`."""
+        return any(crowd_of(one, crowds) <= limit for one in self.usable(room))
+
+    def quiet(self, crowds: Crowds, limit: int, room: int) -> tuple[Aspect, ...]:
         """The aspects to look a rule up by: one that few others share, ports first, or as many as `room` is for.
 
         None at all where each has more keys than that.
         """
-        usable = [aspect for aspect in self.aspects if len(aspect.keys) <= room]
-        crowd = {id(aspect): max((crowds[spot] for spot in aspect.spots), default=0) for aspect in usable}
+        usable = self.usable(room)
+        crowd = {id(aspect): crowd_of(aspect, crowds) for aspect in usable}
         for aspect in sorted(usable, key=lambda one: (Key.DPORT not in one.parts, len(one.keys))):
             if crowd[id(aspect)] <= limit:
                 return (aspect,)
@@ -172,7 +186,7 @@ def _aspects(side: PlannedSide, cell: Cell, builder: TableBuilder, *, source: bo
         yield Aspect(source, "ports", (port,), tuple((run,) for one in side.ports for run in runs(one)))
     elif side.not_ports and not side.restricts_ports:
         others = _complement(side.not_ports)
-        yield Aspect(source, "not_ports", (port,), tuple((run,) for one in others for run in runs(one)))
+        yield Aspect(source, _NOT_PORTS, (port,), tuple((run,) for one in others for run in runs(one)))
 
 
 def _without(side: PlannedSide, name: str) -> PlannedSide:
@@ -189,6 +203,15 @@ def _without(side: PlannedSide, name: str) -> PlannedSide:
             return replace(side, not_ports=())
 
 
+def crowd_of(aspect: Aspect, crowds: Crowds) -> int:
+    """The most rules that share one of an aspect's spots."""
+    most = 0
+    for shape, spots in groupby(aspect.spots, itemgetter(0)):
+        there = crowds.get(shape, {})
+        most = max(most, *[there.get(key, 0) for _, key in spots], 0)
+    return most
+
+
 def _joined(by: tuple[Aspect, ...]) -> tuple[Spot, ...]:
     """Where a rule stands that is looked up by several aspects at once."""
     if len(by) == 1:
@@ -202,13 +225,13 @@ def _spots(parts: Sequence[Key], keys: Iterable[tuple[Bits, ...]]) -> Iterator[S
     """The spots of keys of some parts of a packet; a few shapes serve them all."""
     order = sorted(range(len(parts)), key=lambda place: _PARTS.index(parts[place]))
     shapes: dict[tuple[int, ...], Shape] = {}
+    in_place = order == list(range(len(parts)))
     for key in keys:
-        in_order = [key[place] for place in order]
-        lengths = tuple([length for length, _ in in_order])
+        lengths, values = zip(*(key if in_place else [key[place] for place in order]), strict=True)
         shape = shapes.get(lengths)
         if shape is None:
-            shape = shapes[lengths] = tuple((parts[place], key[place][0]) for place in order)
-        yield shape, tuple([value for _, value in in_order])
+            shape = shapes[lengths] = tuple(zip([parts[place] for place in order], lengths, strict=True))
+        yield shape, values
 
 
 def runs(ports: PortRange) -> Iterator[Bits]:

@@ -19,11 +19,11 @@ def _objects(weights: Mapping[str, int], count: int) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize("name", GROWING)
 def test_elements_chains_and_rules_are_linear_in_policies(name: str) -> None:
-    """Four times the policies are about four times as much of each; a list that becomes lookups may be more."""
+    """Four times the policies are about four times as much of each, with lookups written out in others a bit more."""
     few, many = (_objects(GROWING[name], count) for count in (120, 480))
 
     for one, other in zip(few, many, strict=True):
-        assert other <= 5 * max(one, 480), (few, many)
+        assert other <= 6 * max(one, 480), (few, many)
 
 
 def test_a_plot_has_a_panel_for_each_measure_and_a_line_for_each_name() -> None:

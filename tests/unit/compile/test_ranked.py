@@ -29,7 +29,7 @@ MOST_LOOKUPS = 16
 """Those in front of the rules included: 1.2 us on a machine whose lookups take 75 ns."""
 MOST_RULES = 48
 SIZES = (40, 160)
-WORST_SEEDS = (6, 92, 126, 115)
+WORST_SEEDS = (11, 2, 74, 125)
 """All of them have two tiers or three, with a Pass: what it sends on is found again in the next."""
 _EVERY = dict.fromkeys(SHAPES, 1)
 
@@ -103,8 +103,55 @@ def test_the_worst_mixtures_of_the_sweep_stay_as_they_are(seed: int) -> None:
 
     worst = _worst(compile_plan(plan), _asked(plan, seed))
 
-    assert worst.lookups <= 21, worst
-    assert worst.rules <= 64, worst
+    assert worst.lookups <= 19, worst
+    assert worst.rules <= 61, worst
+
+
+def test_a_packet_without_the_common_part_of_several_maps_is_looked_up_in_none_of_them() -> None:
+    """A port, or a run of them, of one of a hundred nets: whoever is of none of these nets pays for one lookup."""
+    plan = plan_of({"few nets and few ports": 3, "net and wide range": 2, "port": 1}, 600)
+    ruleset = compile_plan(plan)
+    maps = [one for one in ruleset.tables[0].maps if isinstance(one.type, tuple)]
+    assert len(maps) >= 2
+
+    allowed = [packet for packet in packets(plan, 200) if simulate(ruleset, packet).accepted]
+    (nowhere,) = {packet.source for packet in missing_packets(plan, 1)}
+    inside = [effort(ruleset, packet).lookups for packet in allowed if packet.source != nowhere]
+    elsewhere = [effort(ruleset, packet).lookups for packet in allowed if packet.source == nowhere]
+
+    assert max(elsewhere) <= max(inside) - len(maps) + 1, (elsewhere, inside)
+
+
+def test_a_rule_of_the_last_lookup_is_gone_to_without_another() -> None:
+    """Prefixes of two lengths, some without a longer one: the lookup that finds the rule is the last."""
+    plan = plan_of({"but a net": 1}, 300)
+    ruleset = compile_plan(plan)
+
+    allowed = [packet for packet in packets(plan, 100) if simulate(ruleset, packet).accepted]
+
+    assert {effort(ruleset, packet).lookups for packet in allowed} == {1}
+
+
+def test_what_is_compared_inline_is_compared_before_ranks() -> None:
+    """A port or an IPv4 prefix costs 3 to 5 ns, a rank 20, a range of ports as much."""
+    ruleset = compile_plan(plan_of({"named port": 1, "net and wide range": 1}, 300))
+    tests = [
+        [match.key for match in rule.matches]
+        for chain in ruleset.tables[0].chains
+        if "/found." in chain.name
+        for rule in chain.rules
+        if any(isinstance(match.value, Below) for match in rule.matches)
+    ]
+
+    assert [Key.DADDR, Key.DPORT, Key.SCRATCH] in tests
+    assert not any(Key.DADDR in keys[keys.index(Key.SCRATCH) :] for keys in tests)
+
+
+def test_all_but_a_port_is_no_way_to_a_rule_that_has_another() -> None:
+    """Each port but one would be sixty keys of a rule, and all of them would lead to every rule."""
+    ruleset = compile_plan(plan_of({"but a net": 1}, 400))
+
+    assert sum(len(one.elements) for one in ruleset.tables[0].maps) <= 2 * 400
 
 
 def test_a_cut_that_is_not_worth_its_copies_is_not_made() -> None:
