@@ -46,8 +46,12 @@ class CommandCache:
     _before: dict[tuple[Family, str], dict[str, str]] = field(default_factory=dict)
 
     def next_round(self) -> None:
-        """Another ruleset is to be written: what it does not need is forgotten at the next turn."""
+        """Another ruleset is to be written."""
         self._before, self._now = self._now, {}
+
+    def end_round(self) -> None:
+        """The ruleset is written: what it did not need is forgotten."""
+        self._before = {}
 
     def of(self, family: Family, objects: Sequence[_Named], write: Callable[[_Named, Family], str]) -> list[str]:
         """The command of each object, as one writes it; written now if it is the first time."""
@@ -89,6 +93,7 @@ def render(ruleset: Ruleset, texts: CommandCache | None = None, most_elements: i
         empty = frozenset(s.name for s in table.sets if (table.family, s.name) in later)
         blocks = _blocks(table, Table(table.family), known, empty, marked=True)
         parts.extend(("\n", "\n".join(filter(None, blocks))))
+    known.end_round()
     return "".join(parts)
 
 

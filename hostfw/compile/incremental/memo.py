@@ -9,7 +9,7 @@ Rules are compared by identity, which is why `CompileCache.rules` gives the very
 policy still says the same.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar, cast
@@ -42,7 +42,7 @@ class Memo:
     key: object = None
     value: object = None
     parts: "dict[Hashable, Memo]" = field(default_factory=dict)
-    previous_parts: "Mapping[Hashable, Memo]" = field(default_factory=dict)
+    previous_parts: "dict[Hashable, Memo]" = field(default_factory=dict)
     previous: object = None
 
     def get_or_make(self, place: Hashable, cause: object, make: "Callable[[Memo], _T]") -> _T:
@@ -52,6 +52,8 @@ class Memo:
             part = Memo(cause) if part is None else Memo(cause, previous_parts=part.parts, previous=part.value)
             part.value = make(part)
             part.previous_parts, part.previous = _NOTHING, None
+            # Most have no parts, and there are tens of thousands.
+            part.parts = part.parts or _NOTHING
         self.parts[place] = part
         return cast("_T", part.value)
 
@@ -69,7 +71,8 @@ class Memo:
                 yield place, self.get_or_make(place, cause, partial(make, place, cause))
 
 
-_NOTHING: Mapping[Hashable, Memo] = {}
+_NOTHING: dict[Hashable, Memo] = {}
+"""The parts of what has none, which nobody adds to."""
 
 _Place = tuple[Direction, bool, bool]
 """A direction, whether denials tell the sender, and whether they are limited by source."""
