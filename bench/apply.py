@@ -6,14 +6,12 @@ And the processor time of an `apply` that changes nothing, against that of the f
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from os import getpid
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
 from bench import configurations
-from bench.measure import ROUNDS, command_cpu_s, command_s, heading, medians, row
+from bench.measure import ROUNDS, command_cpu_s, command_s, heading, medians, network_namespace, row
 
 SIZES = (10, 100, 1000)
 UNCHANGED = (1000, 10_000)
@@ -31,7 +29,7 @@ def lines() -> Iterator[str]:
 
 
 def _unchanged(size: int) -> tuple[float, float]:
-    with TemporaryDirectory(prefix="hostfw-bench-") as folder, _namespace() as inside:
+    with TemporaryDirectory(prefix="hostfw-bench-") as folder, network_namespace() as inside:
         etc = Path(folder, "etc")
         configurations.write(etc, size)
         command = [*inside, *_hostfwctl(folder, etc), "apply"]
@@ -43,18 +41,18 @@ def _measure(size: int) -> tuple[float, float]:
     with TemporaryDirectory(prefix="hostfw-bench-") as folder:
         etc, script = Path(folder, "etc"), Path(folder, "ruleset.nft")
         configurations.write(etc, size)
-        with _namespace() as inside:
+        with network_namespace() as inside:
             compiled = subprocess.run(
                 [*inside, *_hostfwctl(folder, etc), "compile"], check=True, capture_output=True, text=True
             )
         script.write_text(compiled.stdout)
 
         def ours() -> float:
-            with _namespace() as inside:
+            with network_namespace() as inside:
                 return command_s([*inside, *_hostfwctl(folder, etc), "apply"])
 
         def theirs() -> float:
-            with _namespace() as inside:
+            with network_namespace() as inside:
                 return command_s([*inside, "nft", "-f", str(script)])
 
         ours_s, theirs_s = medians(ours, theirs)
@@ -64,14 +62,3 @@ def _measure(size: int) -> tuple[float, float]:
 def _hostfwctl(folder: str, etc: Path) -> list[str]:
     directories = ["--config-dir", str(etc), "--state-dir", f"{folder}/state", "--run-dir", f"{folder}/run"]
     return [sys.executable, "-m", "hostfw.cli", *directories]
-
-
-@contextmanager
-def _namespace() -> Iterator[list[str]]:
-    """A new network namespace; gives the words that run a command in it."""
-    name = f"hf-bench-{getpid()}"
-    subprocess.run(["ip", "netns", "add", name], check=True)
-    try:
-        yield ["ip", "netns", "exec", name]
-    finally:
-        subprocess.run(["ip", "netns", "delete", name], check=True)

@@ -2,7 +2,9 @@
 
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from os import getpid
 from resource import RUSAGE_CHILDREN, getrusage
 from statistics import median
 from time import perf_counter
@@ -26,6 +28,17 @@ def command_cpu_s(command: Sequence[str]) -> float:
     subprocess.run(command, check=True, capture_output=True, env=compiled())
     after = getrusage(RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@contextmanager
+def network_namespace() -> Iterator[tuple[str, ...]]:
+    """A network namespace for the length of the block: the words that run a command in it."""
+    name = f"hf-bench-{getpid()}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        yield ("nsenter", f"--net=/run/netns/{name}")
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], check=True)
 
 
 def compiled() -> dict[str, str]:

@@ -6,8 +6,6 @@ Every figure is of a network namespace of its own, made and removed in the round
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from os import getpid
 from pathlib import Path
 from random import Random
 from socket import inet_ntoa
@@ -15,7 +13,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from bench.measure import command_s, heading, medians, row
+from bench.measure import command_s, heading, medians, network_namespace, row
 from hostfw.host.netlink.messages import NETLINK_NETFILTER, NetlinkSocket
 from hostfw.host.nftables.elements import BATCH_ELEMENTS, NEW, Keys, add_elements, batches
 from hostfw.manifest.feed_file import parse_feed
@@ -171,7 +169,7 @@ def _ten(found: CidrSet) -> list[float]:
 
 def _apply(texts: list[str]) -> tuple[float, float, float]:
     """The seconds of a first apply and of one after ten more lines, and the megabytes of the bigger one."""
-    with TemporaryDirectory(prefix="hostfw-bench-") as folder, _named_namespace() as prefix:
+    with TemporaryDirectory(prefix="hostfw-bench-") as folder, network_namespace() as prefix:
         etc = Path(folder, "etc")
         etc.mkdir()
         (etc / "hostfw.yaml").write_text("node: host1\n")
@@ -201,13 +199,3 @@ if run(sys.argv[1:], sys.stderr, sys.stderr):
 print(*[line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")])
 """
 """VmHWM rather than ru_maxrss, which a process begins with that of the one that started it."""
-
-
-@contextmanager
-def _named_namespace() -> Iterator[list[str]]:
-    name = f"hf-bench-{getpid()}"
-    subprocess.run(["ip", "netns", "add", name], check=True)
-    try:
-        yield ["ip", "netns", "exec", name]
-    finally:
-        subprocess.run(["ip", "netns", "delete", name], check=True)

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from os import getpid
 from pathlib import Path
 from shutil import which
 from subprocess import run
@@ -19,7 +18,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from bench import configurations
-from bench.measure import compiled, heading, medians, row
+from bench.measure import compiled, heading, medians, network_namespace, row
 
 ROOT = Path(__file__).parents[1]
 POLICIES = 1000
@@ -57,18 +56,13 @@ def lines() -> Iterator[str]:
 @contextmanager
 def in_force(folder: Path, policies: int = POLICIES) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
     """A network namespace with policy in force: the words that enter it, and the options that name its directories."""
-    name = f"hf-bench-{getpid()}"
     configurations.write(folder / "etc", policies)
     directories = tuple(
         word for option in ("config", "state", "run") for word in (f"--{option}-dir", str(folder / _FOLDERS[option]))
     )
-    inside = ("nsenter", f"--net=/run/netns/{name}")
-    run(["ip", "netns", "add", name], check=True)
-    try:
+    with network_namespace() as inside:
         run([*inside, *_HOSTFWCTL, *directories, "apply"], cwd=ROOT, check=True, capture_output=True)
         yield inside, directories
-    finally:
-        run(["ip", "netns", "delete", name], check=True)
 
 
 def _took_s(checkout: Path, command: tuple[str, ...]) -> float:
