@@ -191,21 +191,30 @@ class NetworkPolicy(_OfPolicy):
 
 
 @dataclass(frozen=True, slots=True)
-class KubernetesNetworkPolicy:
-    """A NetworkPolicy of Kubernetes, for the workloads of its namespace; `policy` is what it is converted to."""
+class _OfKubernetes:
+    """A policy of Kubernetes; `policy` is what it is converted to."""
 
     metadata: Metadata
-    spec: "PodPolicy"
+    spec: "PodPolicy | ClusterPolicy"
     policy: GlobalNetworkPolicy
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterNetworkPolicy:
-    """A ClusterNetworkPolicy of Kubernetes, for workloads of all namespaces; `policy` is what it is converted to."""
+class KubernetesNetworkPolicy(_OfKubernetes):
+    """A NetworkPolicy of Kubernetes, for the workloads of its namespace."""
 
-    metadata: Metadata
-    spec: "ClusterPolicy"
-    policy: GlobalNetworkPolicy
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        spec: PodPolicy
+
+
+class ClusterNetworkPolicy(_OfKubernetes):
+    """A ClusterNetworkPolicy of Kubernetes, for workloads of all namespaces."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        spec: ClusterPolicy
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,14 @@
 """Workloads of a host: containers, machines and whatever else is behind an interface of its own."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.positions import Position
 from hostfw.model.values import Cidr, Mac, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointPort:
+class EndpointPort(NamedTuple):
     """A named port of a HostEndpoint or WorkloadEndpoint."""
 
     name: str
