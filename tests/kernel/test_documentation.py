@@ -1,5 +1,6 @@
 """The configuration files that the documentation shows do with packets what the text beside them says."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def _street(tmp_path: Path) -> Iterator[tuple[Lab, Installation]]:
     with laboratory(topology) as lab:
         for address in (ANYBODY, OFFICE, LISTED):
             run(lab["outer"], ["ip", "address", "add", f"{address}/32", "dev", "lo"])
-        with listening(lab, "host", [("0.0.0.0", port) for port in (22, 25, 80, 443, 9100)]):
+        with listening(lab, "host", [("0.0.0.0", port) for port in (22, 23, 25, 80, 443, 445, 5432, 9100)]):
             yield lab, install(lab["host"], tmp_path / "hostfw")
 
 
@@ -72,13 +73,13 @@ def _knocks(expected: dict[tuple[str, int], bool]) -> list[Knock]:
     return [Knock("eth0", source, "203.0.113.1", port, is_open) for (source, port), is_open in expected.items()]
 
 
-@pytest.mark.parametrize("page", ["README.md", "hostfw-resources.5.scd"])
+@pytest.mark.parametrize(("page", "word"), [("README.md", ""), ("hostfw-resources.5.scd", "9100")])
 def test_the_web_server_is_open_to_all_and_its_metrics_to_one_network(
-    street: tuple[Lab, Installation], page: str
+    street: tuple[Lab, Installation], page: str, word: str
 ) -> None:
     """And everything else is closed, but for ssh."""
     lab, installation = street
-    (installation.config / "web.yaml").write_text(_page(page, "GlobalNetworkPolicy").text)
+    (installation.config / "web.yaml").write_text(_page(page, word).text)
     hostfwctl(installation, "apply", "--accept-lockout")
     expected = {
         (ANYBODY, 80): True,
@@ -113,6 +114,80 @@ def test_the_bastion_of_the_settings_is_the_only_way_to_ssh(street: tuple[Lab, I
     hostfwctl(installation, "apply", "--accept-lockout")
 
     assert disagreements(lab, _knocks({(OFFICE, 22): True, (ANYBODY, 22): False, (OFFICE, 80): False})) == []
+
+
+CLOSED = {(ANYBODY, 25): False, (ANYBODY, 22): True}
+"""A port that no policy speaks of, and one that is failsafe."""
+POLICIES = {
+    "audit.md": {(ANYBODY, 23): False, (ANYBODY, 445): False, (ANYBODY, 80): True},
+    "calico.md": {(OFFICE, 5432): False, (ANYBODY, 80): False},
+    "firewalld.md": {(ANYBODY, 80): True, (ANYBODY, 443): True, (OFFICE, 5432): False},
+    "iptables.md": {(OFFICE, 5432): True, (ANYBODY, 5432): False, (ANYBODY, 443): True, (OFFICE, 9100): False},
+    "nft-rules.md": {(ANYBODY, 80): True},
+    "tiers.md": {(ANYBODY, 23): False, (ANYBODY, 80): True, (OFFICE, 9100): False},
+}
+"""The policies of pages, and what they let in: 5432 in calico.md only through IPsec. Rules of nft close nothing."""
+
+
+@pytest.mark.parametrize("page", POLICIES)
+def test_the_policies_of_a_page_let_in_what_it_says(street: tuple[Lab, Installation], page: str) -> None:
+    """On the interface of this host, under a HostEndpoint of it where the page has none."""
+    lab, installation = street
+    text = _page(page).text.replace("eth1", "eth0")
+    (installation.config / "page.yaml").write_text(text)
+    if "kind: HostEndpoint" not in text:
+        role = "gateway" if "gateway" in text else "web"
+        (installation.config / "endpoint.yaml").write_text(ENDPOINT.replace("role: web", f"role: {role}"))
+        (installation.config / "web.yaml").write_text(WEB)
+    hostfwctl(installation, "apply", "--accept-lockout")
+
+    assert disagreements(lab, _knocks(CLOSED | POLICIES[page])) == []
+
+
+def test_the_members_of_the_external_feed_are_denied_for_as_long_as_it_says(street: tuple[Lab, Installation]) -> None:
+    """From the moment at which one is put in, until it is taken out, with the timeout of the page."""
+    lab, installation = street
+    deny = "ingress: [{action: Deny, source: {selector: list == 'bans'}}, {action: Allow, protocol: TCP}]"
+    policy = WEB.replace(WEB[WEB.index("ingress") :], f"{deny}\n")
+    (installation.config / "page.yaml").write_text(f"{_page('feeds.md', 'external').text}---\n{ENDPOINT}---\n{policy}")
+    hostfwctl(installation, "apply", "--accept-lockout")
+    assert disagreements(lab, _knocks({(LISTED, 80): True})) == []
+
+    hostfwctl(installation, "set", "add", "bans", LISTED)
+
+    assert disagreements(lab, _knocks({(LISTED, 80): False, (ANYBODY, 80): True})) == []
+    (member,) = json.loads(hostfwctl(installation, "set", "list", "bans", "-o", "json").stdout)["members"]
+    assert 3500 < member["leftSeconds"] <= 3600
+    hostfwctl(installation, "set", "del", "bans", LISTED)
+    assert disagreements(lab, _knocks({(LISTED, 80): True})) == []
+
+
+def test_the_policies_of_the_manual_page_do_what_it_says(street: tuple[Lab, Installation]) -> None:
+    """One that expires lets somebody in; one before failsafes keeps ssh from somebody, and nobody else."""
+    lab, installation = street
+    (installation.config / "web.yaml").write_text(f"{ENDPOINT}---\n{WEB}")
+    for word, knocks in (
+        ("expires", {(LISTED, 5432): True, (ANYBODY, 5432): False, (LISTED, 22): True}),
+        ("before-failsafes", {(LISTED, 22): False, (LISTED, 80): False, (ANYBODY, 22): True, (ANYBODY, 80): True}),
+    ):
+        (installation.config / "page.yaml").write_text(_page("hostfw-resources.5.scd", word).text)
+        hostfwctl(installation, "apply", "--accept-lockout")
+
+        assert disagreements(lab, _knocks(knocks)) == []
+
+
+ELSEWHERE = {
+    "docker.md": "test_published.py",
+    "feeds.md": "above, and downloads and names of hosts in tests/system/test_feeds.py",
+    "README.md": "above",
+    "hostfw-resources.5.scd": "above and below, and limits in test_source_limits.py",
+    "hostfw.yaml.5.scd": "above, and each setting in its own test",
+}
+
+
+def test_every_page_with_configuration_is_applied_here_or_elsewhere() -> None:
+    """A page that is new says where."""
+    assert {each.page for each in shown()} == POLICIES.keys() | ELSEWHERE.keys()
 
 
 STATUS = {"diff": 1, "explain 198.51.100.9 host:8080": 10}

@@ -6,9 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import yaml
+
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _SETTINGS_PAGE = "hostfw.yaml.5.scd"
+_OF_OTHERS = "bin_path: /usr/lib/hostfw/crowdsec-bouncer"
+"""The first line of a file of another program."""
+_KEY = re.compile(r"[\w./-]+")
+"""A key of a mapping; a line of a shell may be read as one with spaces in it."""
 _FRAGMENT = "[...]"
 """The mark of an omission in a block that shows a form, and is no file."""
 
@@ -49,6 +55,36 @@ def shown() -> tuple[Shown, ...]:
         for number, match in enumerate(_FENCE.finditer(page.read_text()))
         if _FRAGMENT not in match["text"] and (_is_resources(match["text"]) or page.name == _SETTINGS_PAGE)
     )
+
+
+def unseen() -> tuple[str, ...]:
+    """Blocks that look like configuration and that nothing reads, by page and number; recipes are read as a whole."""
+    pages = [
+        ROOT / "README.md",
+        *(path for path in sorted((ROOT / "docs").rglob("*.md")) if path.parent.name != "recipes"),
+        *sorted((ROOT / "docs/man").glob("*.scd")),
+    ]
+    read = {each.text for each in shown()}
+    return tuple(
+        f"{page.name}-{number}"
+        for page in pages
+        for number, match in enumerate(_FENCE.finditer(page.read_text()))
+        if match["text"] not in read
+        and not any(word in match["text"] for word in (_FRAGMENT, _OF_OTHERS))
+        and _is_yaml(match["language"], match["text"])
+    )
+
+
+def _is_yaml(language: str, text: str) -> bool:
+    """True for a block that says so, and for one without a language that is a mapping, or a list of mappings."""
+    if language:
+        return language in ("yaml", "yml")
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return False
+    items = found if isinstance(found, list) else [found]
+    return any(isinstance(item, dict) and all(_KEY.fullmatch(str(key)) for key in item) for item in items)
 
 
 def _is_resources(text: str) -> bool:

@@ -13,7 +13,7 @@ from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import TCP, UDP, Action
 from hostfw.policy.resolve.plan import resolve
 from hostfw.quick.words import parse_words
-from tests.unit.documentation import Shown, Typed, shown, typed
+from tests.unit.documentation import Shown, Typed, shown, typed, unseen
 
 ALL = shown()
 COMMANDS = typed()
@@ -25,6 +25,11 @@ FACTS = HostFacts("web-1")
 def test_every_page_with_files_is_looked_at() -> None:
     """The blocks are found at all."""
     assert {each.page for each in ALL} >= {"README.md", "feeds.md", "hostfw-resources.5.scd", "hostfw.yaml.5.scd"}
+
+
+def test_no_configuration_that_is_shown_escapes_these_tests() -> None:
+    """A fragment would: who copies it has to guess the rest."""
+    assert unseen() == ()
 
 
 @pytest.mark.parametrize("each", ALL, ids=str)

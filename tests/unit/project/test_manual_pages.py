@@ -134,16 +134,17 @@ def test_the_examples_are_valid(tmp_path: Path) -> None:
     settings = blocks("hostfw.yaml.5")
     resources = [block for block in blocks("hostfw-resources.5") if "metadata:" in block]
 
-    assert (len(settings), len(resources)) == (5, 2)
+    assert (len(settings), len(resources)) == (5, 5)
     for number, block in enumerate(settings):
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "hostfw.yaml").write_text(block)
         assert hostfwctl("validate", "-f", folder).status == 0
+    folder = tmp_path / "resources"
+    folder.mkdir()
     for number, block in enumerate(resources):
-        path = tmp_path / f"{number}.yaml"
-        path.write_text(block)
-        assert hostfwctl("validate", "-f", path).status == 0
+        (folder / f"{number}.yaml").write_text(block)
+    assert hostfwctl("validate", "-f", folder).status == 0
 
 
 def test_the_selectors_parse() -> None:
