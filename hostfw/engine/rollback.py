@@ -4,10 +4,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from hostfw.build.cache import cached_governance
+from hostfw.build.cache import accepted_now, cached_governance
 from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation, build, script_id
-from hostfw.engine.acceptance import superseded
+from hostfw.engine.acceptance import accept_as, accepted_of, superseded
 from hostfw.engine.checks.lockout import LockoutRequest, lockout_of
 from hostfw.engine.checks.lost_connections import Lockout
 from hostfw.engine.checks.lost_policy import lost_interfaces
@@ -167,8 +167,25 @@ def roll_back(
         end(writer, None if reason == DEADLINE else timer)
     except HostError as error:
         unsaved = (f"{error.message}: {TRIED_AGAIN}",)
+    else:
+        unsaved = _accept_as_built(writer, restored.generation)
     from_sources = restored.id is None or restored.generation is not None
     return RolledBack(restored.id, event, from_sources, restored.warnings, unsaved)
+
+
+def _accept_as_built(writer: Writer, built: Generation | None) -> tuple[str, ...]:
+    """Accept what was accepted as it was built for the host of now: interfaces may have come during the trial.
+
+    Gives what is unsaved, and why.
+    """
+    if built is None:
+        return ()
+    with suppress(Unreadable):
+        accepted, _ = accepted_now(writer.directories.state, writer.cache)
+        if accepted is None or accepted.id == built.id or accepted.configuration != built.candidate.configuration:
+            return ()
+        return accept_as(writer, accepted_of(built, writer), record_after(built, writer.host))
+    return ()
 
 
 def note_confirmed(writer: Writer, generation: str) -> None:

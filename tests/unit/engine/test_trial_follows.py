@@ -133,3 +133,25 @@ def test_what_cannot_be_written_down_is_said(host: Machine, monkeypatch: pytest.
     )
     session(host, NEW)
     assert host.hostfwctl("confirm").status == 1
+
+
+@pytest.mark.parametrize("how", ["by hand", "at the deadline"])
+def test_what_is_taken_back_to_is_accepted_for_the_host_as_it_is(host: Machine, how: str) -> None:
+    """An interface that came during the trial is governed by the next boot too, and the history is no longer."""
+    before = generations(state(host))
+    engine, current = service(host)
+    plug_in(host, "eth7")
+    assert isinstance(engine.resync(current), Applied)
+    if how == "by hand":
+        assert host.hostfwctl("rollback").status == 0
+    else:
+        host.clock.wait(600)
+        assert engine.expire() is not None
+
+    accepted, _ = load_accepted(state(host))
+    assert accepted is not None
+    assert accepted.id == recorded(host)
+    assert '"eth7"' in accepted.script
+    assert (lets_in(host, 80), lets_in(host, 443)) == (True, False)
+    assert len(generations(state(host))) == len(before)
+    assert "Accepted" not in host.hostfwctl("status").out
