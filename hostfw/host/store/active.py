@@ -4,6 +4,10 @@ Beside it stand the interfaces that its sets of indices hold, in run_dir/links.j
 members alone, in run_dir/commits.json: these change more often than it.
 """
 
+import binascii
+import json
+import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,6 +25,10 @@ _GENERATION = "generation.json"
 _LINKS = "links.json"
 _COMMITS = "commits.json"
 _BEGUN = "begun"
+_LEVEL = 1
+"""Compression that takes less time than it takes to make JSON of it."""
+_MOST_BYTES = 1 << 28
+"""More than the names of any ruleset take."""
 _NAMESPACE = Path("/proc/thread-self/ns/net")
 
 
@@ -49,8 +57,11 @@ class ActiveGeneration:
 
 
 def save_active(run_dir: Path, record: ActiveGeneration) -> None:
-    """Remember what is in force in the network namespace that we are in. Raises StateError."""
-    chains = _by_family(record.chains)
+    """Remember what is in force in the network namespace that we are in. Raises StateError.
+
+    It is written at every link event that changes rules. The names of objects are most of it, and compressed: who reads
+    the head alone does not even have to parse them.
+    """
     sets = {} if record.sets is None else {"sets": _by_family(record.sets)}
     counters = {} if record.counters is None else {"counters": {of.nft: text for of, text in record.counters}}
     with saving("the record of the generation in force"):
@@ -62,10 +73,9 @@ def save_active(run_dir: Path, record: ActiveGeneration) -> None:
                 applied_at=record.applied_at.isoformat(),
                 namespace=network_namespace(),
                 kernel_generation=record.kernel_generation,
-                chains=chains,
+                objects=_packed({"chains": _by_family(record.chains), **sets}),
                 counts=dict(record.counts),
                 node=record.node,
-                **sets,
                 **counters,
                 saved=record.saved,
                 compared=record.compared,
@@ -89,13 +99,12 @@ def load_active(run_dir: Path, *, head: bool = False) -> tuple[ActiveGeneration 
             "applied_at": str(applied_at),
             "namespace": int(namespace),
             "kernel_generation": int(kernel_generation),
-            "chains": {"ip": dict(ip), "ip6": dict(ip6)},
             "counts": dict(),
             **more,
-        } if (when := moment_of(applied_at)) is not None:
+        } if (when := moment_of(applied_at)) is not None and (objects := _objects(more, head=head)) is not None:
             if namespace != network_namespace():
                 return None, ()
-            chains, sets, counters = () if head else _named(ip, ip6), None if head else _sets(data), _counters(data)
+            (chains, sets), counters = objects, _counters(data)
             if counters is None:
                 chains, sets = tuple((family, name, "") for family, name, _ in chains), None
             compared = more.get("compared") is True and counters is not None
@@ -204,6 +213,39 @@ def forget_links(run_dir: Path) -> None:
     """Note that it is not known what our sets of interfaces hold, as while they change."""
     with suppress(OSError):
         (run_dir / _LINKS).unlink(missing_ok=True)
+
+
+_Named = tuple[tuple[Family, str, str], ...]
+
+
+def _objects(record: Mapping[object, object], *, head: bool) -> tuple[_Named, _Named | None] | None:
+    """The chains and the sets of a record, none of them for its head; None if it has none that can be read.
+
+    Releases of before wrote them as they are.
+    """
+    match record:
+        case {"objects": str()} if head:
+            return (), None
+        case {"objects": str(packed)}:
+            return _objects(_unpacked(packed), head=False)
+        case {"chains": {"ip": dict(ip), "ip6": dict(ip6)}}:
+            return ((), None) if head else (_named(ip, ip6), _sets(record))
+        case _:
+            return None
+
+
+def _packed(objects: Mapping[str, object]) -> str:
+    return b64encode(zlib.compress(json.dumps(objects).encode(), _LEVEL)).decode()
+
+
+def _unpacked(packed: str) -> Mapping[object, object]:
+    """The objects that were packed; none where they cannot be told."""
+    try:
+        content = zlib.decompressobj().decompress(b64decode(packed, validate=True), _MOST_BYTES)
+        found = json.loads(content)
+    except (binascii.Error, ValueError, RecursionError, zlib.error):
+        return {}
+    return {name: named for name, named in found.items() if name != "objects"} if isinstance(found, dict) else {}
 
 
 def _by_family(named: tuple[tuple[Family, str, str], ...]) -> dict[str, dict[str, str]]:

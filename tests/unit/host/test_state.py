@@ -8,8 +8,11 @@ import shutil
 import stat
 import subprocess
 import sys
+import zlib
+from base64 import b64decode, b64encode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -38,7 +41,7 @@ from hostfw.host.store.generations import (
 from hostfw.host.store.set_contents import save_contents
 from hostfw.model.problems import Severity
 from hostfw.model.sources import Configuration, Source
-from hostfw.model.values import Family
+from hostfw.model.values import FAMILIES, Family
 
 ROOT = Path(__file__).parents[3]
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -72,6 +75,57 @@ def test_the_generation_in_force_comes_back_as_it_was_saved(tmp_path: Path) -> N
 
     assert load_active(tmp_path / "run") == (RECORD, ())
     assert (tmp_path / "run/generation.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_names_of_a_record_take_little_room_and_none_for_its_head(tmp_path: Path) -> None:
+    """It is written at every link event: a third of what its names and digests are."""
+    named = tuple(
+        (family, f"in/tcp/{n}/saddr/24.{sha256(str(n).encode()).hexdigest()[:12]}", f"0x8/41/16/{n}/7/0//")
+        for family in FAMILIES
+        for n in range(200)
+    )
+    record = replace(RECORD, chains=named, sets=named)
+    save_active(tmp_path, record)
+
+    assert load_active(tmp_path) == (record, ())
+    assert load_active(tmp_path, head=True) == (replace(record, chains=(), sets=None), ())
+    assert 3 * (tmp_path / "generation.json").stat().st_size < 2 * len(str(named))
+
+
+def test_a_record_of_an_older_release_comes_back(tmp_path: Path) -> None:
+    """Its names are written as they are."""
+    save_active(tmp_path, RECORD)
+    path = tmp_path / "generation.json"
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps(data | json.loads(zlib.decompress(b64decode(data.pop("objects"))))))
+
+    assert load_active(tmp_path) == (RECORD, ())
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        "",
+        "?",
+        "ä",
+        b64encode(b"no zlib").decode(),
+        b64encode(zlib.compress(b"[")).decode(),
+        b64encode(zlib.compress(b"[]")).decode(),
+        b64encode(zlib.compress(b"[" * 100_000)).decode(),
+        b64encode(zlib.compress(json.dumps({"objects": "x"}).encode())).decode(),
+        7,
+    ],
+)
+def test_names_that_cannot_be_read_make_a_record_garbage(tmp_path: Path, packed: object) -> None:
+    """Whatever somebody wrote in their place."""
+    save_active(tmp_path, RECORD)
+    path = tmp_path / "generation.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"objects": packed}))
+
+    record, problems = load_active(tmp_path)
+
+    assert record is None
+    assert [problem.message for problem in problems] == ["was not written by hostfw"]
 
 
 def test_nothing_is_known_before_the_first_generation(tmp_path: Path) -> None:
