@@ -335,13 +335,19 @@ def test_flows_from_port_to_port_of_a_bridge_go_on(routed_lab: Lab, tmp_path: Pa
                 later.connect(("192.0.2.2", 443))
 
 
+@pytest.mark.parametrize("before", [False, True], ids=["first", "again"])
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["tcp", "udp"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_forwarded_flows_go_on(routed_lab: Lab, tmp_path: Path, family: Family, kind: socket.SocketKind) -> None:
-    """A flow through the host of which both sides were seen before the first generation goes on."""
+def test_forwarded_flows_go_on(
+    routed_lab: Lab, tmp_path: Path, family: Family, kind: socket.SocketKind, *, before: bool
+) -> None:
+    """A flow through the host of which both sides were seen goes on when rules come, also after they were removed."""
     installation = install(routed_lab["host"], tmp_path / "hostfw")
     (installation.config / "policy.yaml").write_text(FORWARDING)
     (installation.config / "hostfw.yaml").write_text("node: host\n")
+    if before:
+        hostfwctl(installation, "apply")
+        hostfwctl(installation, "disable", "--remove-rules")
     number, _, address = ADDRESSES[family]
     with ExitStack() as ends:
         server = ends.enter_context(open_socket(routed_lab["outer"], number, kind))
