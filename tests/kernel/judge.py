@@ -27,6 +27,7 @@ _HOOKS = {Path.LOCAL_IN: "input", Path.LOCAL_OUT: "output", Path.FORWARDED: "for
 _ALL = {Family.V4: ("0.0.0.0/0",), Family.V6: ("::/0",)}
 _HEADERS_OF_IPV6 = frozenset({0, 43, 44, 51, 59, 60, 135, 139, 140, 253, 254})
 """Headers that stand before the protocol of a packet, and end a packet that has nothing behind them."""
+# No packet goes to `::`, which the kernel takes for the anycast address of the route by which every address is ours.
 _TABLE = f"""
 table inet judge {{
     chain came-in {{
@@ -86,7 +87,7 @@ class Judge:
     def _batch(self, packets: Sequence[Packet]) -> Iterator[Judged | None]:
         found: dict[int, set[str]] = {number: set() for number in range(1, len(packets) + 1)}
         for number, packet in enumerate(packets, 1):
-            if packet.family is Family.V4 or packet.protocol not in _HEADERS_OF_IPV6:
+            if packet.family is Family.V4 or (packet.protocol not in _HEADERS_OF_IPV6 and packet.destination):
                 self._send(packet, number)
         for record in self._log.records(_HOLD_S):
             number = number_of(record.payload)
