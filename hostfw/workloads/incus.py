@@ -68,7 +68,9 @@ class IncusReader:
                     continue
                 if text_at(instance, "status") == "Running":
                     found += _workloads(engine, instance, leases, remarks)
-        return Reading(tuple(one for one in found if one.networks), tuple(remarks))
+        # No event tells of a lease.
+        given = tuple(one for one in found if one.networks)
+        return Reading(given, tuple(remarks), unfinished=len(given) < len(found))
 
 
 def _workloads(

@@ -27,7 +27,7 @@ REFRESH_S = 60.0
 """Longest time without a reading, which notices an engine that hangs, and an event that got lost."""
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 0.25, 1.0
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 1.0
-_TRIES = 6
+_LONGEST_AGAIN_S, _MOST_TRIES = 10.0, 16
 _SHOWN = 20
 _NOTICE, _WARNING = 5, 4
 
@@ -138,9 +138,10 @@ class Watch:
                 if ready:
                     events.take()
                     tries = 0
-                tries += 1
+                tries = min(tries + 1, _MOST_TRIES)
                 unfinished = self._read()
-                again_at = monotonic() + AGAIN_S if ready or (unfinished and tries < _TRIES) else None
+                pause_s = min(AGAIN_S * 2.0 ** (tries - 1), _LONGEST_AGAIN_S)
+                again_at = monotonic() + pause_s if ready or unfinished else None
                 # Many that come at once are read together.
                 sleep(min(max(_SHORTEST_PAUSE_S, monotonic() - began), _LONGEST_PAUSE_S))
 

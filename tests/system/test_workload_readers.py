@@ -25,6 +25,7 @@ _LIBVIRT = (
     *("libvirt-daemon-system", "libvirt-clients", "libvirt-daemon-driver-qemu", "libvirt-daemon-config-network"),
     *("qemu-system-x86", "dnsmasq-base", "iptables"),
 )
+_INCUS = ("incus", "iptables", "dnsmasq-base", "busybox-static")
 _MACHINES = ("systemd-container", "busybox-static")
 _IMAGES = r"""
 set -eu
@@ -322,6 +323,60 @@ def test_a_guest_of_libvirt_is_known_once_libvirt_gave_it_an_address(libvirt: Ho
     assert _comes(host, "shop/db-1")["shop/db-1"]["spec"] == expected
     host.run(["virsh", "destroy", "db_1"])
     _comes(host)
+
+
+_IMAGE_OF_INCUS = r"""
+set -eu
+incus admin init --minimal
+cd /tmp
+for folder in bin sbin proc sys dev tmp run etc root; do mkdir -p image/rootfs/$folder; done
+cp /bin/busybox image/rootfs/bin/busybox
+printf '#!/bin/busybox sh\n/bin/busybox ip link set eth0 up\nexec /bin/busybox sleep 9999\n' >image/rootfs/sbin/init
+chmod +x image/rootfs/sbin/init
+printf 'architecture: x86_64\ncreation_date: 1700000000\nproperties:\n  os: Box\n  release: one\n' >image/metadata.yaml
+tar -C image -czf box.tar.gz metadata.yaml rootfs
+incus image import box.tar.gz --alias box
+"""
+
+
+def test_an_instance_of_incus_is_known_by_the_address_that_incus_gave_it(
+    release: Release, street: Street, package: Path
+) -> None:
+    """Privileged, since the hosts of tests have no other users; its namespace is the project."""
+    if release is Release.BOOKWORM:
+        pytest.skip("Debian 12 has no package of Incus")
+    try:
+        root_image(release, _INCUS)
+    except LabError as reason:
+        pytest.skip(str(reason))
+    with debian(release, "web", [street.uplink()], extra=_INCUS) as host:
+        made = host.run(["sh", "-c", _IMAGE_OF_INCUS], check=False, timeout_s=120)
+        if made.returncode != 0:
+            pytest.skip(f"Incus does not run here: {made.stderr}")
+        install_package(host, package)
+        host.run(["systemctl", "enable", "--now", "hostfw-workloads@incus"])
+        network = json.loads(host.run(["incus", "query", "/1.0/networks/incusbr0"]).stdout)
+        address = network["config"]["ipv4.address"].rpartition(".")[0] + ".50"
+        options = ["-c", "user.app=db", "-c", "security.privileged=true", "-d", f"eth0,ipv4.address={address}"]
+        host.run(["incus", "launch", "box", "db-1", *options], timeout_s=120)
+
+        found = _comes(host, "default/db-1")["default/db-1"]
+        assert found["metadata"]["labels"] == {  # type: ignore[index]
+            "app": "db",
+            "engine": "incus",
+            "image": "Box_one",
+            "name": "db-1",
+            "network": "incusbr0",
+        }
+        spec = found["spec"]
+        assert isinstance(spec, dict)
+        assert spec["ipNetworks"][0] == address
+        state = json.loads(host.run(["incus", "query", "/1.0/instances/db-1/state"]).stdout)
+        assert (spec["interfaceName"], spec["mac"]) == tuple(
+            state["network"]["eth0"][key] for key in ("host_name", "hwaddr")
+        )
+        host.run(["incus", "delete", "--force", "db-1"], timeout_s=60)
+        _comes(host)
 
 
 _MACHINE, _MACHINES_NET = "10.0.3.2", "10.0.3.0/28"
