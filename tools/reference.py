@@ -8,7 +8,7 @@ from typing import NamedTuple
 from hostfw.cli.verb_table import VERBS
 from hostfw.compile.layout.log_limits import LOG_RECORDS, SUPPRESSED
 from hostfw.daemon.metrics.text import AuditFigures, Figures, metrics_text
-from hostfw.engine.kernel.counters import Counter, LogCounter, OtherCounter, ReasonCounter, RuleCounter, Value
+from hostfw.engine.kernel.counters import Counter, LogCounter, OtherCounter, ReasonCounter, RuleCounter, Value, Values
 from hostfw.model.decisions import Reason
 from hostfw.model.plan import RuleIdentity
 from hostfw.model.settings import FailsafePort
@@ -95,4 +95,4 @@ _COUNTERS: tuple[Counter, ...] = (
     OtherCounter("other"),
 )
 """A counter of each kind that there is."""
-_VALUES = {(family, counter.name): Value() for family in FAMILIES for counter in _COUNTERS}
+_VALUES: Values = {(family, counter.name): Value() for family in FAMILIES for counter in _COUNTERS}

@@ -13,10 +13,13 @@ from hostfw.audit.log_prefix import LogTag, names_as_decoded
 from hostfw.model.decisions import OF_LIMITS, OF_RULES, Reason
 from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint, PlannedPolicy, PlannedRule
 from hostfw.model.settings import UNIDENTIFIED, Workloads
-from hostfw.model.values import Direction
+from hostfw.model.values import Direction, Family
 
 _LOOPBACK = "lo"
 _NO_WORKLOADS = Workloads()
+_NO_END = None, None
+_Behind = tuple[str, Family | None, int | None]
+"""A bridge, and an address behind it."""
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
@@ -82,7 +85,7 @@ class Attribution:
 
     The keys of `rules`, `policies` and `tiers` are what comes out of a log prefix, names shortened where they are
     there; what two names would be shortened to is in none of them. `guests` are the interfaces that workloads are
-    behind, and `guest_endpoints` those that are known.
+    behind, `guest_endpoints` those that are known, and `bridged` those behind bridges, by bridge and address.
     """
 
     generation: str = ""
@@ -93,17 +96,23 @@ class Attribution:
     wildcard: str = ""
     guests: Workloads = _NO_WORKLOADS
     guest_endpoints: Mapping[str, PlannedEndpoint] = field(default_factory=dict)
+    bridged: Mapping[_Behind, str] = field(default_factory=dict)
 
-    def met_at_guest(self, tag: LogTag, interface: str) -> bool:
+    def bound(self, interface: str, end: tuple[Family | None, int | None]) -> str | None:
+        """The endpoint that an interface has for itself, or a bridge of workloads by an address; None for none."""
+        return self.bindings.get(interface, self.bridged.get((interface, *end)))
+
+    def met_at_guest(self, tag: LogTag, interface: str, end: tuple[Family | None, int | None] = _NO_END) -> bool:
         """True if it is the policy of a workload behind an interface that a packet met, a known one or not.
 
         What is forwarded may have met the same policy at the interface on its other side: the workload's comes first.
         """
         if not interface:
             return False
-        bound = self.bindings.get(interface)
+        bound = self.bound(interface, end)
         if bound is None:
-            return self.guests.has(interface) and tag.reason in _OF_GUESTS
+            # A port that nobody knows has any name.
+            return tag.reason is Reason.UNIDENTIFIED or (self.guests.has(interface) and tag.reason in _OF_GUESTS)
         endpoint = self.guest_endpoints.get(bound)
         return endpoint is not None and (tag.reason in _OF_GUESTS or _has(endpoint.direction(tag.direction), tag))
 
@@ -115,10 +124,14 @@ class Attribution:
         tier, policy = self.policies.get(key, PolicyNames(tag.tier, tag.policy))
         return replace(tag, tier=tier, policy=policy)
 
-    def endpoint(self, interface: str, *, forwarded: bool) -> str:
-        """The HostEndpoint that governs traffic of an interface, or nothing; `*` has `lo` for forwarded alone."""
-        if interface in self.bindings:
-            return self.bindings[interface]
+    def endpoint(self, interface: str, end: tuple[Family | None, int | None] = _NO_END, *, forwarded: bool) -> str:
+        """The HostEndpoint that governs traffic of an interface, or nothing; `*` has `lo` for forwarded alone.
+
+        Behind a bridge it is the workload that has the address at that end of the packet.
+        """
+        bound = self.bound(interface, end)
+        if bound is not None:
+            return bound
         if interface and self.guests.has(interface):
             return UNIDENTIFIED
         return self.wildcard if interface and (interface != _LOOPBACK or forwarded) else ""
@@ -147,10 +160,18 @@ def attribution(plan: Plan, generation: str = "") -> Attribution:
         PlannedRules(known),
         {key: PolicyNames(*of[1:]) for key, of in decoded.items()},
         _unambiguous(tiers),
-        {binding.interface: binding.endpoint for binding in plan.bindings},
+        {
+            **{binding.interface: binding.endpoint for binding in plan.bindings},
+            **{workload.port: endpoint.name for endpoint, workload in plan.bridged},
+        },
         plan.wildcard or "",
         plan.settings.workloads,
         {endpoint.name: endpoint for endpoint in plan.endpoints if endpoint.workload is not None},
+        {
+            (workload.bridge, net.family, net.address): endpoint.name
+            for endpoint, workload in plan.bridged
+            for net in workload.addresses
+        },
     )
 
 

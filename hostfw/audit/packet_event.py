@@ -10,6 +10,7 @@ from hostfw.audit.attribution import Attribution, possible_generations
 from hostfw.audit.log_prefix import SHORTENED, LogTag, decode
 from hostfw.audit.packet_headers import Headers
 from hostfw.model.decisions import Reason
+from hostfw.model.settings import UNIDENTIFIED
 from hostfw.model.values import Action, Direction, Family
 
 _NOTE_LIMIT = 200
@@ -117,7 +118,9 @@ def packet_event(
     tag = attribution.with_full_names(found)
     rule = attribution.rules.get(found)
     guest_way = way_in if tag.direction is Direction.EGRESS else way_out
-    of_guest = attribution.met_at_guest(tag, guest_way)
+    ends = (packet.family, packet.source), (packet.family, packet.destination)
+    guest_end = ends[0] if tag.direction is Direction.EGRESS else ends[1]
+    of_guest = attribution.met_at_guest(tag, guest_way, guest_end)
     interface = guest_way if of_guest else way_in if tag.direction is Direction.INGRESS else way_out
     unmanaged = tag.reason is Reason.UNMANAGED
     return PacketEvent(
@@ -129,7 +132,13 @@ def packet_event(
         rule=tag.index,
         kind=rule.kind if rule else "",
         origin=rule.origin if rule else "",
-        endpoint="" if unmanaged else attribution.endpoint(interface, forwarded=bool(way_in and way_out)),
+        endpoint=UNIDENTIFIED
+        if tag.reason is Reason.UNIDENTIFIED
+        else ""
+        if unmanaged
+        else attribution.endpoint(
+            interface, guest_end if of_guest else (None, None), forwarded=bool(way_in and way_out)
+        ),
         in_interface=way_in,
         out_interface=way_out,
         packet=packet,

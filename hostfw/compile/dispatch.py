@@ -1,9 +1,11 @@
 """Dispatch: from the interface of a packet to the chain of its endpoint, hook by hook."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 
 from hostfw.compile import object_names as names
 from hostfw.compile.before_translation import BeforeTranslation
+from hostfw.compile.behind_bridges import BehindBridges, ProgramOf, interface_key, of_patterns
 from hostfw.compile.incremental.memo import CompileCache, identity
 from hostfw.compile.layout.common_ends import Split, common_ends
 from hostfw.compile.layout.cut import Layout
@@ -15,14 +17,13 @@ from hostfw.compile.plan_programs import Programs
 from hostfw.compile.program import Program
 from hostfw.compile.reverse_path import reverse_path
 from hostfw.compile.table_builder import TableBuilder
-from hostfw.model.host.interface_names import WILDCARD_END
+from hostfw.model.host.guests import Workload
 from hostfw.model.host.loopback import LOOPBACK
-from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint, Workload
+from hostfw.model.plan import Plan, PlannedEndpoint
 from hostfw.model.values import Direction
 from hostfw.nft.objects import Dynamic, ElementType
 from hostfw.nft.rules import (
     Accept,
-    Beginning,
     Goto,
     Jump,
     Key,
@@ -40,8 +41,6 @@ _PASSED_BY = Return()
 
 ROOM_FOR_LINKS = Dynamic(65_536)
 """Most interfaces of a HostEndpoint that are known by their index as well."""
-
-ProgramOf = Callable[[PlannedDirection, Direction], Program | None]
 
 
 class Dispatch:
@@ -85,6 +84,7 @@ class Dispatch:
             *self._interfaces(direction, direction.short, verdicts),
             *self._renamed(direction, direction.short, verdicts, may_close=True),
             *self._unidentified(direction, direction.short, self._programs_of_workloads),
+            *self._behind_bridges().local(direction, self._programs.local),
             Rule((), (default,)),
         ]
 
@@ -111,7 +111,8 @@ class Dispatch:
         default = self._wildcard(ingress, ingress.short, self._programs.local, allow)
         if default is not None:
             on_lo = (Rule(rule.matches, (Return(),)) for rule in self._loopback(ingress))
-            rules = [*on_lo, *rules, Rule((), (default,))]
+            of_workloads = of_patterns(ingress, self._plan.settings.workloads.patterns, Return)
+            rules = [*on_lo, *rules, *of_workloads, Rule((), (default,))]
         return BeforeTranslation(self._builder).rules(rules)
 
     def untracked(self, direction: Direction, *, again: bool = False) -> list[Rule]:
@@ -139,7 +140,12 @@ class Dispatch:
                 verdicts[binding.interface] = Return()
         by_index = self._renamed(side, "sources", verdicts, may_close=False)
         unidentified = self._unidentified(side, "sources", programs)
-        return [*self._interfaces(side, "sources", verdicts), *by_index, *unidentified]
+        return [
+            *self._interfaces(side, "sources", verdicts),
+            *by_index,
+            *unidentified,
+            *self._behind_bridges().sources(programs),
+        ]
 
     def _sources_of(self, name: str, workload: Workload, programs: Programs) -> Verdict:
         """The verdict on what one workload sends: its Ethernet address if it has to have one, then its addresses."""
@@ -203,9 +209,10 @@ class Dispatch:
         verdicts = {name: verdict for name, verdict in verdicts.items() if verdict != default or theirs.has(name)}
         unidentified: Iterable[Rule] = ()
         if may_close:
-            unidentified = self._unidentified(direction, purpose, self._programs_of_workloads)
+            own = self._unidentified(direction, purpose, self._programs_of_workloads)
+            unidentified = (*own, *self._behind_bridges().forwarded(direction, purpose, self._programs.forward))
         elif default != Return():
-            unidentified = self._of_patterns(direction, Return)
+            unidentified = of_patterns(direction, theirs.patterns, Return)
         rules = [
             *self._interfaces(direction, purpose, verdicts),
             *self._renamed(direction, purpose, verdicts, may_close=may_close),
@@ -213,13 +220,17 @@ class Dispatch:
         ]
         return rules if default == Return() else [*rules, Rule((), (default,))]
 
+    def _behind_bridges(self) -> BehindBridges:
+        verdict = partial(self._verdict, allow=(Accept(),), again=False)
+        return BehindBridges(self._plan, self._builder, self._programs_of_workloads, self._chain, verdict)
+
     def _loopback(self, direction: Direction) -> Iterator[Rule]:
         """Loopback is open unless an endpoint is bound to it."""
         if all(binding.interface != LOOPBACK for binding in self._plan.bindings):
-            yield Rule((Match(_interface_key(direction), LOOPBACK),), (Accept(),))
+            yield Rule((Match(interface_key(direction), LOOPBACK),), (Accept(),))
 
     def _interfaces(self, direction: Direction, purpose: str, verdicts: dict[str, Verdict]) -> Iterator[Rule]:
-        key = _interface_key(direction)
+        key = interface_key(direction)
         elements = tuple(sorted(verdicts.items()))
         if len(elements) <= self._builder.costs.linear_interfaces:
             yield from (Rule((Match(key, name),), (verdict,)) for name, verdict in elements)
@@ -252,14 +263,8 @@ class Dispatch:
     def _unidentified(self, side: Direction, purpose: str, programs: Programs) -> Iterator[Rule]:
         """Interfaces that workloads are behind and that no rule before has named: a new one needs no rule."""
         program = programs.unidentified(side.opposite)
-        return self._of_patterns(side, lambda: self._goto(f"{purpose}/unidentified", program, (Accept(),)))
-
-    def _of_patterns(self, side: Direction, verdict: Callable[[], Verdict]) -> Iterator[Rule]:
-        """One verdict for all interfaces that are those of workloads."""
-        for pattern in self._plan.settings.workloads.interfaces:
-            beginning = pattern.removesuffix(WILDCARD_END)
-            value = pattern if beginning == pattern else Beginning(beginning)
-            yield Rule((Match(_interface_key(side), value),), (verdict(),))
+        patterns = self._plan.settings.workloads.interfaces
+        return of_patterns(side, patterns, lambda: self._goto(f"{purpose}/unidentified", program, (Accept(),)))
 
     def _links(self, name: str) -> SetRef:
         return SetRef(self._builder.dynamic_set(name, ElementType.IFINDEX, ROOM_FOR_LINKS))
@@ -366,6 +371,7 @@ class Dispatch:
         """The programs that end in the same rules as others, by what is planned for them."""
         if purpose not in self._ends:
             bound = {*(binding.endpoint for binding in self._plan.bindings), self._plan.wildcard}
+            bound |= {endpoint.name for endpoint, _ in self._plan.bridged}
             of = {
                 (purpose, *self._met(endpoint, direction)): endpoint
                 for endpoint in self._plan.endpoints
@@ -388,7 +394,3 @@ class Dispatch:
     def _chain(self, purpose: str, program: Program, allow: tuple[Statement, ...], *, again: bool = False) -> str:
         writer = StatementWriter(self._builder, self._plan.settings.logging, allow, again)
         return Layout(RuleList(writer, program.direction), self._cache, self._reject).chain(purpose, program)
-
-
-def _interface_key(direction: Direction) -> Key:
-    return Key.IIFNAME if direction is Direction.INGRESS else Key.OIFNAME

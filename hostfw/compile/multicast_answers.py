@@ -52,7 +52,7 @@ def answers(plan: Plan, builder: TableBuilder) -> Iterator[Rule]:
 
 
 def _of_no_workload(plan: Plan) -> Iterator[Match]:
-    for pattern in plan.settings.workloads.interfaces:
+    for pattern in plan.settings.workloads.patterns:
         beginning = pattern.removesuffix(WILDCARD_END)
         value = pattern if beginning == pattern else Beginning(beginning)
         yield Match(Key.IIFNAME, value, negated=True)

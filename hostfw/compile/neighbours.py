@@ -23,8 +23,12 @@ GROUPS = Cidr(Family.V4, 224 << 24, 4)
 
 def neighbours(settings: Settings, family: Family) -> Iterator[Rule]:
     """The rules for what a host has to hear of its neighbours to reach them at all."""
-    if settings.neighbour_discovery is not NeighbourDiscovery.ACCEPT:
-        return
+    if settings.neighbour_discovery is NeighbourDiscovery.ACCEPT:
+        yield from of_the_link(family)
+
+
+def of_the_link(family: Family) -> Iterator[Rule]:
+    """The same, whatever a setting says: without it no two ports of a bridge would find each other."""
     listening = Match(Key.HOP_LIMIT, HOP_LIMIT_OF_A_LISTENER)
     if family is Family.V4:
         # What MLD is in IPv6. No source tells of the link here; that nobody routes multicast to a host does.

@@ -13,7 +13,7 @@ from hostfw.model.decisions import Reason
 from hostfw.model.kinds.feed_sources import EXTERNAL_SIZE
 from hostfw.model.plan import ExternalSet, RuleIdentity
 from hostfw.model.settings import FailsafePort
-from hostfw.model.values import Direction, Family
+from hostfw.model.values import Direction, TableFamily
 from hostfw.nft.object_text import elements_digest, purpose_digest, rules_digest
 from hostfw.nft.objects import EXTERNAL, EXTERNAL_NETS, LINKS, Chain, Set, VerdictMap
 from hostfw.nft.rules import Rule
@@ -56,36 +56,36 @@ def drop_counter(tag: LogTag) -> str:
     return f"drop/{tag.direction.short}/{tag.reason}{tier}"
 
 
-def chain(purpose: str, rules: Iterable[Rule], family: Family) -> Chain:
+def chain(purpose: str, rules: Iterable[Rule], family: TableFamily) -> Chain:
     """A chain named after its purpose and the digest of its content."""
     content = tuple(rules)
     return Chain(f"{_plain(purpose)}.{rules_digest(content, family)}", content)
 
 
-def nft_rules(name: str, rules: Iterable[Rule], family: Family) -> Chain:
+def nft_rules(name: str, rules: Iterable[Rule], family: TableFamily) -> Chain:
     """The chain of NftRules of a name."""
     return chain(f"nft/{shorten(name, _MAX_NAME, '_')}", rules, family)
 
 
-def named_set(contents: Set, family: Family) -> Set:
+def named_set(contents: Set, family: TableFamily) -> Set:
     """The set under its final name: the purpose that it is called now, and the digest of its content."""
     name = f"{_plain(contents.name)}.{elements_digest(contents, family)}"
     return Set(name, contents.type, contents.elements, contents.interval, contents.comment)
 
 
-def set_edited_in_place(contents: Set, selector: str, family: Family) -> Set:
+def set_edited_in_place(contents: Set, selector: str, family: TableFamily) -> Set:
     """A set whose content is edited in place: its name carries the digest of what it is for."""
     unnamed = replace(contents, edited_in_place=True)
     return replace(unnamed, name=f"{_plain(contents.name)}.{purpose_digest(unnamed, selector, family)}")
 
 
-def named_map(purpose: str, contents: VerdictMap, family: Family) -> VerdictMap:
+def named_map(purpose: str, contents: VerdictMap, family: TableFamily) -> VerdictMap:
     """The map under its final name: the purpose and the digest of its content."""
     name = f"{_plain(purpose)}.{elements_digest(contents, family)}"
     return VerdictMap(name, contents.type, contents.elements, contents.interval)
 
 
-def signed(rules: Iterable[Rule], family: Family) -> tuple[Rule, ...]:
+def signed(rules: Iterable[Rule], family: TableFamily) -> tuple[Rule, ...]:
     """The rules of a base chain, the last with the digest of them all as its comment."""
     content = tuple(rules)
     if not content:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hostfw.audit.log_prefix import LogTag
 from hostfw.compile import object_names as names
+from hostfw.compile.exempt_conditions import failsafe_condition, lease_condition, leases
 from hostfw.compile.program import (
     ANYTHING,
     Allow,
@@ -25,26 +26,16 @@ from hostfw.compile.program import (
     WouldDecide,
 )
 from hostfw.model.decisions import OF_LIMITS, Reason
-from hostfw.model.plan import (
-    ANY_SIDE,
-    PlannedDirection,
-    PlannedPolicy,
-    PlannedRule,
-    PlannedSide,
-    PlannedTier,
-    Workload,
-)
+from hostfw.model.host.guests import Workload
+from hostfw.model.plan import PlannedDirection, PlannedPolicy, PlannedRule, PlannedSide, PlannedTier
 from hostfw.model.settings import FailsafePort, InvalidPackets, Settings, Unmanaged
-from hostfw.model.values import FAMILIES, ICMPV6, UDP, Action, Direction, Family, Icmp, PortRange
+from hostfw.model.values import ICMPV6, UDP, Action, Direction, Family, Icmp, PortRange
 
 if TYPE_CHECKING:
     from hostfw.compile.incremental.memo import CompileCache
 
 ROUTER_ADVERTISEMENT = 134
 """The ICMPv6 type by which a router tells of itself (RFC 4861, 4.2): a host that believes it takes routes from it."""
-
-_CLIENTS_OF_LEASES = {(UDP.number, 67): (Family.V4, 68), (UDP.number, 547): (Family.V6, 546)}
-"""The IP versions and ports of clients by what servers have: DHCP (RFC 2131, 4.1) and DHCPv6 (RFC 8415, 7.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,20 +126,19 @@ class Programs:
         Connection tracking knows nothing of these, as what asks for one goes to all.
         """
         preamble, *policy = self.workload(planned, direction).segments
-        replies = (
-            self.cache.rule(
-                _lease_condition(server, *client), Exempt(names.failsafe_counter(server, direction, place="lease"))
-            )
-            for server, client in leases(self.settings)
-        )
         rules = (tuple(_sent_by_host(segment)) for segment in policy)
-        return Program(direction, ((*preamble, *replies), *rules))
+        return Program(direction, ((*preamble, *self._leases(direction)), *rules))
+
+    def _leases(self, direction: Direction) -> Iterator[ProgramRule]:
+        for server, client in leases(self.settings):
+            counter = names.failsafe_counter(server, direction, place="lease")
+            yield self.cache.rule(lease_condition(server, *client), Exempt(counter))
 
     def to_host(self, _planned: PlannedDirection, direction: Direction) -> Program:
         """The program for what a workload sends to the host: a few services, and nothing else."""
         open_ports = (
             self.cache.rule(
-                _failsafe_condition(port, Direction.EGRESS),
+                failsafe_condition(port, Direction.EGRESS),
                 Exempt(names.failsafe_counter(port, direction, place="to-host")),
             )
             for port in self.settings.workloads.to_host
@@ -181,6 +171,34 @@ class Programs:
         """The program of an interface of a workload that no WorkloadEndpoint names: every packet is denied."""
         return Program(direction, ((self._final(direction, Reason.UNIDENTIFIED),),))
 
+    def from_host_to_bridge(self, direction: Direction) -> Program:
+        """The program of what the host sends to a bridge and no workload's address: leases, and nothing else."""
+        return Program(direction, (tuple(self._leases(direction)), (self._final(direction, Reason.UNIDENTIFIED),)))
+
+    def unidentified_on_bridge(self, direction: Direction) -> Program:
+        """The program of what comes from, or goes to, no address of a workload behind a bridge: it is denied.
+
+        What a client of DHCP asks everybody comes to each port, and is no news there.
+        """
+        counter = names.drop_counter(LogTag(Action.DENY, direction, Reason.UNIDENTIFIED))
+        tag = LogTag(Action.DENY, direction, Reason.UNIDENTIFIED)
+        quiet = Deny(counter, tag, reject=False, unrecorded=True, by_source=self._by_source(direction))
+        asked = (
+            self.cache.rule(
+                Condition(
+                    families=(family,), protocol=UDP, destination=PlannedSide(ports=(PortRange(server, server),))
+                ),
+                quiet,
+            )
+            for server, family in ((67, Family.V4), (547, Family.V6))
+        )
+        return Program(direction, (tuple(asked), (self._final(direction, Reason.UNIDENTIFIED),)))
+
+    def router_advertisements(self, direction: Direction) -> Program:
+        """The program that denies what only a router tells, and leaves everything else undecided."""
+        advertised = Condition(families=(Family.V6,), protocol=ICMPV6, icmp=Icmp(ROUTER_ADVERTISEMENT))
+        return Program(direction, ((self._denied(advertised, direction, Reason.TO_HOST),),))
+
     def _denied(self, condition: Condition, direction: Direction, reason: Reason) -> ProgramRule:
         tag = LogTag(Action.DENY, direction, reason)
         effect = Deny(names.drop_counter(tag), tag, reject=False, by_source=self._by_source(direction))
@@ -209,14 +227,14 @@ class Programs:
     def _failsafes(self, direction: Direction, place: str = "") -> Iterator[ProgramRule]:
         for port in self._failsafe_ports(direction):
             counter = names.failsafe_counter(port, direction, place=place)
-            yield self.cache.rule(_failsafe_condition(port, direction), Exempt(counter))
+            yield self.cache.rule(failsafe_condition(port, direction), Exempt(counter))
 
     def _failsafe_replies(self, direction: Direction) -> Iterator[ProgramRule]:
         """Answers to what the failsafes of the other direction let through."""
         opposite = Direction.EGRESS if direction is Direction.INGRESS else Direction.INGRESS
         for port in self._failsafe_ports(opposite):
             counter = names.failsafe_counter(port, direction, place="untracked", reply=True)
-            forth = _failsafe_condition(port, opposite)
+            forth = failsafe_condition(port, opposite)
             back = replace(forth, source=forth.destination, destination=forth.source)
             yield self.cache.rule(back, Exempt(counter))
 
@@ -317,18 +335,6 @@ def _limit_tag(rule: PlannedRule, direction: Direction, reason: Reason) -> LogTa
     return replace(_tag(rule, direction), action=Action.DENY, reason=reason)
 
 
-def _failsafe_condition(port: FailsafePort, direction: Direction) -> Condition:
-    """The peer's net is the source of what comes in and the destination of what goes out."""
-    nets = (port.net,) if port.net else None
-    ports = (PortRange(port.port, port.port),)
-    families = (port.net.family,) if port.net else FAMILIES
-    if direction is Direction.INGRESS:
-        source, destination = PlannedSide(nets=nets), PlannedSide(ports=ports)
-    else:
-        source, destination = ANY_SIDE, PlannedSide(nets=nets, ports=ports)
-    return Condition(families=families, protocol=port.protocol, source=source, destination=destination)
-
-
 def _sent_by_host(rules: Iterable[ProgramRule]) -> Iterator[ProgramRule]:
     """Rules as what the host itself sends meets them: it came through no IPsec and from no neighbour.
 
@@ -341,29 +347,6 @@ def _sent_by_host(rules: Iterable[ProgramRule]) -> Iterator[ProgramRule]:
             yield rule if left == effect.rules else replace(rule, effect=Staged(left))
         elif not condition.ipsec and not condition.source.macs:
             yield rule if condition.ipsec is None else replace(rule, condition=replace(condition, ipsec=None))
-
-
-def leases(settings: Settings) -> Iterator[tuple[FailsafePort, tuple[Family, int]]]:
-    """The services of the host by which workloads get their addresses, each with the port that it answers to.
-
-    One whose net is of the other IP version than its answers gives none.
-    """
-    for port in settings.workloads.to_host:
-        client = _CLIENTS_OF_LEASES.get((port.protocol.number, port.port))
-        if client is not None and (port.net is None or port.net.family is client[0]):
-            yield port, client
-
-
-def _lease_condition(server: FailsafePort, family: Family, client: int) -> Condition:
-    """The net of a service is where it is asked, and so where it answers from."""
-    nets = (server.net,) if server.net else None
-    source = PlannedSide(nets=nets, ports=(PortRange(server.port, server.port),))
-    return Condition(
-        families=(family,),
-        protocol=server.protocol,
-        source=source,
-        destination=PlannedSide(ports=(PortRange(client, client),)),
-    )
 
 
 def _conditions(rule: PlannedRule) -> Iterator[Condition]:

@@ -36,6 +36,7 @@ Docker, libvirt and firewalld stand at filter too, Tailscale and iptables-nft at
 only our chain, and a drop of any of them still counts.
 """
 
+from hostfw.compile.bridge_table import bridge_table
 from hostfw.compile.dispatch import Dispatch
 from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout.costs import DEFAULT_COSTS, CostModel
@@ -90,9 +91,9 @@ def compile_plan(plan: Plan, costs: CostModel = DEFAULT_COSTS, cache: CompileCac
     known = CompileCache() if cache is None else cache
     known.begin(costs, plan.settings)
     try:
-        ruleset = Ruleset(
-            tuple(_table(plan, TableBuilder(family, costs, known.objects[family]), known) for family in FAMILIES)
-        )
+        tables = [_table(plan, TableBuilder(family, costs, known.objects[family]), known) for family in FAMILIES]
+        of_bridges = bridge_table(plan)
+        ruleset = Ruleset((*tables, *([of_bridges] if of_bridges is not None else ())))
     except BaseException:
         # Half a plan is nothing to go on from.
         known.forget()
@@ -246,5 +247,5 @@ def _postrouting(dispatch: Dispatch, builder: TableBuilder, asking: list[Rule]) 
 
 def _polices_output(plan: Plan) -> bool:
     """True if output can deny anything."""
-    governs = bool(plan.endpoints) or bool(plan.settings.workloads.interfaces)
+    governs = bool(plan.endpoints) or bool(plan.settings.workloads.patterns)
     return governs or plan.settings.unmanaged_interfaces.egress is Unmanaged.DENY

@@ -23,7 +23,15 @@ def workload_findings(candidate: Candidate, plan: Plan | None, facts: HostFacts 
     for problem in bridged_problems(plan.settings.workloads, facts):
         yield Finding(Check.WORKLOADS, problem.message, problem.hint)
     governing = plan.governing()
-    unknown = [one.name for one in facts.interfaces if one.master is None and governing(one.name) == UNIDENTIFIED]
+    yield from _bridges(plan)
+    workloads = plan.settings.workloads
+    known = {workload.port for _, workload in plan.bridged}
+    unknown = [
+        one.name
+        for one in facts.interfaces
+        if (one.master is None and not workloads.has_bridge(one.name) and governing(one.name) == UNIDENTIFIED)
+        or (workloads.has_bridge(one.master) and one.name not in known)
+    ]
     if unknown:
         yield Finding(
             Check.WORKLOADS,
@@ -31,4 +39,27 @@ def workload_findings(candidate: Candidate, plan: Plan | None, facts: HostFacts 
             "write a WorkloadEndpoint below /etc/hostfw, or to /run/hostfw/workloads",
             Weight.NOTE,
             unlisted(unknown),
+        )
+
+
+def _bridges(plan: Plan) -> Iterator[Finding]:
+    """The flags of bridges, by which other programs' rules see more as well."""
+    met = [bridge.name for bridge in plan.bridges if bridge.filtered]
+    if met:
+        yield Finding(
+            Check.WORKLOADS,
+            f"what is between ports of {listed(met)} meets the IPv4 and IPv6 rules of every program: for policy, "
+            "nf_call_iptables and nf_call_ip6tables are set there",
+            "`nft list ruleset` shows those of others; a drop in any of them counts",
+            Weight.NOTE,
+            unlisted(met),
+        )
+    missed = [bridge.name for bridge in plan.bridges if not bridge.filtered]
+    if missed:
+        yield Finding(
+            Check.WORKLOADS,
+            f"what is between ports of {listed(missed)} meets no policy: nf_call_iptables or nf_call_ip6tables is not "
+            "set there any more",
+            "`hostfwctl reload` sets them",
+            more=unlisted(missed),
         )

@@ -25,7 +25,7 @@ from hostfw.model.host.baseline import Baseline, Session
 from hostfw.model.host.facts import HostFacts, Running
 from hostfw.model.host.services import HostServices, PublishedPort
 from hostfw.model.plan import Member
-from hostfw.model.values import Cidr, Family
+from hostfw.model.values import Cidr, Family, TableFamily
 from hostfw.nft.declarations import SetName
 from hostfw.nft.timed_edit import TimedEdit
 
@@ -39,6 +39,22 @@ class Lock(Protocol):
 
     def fileno(self) -> int:
         """The descriptor that holds it."""
+
+
+def _filter_bridges(run_dir: Path, names: Collection[str]) -> None:
+    if names:
+        from hostfw.host.network.bridges import filter_bridges
+
+        filter_bridges(run_dir, names)
+
+
+def _release_bridges(run_dir: Path, names: Collection[str]) -> None:
+    from hostfw.host.workloads.noted_bridges import noted_bridges
+
+    if noted_bridges(run_dir).keys() - set(names):
+        from hostfw.host.network.bridges import release_bridges
+
+        release_bridges(run_dir, names)
 
 
 def _observe(node: str | None) -> HostFacts:
@@ -136,7 +152,9 @@ class Host:
     once, without a worker, and `edit_timed` addresses that have a time. `cut_connections` ends the connections with an
     end in some prefixes, and gives how many there were. `read_names` is `read_tables` without the rules of regular
     chains, `read_sets` the sets and maps alone, and `read_members` reads what sets hold that other programs fill.
-    `workloads` are those that run now. `monotonic` stands still while the host sleeps, and `uptime` does not.
+    `workloads` are those that run now. `filter_bridges` lets what is between the ports of bridges meet the hooks of
+    IPv4 and IPv6, and `release_bridges` puts back what others had before. `monotonic` stands still while the host
+    sleeps, and `uptime` does not.
     """
 
     observe: Callable[[str | None], HostFacts] = _observe
@@ -159,14 +177,14 @@ class Host:
     hostfwctl: Callable[..., Sequence[str]] = watchdog.hostfwctl
     arm: Callable[[str, float, Sequence[str]], str] = watchdog.arm
     disarm: Callable[[str], None] = watchdog.disarm
-    read_some: Callable[[Mapping[Family, Names]], KernelTables] = tables.read_some
+    read_some: Callable[[Mapping[TableFamily, Names]], KernelTables] = tables.read_some
     read_generation: Callable[[], int] = tables.read_generation
     announce: Callable[[Mapping[str, str]], None] = _announce_nothing
     only_ours: Callable[[int, int], bool] = _nobody_knows
     read_packets: Callable[[Iterable[str]], Mapping[str, int]] = named_counters.read_packets
     read_block: Callable[[], BlockTable | None] = block_table.read_block
     delete_block: Callable[[], bool] = block_table.delete_block
-    read_digests: Callable[[Iterable[tuple[Family, KernelSet]]], Mapping[SetName, str]] = set_digests.read_digests
+    read_digests: Callable[[Iterable[tuple[TableFamily, KernelSet]]], Mapping[SetName, str]] = set_digests.read_digests
     read_links: Callable[[Iterable[SetName]], Mapping[SetName, tuple[int, ...]]] = set_digests.read_links
     conntrack: Conntrack = field(default_factory=KernelConntrack)
     cut_connections: Callable[[Sequence[Cidr]], int] = connection_cut.cut_connections
@@ -178,6 +196,8 @@ class Host:
     read_sets: Callable[[], KernelTables] = tables.read_sets
     read_members: Callable[[Iterable[SetName]], Mapping[SetName, tuple[Member, ...]]] = members.read_members
     workloads: Callable[[], Running] = _none_running
+    filter_bridges: Callable[[Path, Collection[str]], None] = _filter_bridges
+    release_bridges: Callable[[Path, Collection[str]], object] = _release_bridges
 
     def facts(self, node: str | None) -> HostFacts:
         """The facts of the host at this moment; `node` is the name that a setting gives it. Raises HostError."""

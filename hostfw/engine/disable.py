@@ -22,6 +22,7 @@ from hostfw.host.store.trial import load_rollback_timer
 from hostfw.host.store.unsaved import forget_unsaved
 from hostfw.host.systemd import units as systemd
 from hostfw.journal.notices import rules_removed
+from hostfw.nft.objects import TABLE
 
 UNITS = ("hostfw.service", "hostfw-boot.service")
 
@@ -120,7 +121,8 @@ def _remove(writer: Writer, steps: list[str]) -> Disabled | Failed:
     if isinstance(removed, Failed):
         return removed
     nothing = removed.change.is_empty
-    steps.append("there were no tables of ours" if nothing else "the tables ip hostfw and ip6 hostfw are removed")
+    tables = " and ".join(f"{one.family.nft} {TABLE}" for one in removed.change.sweep)
+    steps.append("there were no tables of ours" if nothing else f"the tables {tables} are removed")
     steps.extend(removed.warnings)
     generation = record.id if record is not None else None
     event = Event(EventKind.DISABLED, writer.host.now(), generation or "", "by hand")

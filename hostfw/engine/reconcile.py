@@ -158,6 +158,8 @@ def resync(writer: Writer, generation: Generation) -> Applied | Refused | Failed
         # Interfaces of a HostEndpoint that names them come and go without a change to the ruleset.
         if built is not generation:
             writer.observer.active(built)
+        # Another program may have let what is between ports pass by policy.
+        writer.host.filter_bridges(writer.directories.run, built.plan.bridge_names)
         _, unnoted = note_links(built, writer, is_known=True)
         unnoted = (
             *unnoted,

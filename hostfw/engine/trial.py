@@ -239,7 +239,7 @@ def _begin(writer: Writer, generation: Generation, within_s: float) -> _TrialSta
             "`hostfwctl apply` without --confirm-within accepts another",
         )
     tables = writer.host.read_tables()
-    protected = previous is None and (tables.ip.exists or tables.ip6.exists)
+    protected = previous is None and any(table.exists for table in tables.every)
     return _TrialStart(writer, generation, within_s, None, None, previous, protected)
 
 

@@ -1,5 +1,6 @@
 """Packets that policy is not asked about: neighbour discovery, answers to multicast, and what nothing leads back to."""
 
+from hostfw.model.host.guests import BEFORE_AN_ADDRESS, Workload
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.packet import ConntrackState, Packet
 from hostfw.model.plan import LINK_LOCAL, Plan
@@ -61,3 +62,15 @@ def lacks_a_way_back(plan: Plan, packet: Packet) -> bool:
         and (port.net is None or (port.net.family is packet.family and port.net.contains(packet.source)))
         for port in settings.failsafe.inbound
     )
+
+
+def is_before_an_address(packet: Packet) -> bool:
+    """True if it has a source that anybody uses on a link: it tells nobody apart."""
+    return any(net.family is packet.family and net.contains(packet.source) for net in BEFORE_AN_ADDRESS)
+
+
+def is_of_another(workload: Workload, packet: Packet) -> bool:
+    """True if a packet has a source that is not the workload's, or is known to come from another Ethernet address."""
+    if workload.mac is not None and packet.mac not in (None, workload.mac):
+        return True
+    return not any(net.family is packet.family and net.contains(packet.source) for net in workload.sources)

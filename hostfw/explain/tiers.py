@@ -7,8 +7,9 @@ from typing import NamedTuple
 from hostfw.explain.rule_match import first_mismatch
 from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.explanation import Step, StepVerdict
+from hostfw.model.host.guests import Workload
 from hostfw.model.packet import Packet
-from hostfw.model.plan import PlannedDirection, PlannedEndpoint, PlannedPolicy, PlannedRule, PlannedTier, Workload
+from hostfw.model.plan import PlannedDirection, PlannedEndpoint, PlannedPolicy, PlannedRule, PlannedTier
 from hostfw.model.values import Action, Direction
 
 _RULE_VERDICTS = {

@@ -22,13 +22,19 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from hostfw.explain.exemptions import is_multicast_answer, is_neighbour_discovery, lacks_a_way_back
+from hostfw.explain.exemptions import (
+    is_before_an_address,
+    is_multicast_answer,
+    is_neighbour_discovery,
+    is_of_another,
+    lacks_a_way_back,
+)
 from hostfw.explain.tiers import Place, policy_steps, tier_steps
 from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.explanation import Explanation, Step, StepVerdict
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.packet import ConntrackState, Packet, Path
-from hostfw.model.plan import Plan, PlannedTier, Workload
+from hostfw.model.plan import Plan, PlannedTier
 from hostfw.model.settings import (
     FailsafePort,
     InvalidPackets,
@@ -62,7 +68,7 @@ def _steps(plan: Plan, packet: Packet) -> Iterator[Step]:
     """All steps in order. The last denies, or at least one of them allows."""
     settings = plan.settings
     arriving = packet.untranslated
-    spoofed = tuple(_spoofed_steps(_first(plan, arriving, PolicyClass.UNTRACKED), arriving))
+    spoofed = tuple(_spoofed_steps(plan, _first(plan, arriving, PolicyClass.UNTRACKED), arriving))
     yield from spoofed
     if spoofed:
         return
@@ -105,12 +111,19 @@ def _is_established(packet: Packet) -> bool:
 
 def _first(plan: Plan, packet: Packet, policy_class: PolicyClass) -> Place:
     """The first place at which a packet is evaluated by a class of policy."""
-    interface, direction = packet.hops[0]
-    return _place(plan, interface, direction, policy_class)
+    return _place(plan, packet, packet.hops[0], policy_class)
 
 
-def _place(plan: Plan, interface: str, direction: Direction, policy_class: PolicyClass) -> Place:
-    """An interface is of its own endpoint, else of the wildcard; `lo` is so only for what is forwarded."""
+def _place(plan: Plan, packet: Packet, hop: tuple[str, Direction], policy_class: PolicyClass) -> Place:
+    """An interface is of its own endpoint, else of the wildcard; `lo` is so only for what is forwarded.
+
+    A bridge of workloads is of the one that has the address of the packet there.
+    """
+    interface, direction = hop
+    if plan.settings.workloads.has_bridge(interface):
+        address = packet.source if direction is Direction.INGRESS else packet.destination
+        behind = plan.endpoint(plan.behind(interface, packet.family, address))
+        return Place(interface, behind.met(direction), behind, policy_class)
     name = next((b.endpoint for b in plan.bindings if b.interface == interface), None)
     if name is None and (interface != LOOPBACK or policy_class is PolicyClass.FORWARD):
         name = plan.governing_unbound(interface)
@@ -245,7 +258,7 @@ def _endpoint_steps(place: Place, packet: Packet, settings: Settings) -> Iterato
 # ------------------------------------------------------------------------------------------------------ workloads
 
 
-def _spoofed_steps(place: Place, packet: Packet) -> Iterator[Step]:
+def _spoofed_steps(plan: Plan, place: Place, packet: Packet) -> Iterator[Step]:
     """Denials of packets under an address that is not the workload's, whatever connection they claim to be of.
 
     So are router advertisements, and whatever comes from a workload that nobody knows.
@@ -253,19 +266,14 @@ def _spoofed_steps(place: Place, packet: Packet) -> Iterator[Step]:
     workload = place.workload
     if workload is None or packet.in_interface is None:
         return
-    if not workload.identified:
-        yield place.step(StepVerdict.DENY, Reason.UNIDENTIFIED)
-    elif packet.family is Family.V6 and packet.is_icmp and packet.icmp_type == _ROUTER_ADVERTISEMENT:
+    bridged = plan.settings.workloads.has_bridge(place.interface)
+    advertised = packet.family is Family.V6 and packet.is_icmp and packet.icmp_type == _ROUTER_ADVERTISEMENT
+    if advertised and (bridged or workload.identified):
         yield place.step(StepVerdict.DENY, Reason.TO_HOST)
-    elif _is_of_another(workload, packet):
+    elif not workload.identified and not (bridged and is_before_an_address(packet)):
+        yield place.step(StepVerdict.DENY, Reason.UNIDENTIFIED)
+    elif is_of_another(workload, packet):
         yield place.step(StepVerdict.DENY, Reason.SPOOFED)
-
-
-def _is_of_another(workload: Workload, packet: Packet) -> bool:
-    """True if a packet has a source that is not the workload's, or is known to come from another Ethernet address."""
-    if workload.mac is not None and packet.mac not in (None, workload.mac):
-        return True
-    return not any(net.family is packet.family and net.contains(packet.source) for net in workload.sources)
 
 
 def _to_host_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
@@ -278,10 +286,14 @@ def _to_host_steps(place: Place, packet: Packet, settings: Settings) -> Iterator
 
 
 def _from_host_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
-    """The steps of packets from the host to a workload: leases that the host may give, and then its policy."""
-    if not _is_identified(place):
+    """The steps of packets from the host to a workload: leases that the host may give, and then its policy.
+
+    A lease may go to no address behind a bridge yet, or to all of them.
+    """
+    if not _is_identified(place) and not settings.workloads.has_bridge(place.interface):
         yield place.step(StepVerdict.DENY, Reason.UNIDENTIFIED)
-    yield from _invalid_steps(place, packet, settings)
+    if _is_identified(place):
+        yield from _invalid_steps(place, packet, settings)
     for port in settings.workloads.to_host:
         client = (packet.family, packet.destination_port)
         answers = _is_failsafe(port, packet, packet.source, packet.source_port)
@@ -358,8 +370,13 @@ def _forwarded_steps(plan: Plan, packet: Packet, before: StepVerdict, *, allowed
     What was allowed `before` it was routed has met the policy of the way in, and still meets that of the way out.
     `allowed` is whether anything has allowed it so far.
     """
-    places = [_place(plan, interface, direction, PolicyClass.FORWARD) for interface, direction in packet.hops]
+    places = [_place(plan, packet, hop, PolicyClass.FORWARD) for hop in packet.hops]
     for place in places[1:] if before is StepVerdict.ALLOW else places:
+        if plan.settings.workloads.has_bridge(place.interface) and is_neighbour_discovery(packet):
+            # Without it no two ports of a bridge would find each other.
+            allowed = True
+            yield place.step(StepVerdict.ALLOW, Reason.NEIGHBOUR_DISCOVERY)
+            continue
         verdict = yield from _until_decided(_forward_steps(place, packet, plan.settings))
         if verdict is StepVerdict.DENY:
             return

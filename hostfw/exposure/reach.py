@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from hostfw.explain.governing import BEHIND, named_endpoint
 from hostfw.explain.tiers import Place
 from hostfw.exposure.rules import DYNAMIC_PORT, EntryPoint, RuleIndex, is_of_some, numbers_of
 from hostfw.exposure.sources import Part, Sources, common, difference_of, everybody, without
@@ -121,10 +122,15 @@ def _places(
             visit.entry_point.interface if direction is Direction.INGRESS else visit.entry_point.out_interface or ""
         )
         name = governing(interface)
+        if plan.settings.workloads.has_bridge(interface):
+            # On its way out it is known by its address; what comes in there may be any of them.
+            point = visit.entry_point
+            out = direction is Direction.EGRESS
+            name = plan.behind(interface, point.family, point.address) if out else f"{BEHIND}{interface}"
         groups[name].append(visit)
         interfaces.setdefault(name, interface)
     for name, group in groups.items():
-        endpoint = None if name is None else plan.endpoint(name)
+        endpoint = None if name is None else named_endpoint(plan, name)
         met = direction if endpoint is None else endpoint.met(direction)
         yield Place(interfaces[name], met, endpoint, PolicyClass.NORMAL), group
 

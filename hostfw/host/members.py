@@ -10,7 +10,7 @@ from hostfw.host.netlink.messages import NFGENMSG, attribute_list, attributes, u
 from hostfw.host.nftables.set_digests import dumped
 from hostfw.model.plan import Member
 from hostfw.model.ranges import cidrs_of
-from hostfw.model.values import Cidr, Family
+from hostfw.model.values import Cidr, Family, ip_version
 from hostfw.nft.declarations import SetName
 from hostfw.nft.objects import is_external_nets
 
@@ -34,10 +34,12 @@ def read_members(sets: Iterable[SetName]) -> Mapping[SetName, tuple[Member, ...]
     for (family, name), messages in dumped(sets):
         elements = (element for message in messages for element in _elements(message))
         if is_external_nets(name):
-            found[family, name] = tuple(sorted(_of_ranges(family, elements)))
+            found[family, name] = tuple(sorted(_of_ranges(ip_version(family), elements)))
         else:
             found[family, name] = tuple(
-                sorted(Member(Cidr(family, one.key, family.bits), one.left_s, one.given_s) for one in elements)
+                sorted(
+                    Member(Cidr(ip_version(family), one.key, family.bits), one.left_s, one.given_s) for one in elements
+                )
             )
     return found
 

@@ -29,7 +29,7 @@ from hostfw.manifest.nets import any_address, strict_net
 from hostfw.manifest.scalars import each
 from hostfw.manifest.yaml.nodes import Mapping, Node, documents
 from hostfw.model.api_versions import HOSTFW_V1
-from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.host.facts import BridgeFacts, HostFacts, Interface
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, in_order
@@ -39,7 +39,9 @@ from hostfw.model.values import Cidr, Learned, address_text
 _KIND = "HostFacts"
 _FACTS = Shape(
     "the facts file",
-    frozenset(("apiVersion", "kind", "node", "kernel", "nft", "linkGroups", "interfaces", "workloads")),
+    frozenset(
+        ("apiVersion", "kind", "node", "kernel", "nft", "linkGroups", "interfaces", "workloads", "bridgeNetfilter")
+    ),
 )
 _INTERFACE = Shape(
     "an interface",
@@ -60,9 +62,11 @@ _INTERFACE = Shape(
             "permanentMAC",
             "networks",
             "networksLearned",
+            "bridge",
         )
     ),
 )
+_BRIDGE = Shape("bridge", frozenset(("callsIPv4", "callsIPv6", "vlanFiltering")))
 
 _LAST_INDEX = 2**31 - 1
 _LAST_LINK_GROUP = 2**32 - 1
@@ -89,7 +93,12 @@ def facts_document(facts: HostFacts) -> dict[str, object]:
         "linkGroups": dict(facts.link_groups),
         "interfaces": [_interface_document(interface) for interface in facts.interfaces],
         **({"workloads": [manifest(workload) for workload in facts.workloads]} if facts.workloads else {}),
+        **({} if facts.bridge_netfilter else {"bridgeNetfilter": False}),
     }
+
+
+def _bridge_document(bridge: BridgeFacts) -> dict[str, object]:
+    return {"callsIPv4": bridge.calls_ipv4, "callsIPv6": bridge.calls_ipv6, "vlanFiltering": bridge.vlan_filtering}
 
 
 def _interface_document(interface: Interface) -> dict[str, object]:
@@ -117,6 +126,7 @@ def _interface_document(interface: Interface) -> dict[str, object]:
             for how in Learned
             if any(by is how for _, by in interface.networks_learned)
         },
+        **({} if interface.bridge is None else {"bridge": _bridge_document(interface.bridge)}),
     }
 
 
@@ -140,6 +150,7 @@ def _facts(reader: Reader, root: Node | None) -> HostFacts | None:
         kernel=_text(reader, found, "kernel"),
         nft=_text(reader, found, "nft"),
         workloads=_workloads(reader, found.get("workloads")),
+        bridge_netfilter=boolean(reader, found.get("bridgeNetfilter"), "bridgeNetfilter") is not False,
     )
 
 
@@ -199,7 +210,14 @@ def _interface(reader: Reader, node: Node) -> Interface:
         permanent_mac=_text(reader, found, "permanentMAC"),
         networks=networks,
         networks_learned=_given_by_neighbours(reader, found, ("networksLearned", "networks"), networks, strict_net),
+        bridge=_bridge(reader, found["bridge"]) if "bridge" in found else None,
     )
+
+
+def _bridge(reader: Reader, node: Node) -> BridgeFacts:
+    found = fields(reader, node, _BRIDGE)
+    flags = (boolean(reader, found.get(name), name) or False for name in ("callsIPv4", "callsIPv6", "vlanFiltering"))
+    return BridgeFacts(*flags)
 
 
 def _given_by_neighbours(

@@ -10,12 +10,13 @@ from datetime import datetime
 from typing import NamedTuple
 
 from hostfw.model.expiry import Expired
+from hostfw.model.host.guests import GovernedBridge, Workload
 from hostfw.model.kinds.nft_rules import NftRules
 from hostfw.model.kinds.source_limit import SourceLimit
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.settings import UNIDENTIFIED, Settings
-from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Mac, PortRange, Protocol, merge
+from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Mac, PortRange, Protocol
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -265,26 +266,6 @@ class PlannedDirection:
 
 
 @dataclass(frozen=True, slots=True)
-class Workload:
-    """A workload behind an interface of its own: the addresses that it may send from, and the only `mac` if it has one.
-
-    One that is not `identified` may send nothing.
-    """
-
-    addresses: tuple[Cidr, ...] = ()
-    identified: bool = True
-    mac: Mac | None = None
-
-    @property
-    def sources(self) -> tuple[Cidr, ...]:
-        """The addresses, and those that any neighbour has or uses before it has one."""
-        return merge((*self.addresses, *_BEFORE_AN_ADDRESS))
-
-
-_BEFORE_AN_ADDRESS = (Cidr(Family.V4, 0, 32), Cidr(Family.V6, 0, 128), Cidr(Family.V6, 0xFE80 << 112, 10))
-
-
-@dataclass(frozen=True, slots=True)
 class PlannedEndpoint:
     """A HostEndpoint of this node that governs at least one interface, or a workload behind one.
 
@@ -350,6 +331,7 @@ class Plan:
     `next_expiry` is the moment at which the next one expires. `external` are the sets that other programs fill,
     whether or not a rule asks for them. `networks` are those that interfaces are on, if `multicast_answers` are let in.
     `nft_rules` are in the order in which packets meet those of one hook.
+    `bridges` are those that are there and whose ports are workloads, and `other_ports` the ports of all other bridges.
     """
 
     node: str
@@ -362,6 +344,28 @@ class Plan:
     external: tuple[ExternalSet, ...] = ()
     networks: LinkNetworks = NO_NETWORKS
     nft_rules: tuple[NftRules, ...] = ()
+    bridges: tuple[GovernedBridge, ...] = ()
+    other_ports: tuple[str, ...] = ()
+
+    @property
+    def bridge_names(self) -> tuple[str, ...]:
+        """The bridges that are there and whose ports are workloads."""
+        return tuple(bridge.name for bridge in self.bridges)
+
+    @property
+    def bridged(self) -> tuple[tuple[PlannedEndpoint, Workload], ...]:
+        """The workloads that are behind ports of bridges."""
+        found = ((endpoint, endpoint.workload) for endpoint in self.endpoints)
+        return tuple((endpoint, workload) for endpoint, workload in found if workload is not None and workload.bridge)
+
+    def behind(self, bridge: str, family: Family, address: int) -> str:
+        """The name of the workload that has an address behind a bridge of theirs."""
+        for endpoint, workload in self.bridged:
+            if workload.bridge == bridge and any(
+                net.family is family and net.address == address for net in workload.addresses
+            ):
+                return endpoint.name
+        return UNIDENTIFIED
 
     def endpoint(self, name: str) -> PlannedEndpoint:
         """The planned endpoint of that name."""

@@ -145,12 +145,19 @@ class Unselected(StrEnum):
 class Workloads:
     """The interfaces that workloads are behind, as names or beginnings (`ve-*`), and what these may ask of the host.
 
-    No HostEndpoint governs such an interface. What is behind one that no WorkloadEndpoint names is denied everything.
+    Each port of a bridge of `bridges` is such an interface as well. No HostEndpoint governs one, nor such a bridge.
+    What is behind one that no WorkloadEndpoint names is denied everything.
     """
 
     interfaces: tuple[str, ...] = ()
     to_host: tuple[FailsafePort, ...] = TO_HOST_PORTS
     unselected: Unselected = Unselected.BY_ORCHESTRATOR
+    bridges: tuple[str, ...] = ()
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The interfaces at which the host itself meets workloads: their own, and bridges."""
+        return (*self.interfaces, *self.bridges)
 
     def opens(self, orchestrator: str) -> bool:
         """True if a workload that this program runs is open where no policy selects it."""
@@ -159,8 +166,16 @@ class Workloads:
         return self.unselected is Unselected.ALLOW
 
     def has(self, interface: str) -> bool:
-        """True if an interface is one of those."""
+        """True if an interface is one of those, or a bridge of theirs."""
+        return any(fits(pattern, interface) for pattern in self.patterns)
+
+    def has_interface(self, interface: str) -> bool:
+        """True if an interface is one that a workload has for itself."""
         return any(fits(pattern, interface) for pattern in self.interfaces)
+
+    def has_bridge(self, bridge: str | None) -> bool:
+        """True if there is such a bridge, and workloads are its ports."""
+        return bridge is not None and any(fits(pattern, bridge) for pattern in self.bridges)
 
 
 @dataclass(frozen=True, slots=True)

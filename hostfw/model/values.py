@@ -29,6 +29,36 @@ class Family(IntEnum):
 FAMILIES = (Family.V4, Family.V6)
 
 
+class BridgeFamily(IntEnum):
+    """The nftables address family of frames between the ports of a bridge; the value is NFPROTO_BRIDGE."""
+
+    BRIDGE = 7
+
+    @property
+    def bits(self) -> int:
+        """The width of an address: that of Ethernet."""
+        return 48
+
+    @property
+    def nft(self) -> str:
+        """The nftables address family."""
+        return "bridge"
+
+
+BRIDGE = BridgeFamily.BRIDGE
+TableFamily = Family | BridgeFamily
+"""The address family of a table: an IP version, or that of bridges."""
+TABLE_FAMILIES: tuple[TableFamily, ...] = (*FAMILIES, BRIDGE)
+"""The families of the tables that hostfw may have; that of bridges only where a setting names some."""
+
+
+def ip_version(family: TableFamily) -> Family:
+    """The IP version of a table. Raises TypeError for that of bridges, whose sets hold no addresses of one."""
+    if isinstance(family, BridgeFamily):
+        raise TypeError("a table of bridges has no IP version")
+    return family
+
+
 class Direction(StrEnum):
     """The direction of policy as Calico names it, seen from the host."""
 

@@ -8,7 +8,7 @@ goes with the sweep, after the new one is in force: no packet passes in between.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hostfw.model.values import Family
+from hostfw.model.values import TableFamily
 from hostfw.nft.deletion import Deletion, DeletionKind
 from hostfw.nft.objects import TABLE
 
@@ -17,7 +17,7 @@ from hostfw.nft.objects import TABLE
 class Renaming:
     """A chain that gets another name, found by its handle, which no other chain of the table ever has."""
 
-    family: Family
+    family: TableFamily
     handle: int
     old: str
     new: str
@@ -30,7 +30,7 @@ class Renaming:
 class WakeUp:
     """A table whose `dormant` flag goes: its base chains meet packets again."""
 
-    family: Family
+    family: TableFamily
 
     def __str__(self) -> str:
         return f"add table {self.family.nft} {TABLE}"

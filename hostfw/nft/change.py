@@ -3,7 +3,7 @@
 Chains, sets and maps carry the digest of their content in their names, so a name that is there needs nothing, and
 nothing that a packet can meet is ever edited. *Prepare* adds what is new, not yet referred to. *Fill* puts the elements
 into big sets, which the scripts only declare. *Switch* is one transaction that turns the base chains to the new
-structure, for both families at once. *Sweep* deletes what nothing refers to any more. A crash between two of them, or
+structure, for all tables at once. *Sweep* deletes what nothing refers to any more. A crash between two of them, or
 within fill, leaves the old or the new generation, and litter for the next sweep.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from hostfw.model.values import Family
+from hostfw.model.values import TableFamily
 from hostfw.nft.amendment import Renaming, WakeUp
 from hostfw.nft.declarations import fixed_contents
 from hostfw.nft.deletion import Deletion, DeletionKind
@@ -28,7 +28,7 @@ class SetLoad(NamedTuple):
     another program has changed that content.
     """
 
-    family: Family
+    family: TableFamily
     set: Set
     there: bool = False
     marks: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class SetLoad(NamedTuple):
 class SetReload(NamedTuple):
     """A set or map to which another program gave other elements than its name says, and which gets these back."""
 
-    family: Family
+    family: TableFamily
     contents: Set | VerdictMap
 
     def __str__(self) -> str:
@@ -98,6 +98,7 @@ def change(desired: Ruleset, installed: Iterable[InstalledTable], texts: Command
     renamings = tuple(renaming for table in found for renaming in renamings_of(table))
     by_family = {table.family: _renamed(table, renamings) for table in found}
     pairs = [(table, by_family.get(table.family)) for table in desired.tables]
+    wanted = {table.family for table in desired.tables}
     present = [(table, there) for table, there in pairs if there is not None]
     contents = [load for table, there in pairs for load in _set_loads(table, there)]
     switches = [Switch(table, there) for table, there in pairs]
@@ -113,7 +114,10 @@ def change(desired: Ruleset, installed: Iterable[InstalledTable], texts: Command
         switch="".join(switch.script() for switch in switches),
         activation=tuple(deletion for switch in switches for deletion in switch.deletions()) if by_deletion else (),
         wakings=tuple(WakeUp(table.family) for table in found if table.dormant),
-        sweep=tuple(deletion for table, there in present for deletion in _sweep(table, there)),
+        sweep=(
+            *(deletion for table, there in present for deletion in _sweep(table, there)),
+            *(Deletion(table.family, DeletionKind.TABLE) for table in found if table.family not in wanted),
+        ),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hostfw.model.values import Family
+from hostfw.model.values import BRIDGE, Family, TableFamily
 from hostfw.nft.objects import ElementType, KeyType, Set, Table, VerdictMap
 
 INTERVAL, MAP, TIMEOUT, DYNAMIC = 0x4, 0x8, 0x10, 0x20
@@ -11,10 +11,10 @@ INTERVAL, MAP, TIMEOUT, DYNAMIC = 0x4, 0x8, 0x10, 0x20
 VERDICT = 0xFFFFFF00
 """NFT_DATA_VERDICT, the type of what our maps map to."""
 
-SetName = tuple[Family, str]
+SetName = tuple[TableFamily, str]
 """A set or map of ours: the table that it is in, and its name."""
 
-_ADDRESS = {Family.V4: (7, 4), Family.V6: (8, 16)}
+_ADDRESS: dict[TableFamily, tuple[int, int]] = {Family.V4: (7, 4), Family.V6: (8, 16), BRIDGE: (9, 6)}
 _PROTOCOL, _PORT, _IFNAME, _IFINDEX, _USER, _INTEGER = 12, (13, 2), (41, 16), (20, 4), (24, 4), (4, 4)
 _MARK = (19, 4)
 _BITS = 6
@@ -44,7 +44,7 @@ class Declaration:
         return "/".join((f"{numbers[0]:#x}", *map(str, numbers[1:]), self.more, self.comment))
 
 
-def declaration(contents: Set | VerdictMap, family: Family) -> Declaration:
+def declaration(contents: Set | VerdictMap, family: TableFamily) -> Declaration:
     """The kernel's view of a set or map that our script declares."""
     key_type, key_bytes = key_type_of(contents.type, family)
     if isinstance(contents, VerdictMap):
@@ -82,7 +82,7 @@ def mark_declaration() -> Declaration:
     return Declaration(0, *_PORT)
 
 
-def key_type_of(element_type: KeyType, family: Family) -> tuple[int, int]:
+def key_type_of(element_type: KeyType, family: TableFamily) -> tuple[int, int]:
     """The number that nft has for a type of key, and the bytes of one."""
     if isinstance(element_type, tuple):
         number, total = 0, 0

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import NamedTuple
 
-from hostfw.model.values import Family
+from hostfw.model.values import TableFamily
 from hostfw.nft.objects import TABLE
 
 
@@ -37,7 +37,7 @@ class Deletion(NamedTuple):
     table ever has.
     """
 
-    family: Family
+    family: TableFamily
     what: DeletionKind
     name: str = ""
     handle: int = 0

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hostfw.model.values import Family
+from hostfw.model.values import TableFamily
 from hostfw.nft.deletion import DeletionKind
 from hostfw.nft.objects import BaseChain
 
@@ -41,7 +41,7 @@ class InstalledTable:
     one that is `abandoned` by it, which goes first; so does one that is `commented`, or has such a chain.
     """
 
-    family: Family
+    family: TableFamily
     counters: frozenset[str] = frozenset()
     sets: frozenset[str] = frozenset()
     maps: frozenset[str] = frozenset()

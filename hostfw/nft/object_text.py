@@ -10,8 +10,9 @@ from socket import AF_INET, AF_INET6, inet_ntop
 from typing import TypeVar
 
 from hostfw.model.prefixes import PackedAddresses
-from hostfw.model.values import Family, PortRange, address_text
+from hostfw.model.values import BRIDGE, Family, PortRange, TableFamily, address_text, ip_version
 from hostfw.nft.objects import (
+    PRIORITY_NUMBERS,
     TABLE,
     BaseChain,
     Chain,
@@ -42,8 +43,8 @@ _Named = TypeVar("_Named", Chain, VerdictMap)
 class CommandCache:
     """The commands of chains and maps that were written before, by their names, which stand for their content."""
 
-    _now: dict[tuple[Family, str], dict[str, str]] = field(default_factory=dict)
-    _before: dict[tuple[Family, str], dict[str, str]] = field(default_factory=dict)
+    _now: dict[tuple[TableFamily, str], dict[str, str]] = field(default_factory=dict)
+    _before: dict[tuple[TableFamily, str], dict[str, str]] = field(default_factory=dict)
 
     def next_round(self) -> None:
         """Another ruleset is to be written."""
@@ -53,7 +54,9 @@ class CommandCache:
         """The ruleset is written: what it did not need is forgotten."""
         self._before = {}
 
-    def of(self, family: Family, objects: Sequence[_Named], write: Callable[[_Named, Family], str]) -> list[str]:
+    def of(
+        self, family: TableFamily, objects: Sequence[_Named], write: Callable[[_Named, TableFamily], str]
+    ) -> list[str]:
         """The command of each object, as one writes it; written now if it is the first time."""
         place = family, write.__name__
         now, before = self._now.setdefault(place, {}), self._before.get(place, {})
@@ -97,8 +100,8 @@ def render(ruleset: Ruleset, texts: CommandCache | None = None, most_elements: i
     return "".join(parts)
 
 
-def table_name(family: Family) -> str:
-    """`ip hostfw` or `ip6 hostfw`."""
+def table_name(family: TableFamily) -> str:
+    """`ip hostfw`, `ip6 hostfw` or `bridge hostfw`."""
     return f"{family.nft} {TABLE}"
 
 
@@ -114,7 +117,7 @@ def follows(script: str) -> int:
     return len(_FOLLOWING_LINE.findall(script))
 
 
-def _later(ruleset: Ruleset, most_elements: int | None) -> frozenset[tuple[Family, str]]:
+def _later(ruleset: Ruleset, most_elements: int | None) -> frozenset[tuple[TableFamily, str]]:
     """The big sets that a script of so many elements leaves to others, the biggest first."""
     big = [(len(s.elements), table.family, s.name) for table in ruleset.tables for s in table.sets if s.is_big]
     if most_elements is None:
@@ -160,17 +163,17 @@ def declarations(table: Table) -> str:
     return "".join((*sets, *maps))
 
 
-def rules_text(chain: str, rules: Iterable[Rule], family: Family) -> str:
+def rules_text(chain: str, rules: Iterable[Rule], family: TableFamily) -> str:
     """The command that appends rules to a chain; `add rule` would read the sets of the host."""
     lines = "".join(f"{_INDENT}{rule_text(rule, family)}\n" for rule in rules)
     return f"add chain {table_name(family)} {chain} {{\n{lines}}}\n" if lines else ""
 
 
-def _chain_command(chain: Chain, family: Family) -> str:
+def _chain_command(chain: Chain, family: TableFamily) -> str:
     return rules_text(chain.name, chain.rules, family)
 
 
-def _map_command(contents: VerdictMap, family: Family) -> str:
+def _map_command(contents: VerdictMap, family: TableFamily) -> str:
     return _command(table_name(family), _map_text(contents, family))
 
 
@@ -180,12 +183,12 @@ def _command(table: str, block: str) -> str:
     return f"add {kind} {table} {rest}\n".replace(f"\n{_INDENT}", "\n")
 
 
-def rules_digest(rules: Iterable[Rule], family: Family) -> str:
+def rules_digest(rules: Iterable[Rule], family: TableFamily) -> str:
     """The digest of a chain's content, which its name carries."""
     return _digest(rule_text(rule, family) for rule in rules)
 
 
-def elements_digest(contents: Set | VerdictMap, family: Family) -> str:
+def elements_digest(contents: Set | VerdictMap, family: TableFamily) -> str:
     """The digest of a set's or map's content, which its name carries; of a big set, of its elements as packed."""
     if isinstance(contents, VerdictMap):
         return _digest(_map_lines(contents, family))
@@ -194,7 +197,7 @@ def elements_digest(contents: Set | VerdictMap, family: Family) -> str:
     return _digest(_set_lines(contents, family))
 
 
-def purpose_digest(contents: Set, selector: str, family: Family) -> str:
+def purpose_digest(contents: Set, selector: str, family: TableFamily) -> str:
     """The digest of what a set apart is for, and of its size, which cannot change: its name carries it."""
     return _digest((selector, *_set_lines(contents, family, empty=True)))
 
@@ -207,18 +210,20 @@ def _digest(lines: Iterable[str]) -> str:
     return digest.hexdigest()[:DIGEST_CHARACTERS]
 
 
-def base_chain_declaration(chain: BaseChain, family: Family) -> str:
+def base_chain_declaration(chain: BaseChain, family: TableFamily) -> str:
     """The command that makes a base chain, or sets the policy of one that is there."""
     policy = "drop" if chain.policy_drop else "accept"
-    spec = f"type filter hook {chain.hook} priority {chain.priority}; policy {policy};"
+    # The names of priorities stand for other numbers among bridges, or for none.
+    priority = PRIORITY_NUMBERS[chain.priority] if family is BRIDGE else chain.priority
+    spec = f"type filter hook {chain.hook} priority {priority}; policy {policy};"
     return f"add chain {table_name(family)} {chain.name} {{ {spec} }}\n"
 
 
-def _set_text(contents: Set, family: Family, *, empty: bool = False) -> str:
+def _set_text(contents: Set, family: TableFamily, *, empty: bool = False) -> str:
     return _block(f"set {contents.name}", _set_lines(contents, family, empty=empty))
 
 
-def _map_text(contents: VerdictMap, family: Family, *, empty: bool = False) -> str:
+def _map_text(contents: VerdictMap, family: TableFamily, *, empty: bool = False) -> str:
     return _block(f"map {contents.name}", _map_lines(contents, family, empty=empty))
 
 
@@ -227,7 +232,7 @@ def _block(title: str, lines: Iterable[str]) -> str:
     return f"{title} {{\n{body}{_INDENT}}}"
 
 
-def _set_lines(contents: Set, family: Family, *, empty: bool = False) -> Iterator[str]:
+def _set_lines(contents: Set, family: TableFamily, *, empty: bool = False) -> Iterator[str]:
     # The id of a connection has no type of its own in nft.
     word = "typeof" if contents.type is ElementType.CT_ID else "type"
     yield f"{word} {type_text(contents.type, family)}"
@@ -253,7 +258,7 @@ def _address_texts(addresses: PackedAddresses) -> Iterator[str]:
     return map(inet_ntop, repeat(AF_INET if addresses.family is Family.V4 else AF_INET6), packed)
 
 
-def _map_lines(contents: VerdictMap, family: Family, *, empty: bool = False) -> Iterator[str]:
+def _map_lines(contents: VerdictMap, family: TableFamily, *, empty: bool = False) -> Iterator[str]:
     yield f"type {type_text(contents.type, family)} : verdict"
     yield from _storage_lines(contents.interval, len(contents.elements))
     if empty:
@@ -266,7 +271,7 @@ def _map_lines(contents: VerdictMap, family: Family, *, empty: bool = False) -> 
     yield f"elements = {{ {', '.join(elements)} }}"
 
 
-def _keys_text(keys: Sequence[Element], element_type: KeyType, family: Family) -> Iterable[str]:
+def _keys_text(keys: Sequence[Element], element_type: KeyType, family: TableFamily) -> Iterable[str]:
     """The keys of a map; those that there are by the hundred thousand without a call for each."""
     if isinstance(element_type, tuple):
         fields = [key if isinstance(key, tuple) else () for key in keys]
@@ -297,7 +302,7 @@ def _dynamic_lines(dynamic: Dynamic, *, interval: bool) -> Iterator[str]:
         yield f"timeout {dynamic.timeout_s}s"
 
 
-def type_text(element_type: KeyType, family: Family) -> str:
+def type_text(element_type: KeyType, family: TableFamily) -> str:
     """The type of a key, by nft's name."""
     if isinstance(element_type, tuple):
         return " . ".join(type_text(one, family) for one in element_type)
@@ -315,7 +320,7 @@ def type_text(element_type: KeyType, family: Family) -> str:
             return element_type.value
 
 
-def _element_text(element: Element, element_type: KeyType, family: Family) -> str:
+def _element_text(element: Element, element_type: KeyType, family: TableFamily) -> str:
     if isinstance(element_type, tuple):
         fields: tuple[int | str, ...] = element if isinstance(element, tuple) else ()
         return " . ".join(_element_text(one, of, family) for one, of in zip(fields, element_type, strict=True))
@@ -323,13 +328,13 @@ def _element_text(element: Element, element_type: KeyType, family: Family) -> st
         case PortRange():
             return range_text(element)
         case (str() as interface, int() as address):
-            return f"{interface_text(interface)} . {address_text(family, address)}"
+            return f"{interface_text(interface)} . {address_text(ip_version(family), address)}"
         case (address, protocol, port):
-            return f"{address_text(family, address)} . {protocol} . {port}"
+            return f"{address_text(ip_version(family), address)} . {protocol} . {port}"
         case str():
             return f'"{element}"'
         case int() if element_type is ElementType.ADDRESS:
-            return address_text(family, element)
+            return address_text(ip_version(family), element)
         case int() if element_type is ElementType.MARK:
             return mark_text(element)
         case _:

@@ -10,11 +10,11 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from hostfw.model.prefixes import PackedAddresses
-from hostfw.model.values import Family, PortRange
+from hostfw.model.values import PortRange, TableFamily
 from hostfw.nft.rules import Rule, Verdict
 
 TABLE = "hostfw"
-"""The name of both our tables, `ip hostfw` and `ip6 hostfw`."""
+"""The name of our tables, `ip hostfw`, `ip6 hostfw` and `bridge hostfw`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,7 @@ class VerdictMap:
 class Table:
     """One of our two tables; everything but the base chains is sorted by name."""
 
-    family: Family
+    family: TableFamily
     counters: tuple[str, ...] = ()
     sets: tuple[Set, ...] = ()
     maps: tuple[VerdictMap, ...] = ()
@@ -231,6 +231,6 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
-    """Both tables of a generation, IPv4 first."""
+    """The tables of a generation: of IPv4, of IPv6, and of bridges where there are workloads behind any."""
 
     tables: tuple[Table, ...]

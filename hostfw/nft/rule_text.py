@@ -1,7 +1,7 @@
 """nft text of rules: matches and statements in the forms that nf_tables evaluates fastest."""
 
 from hostfw.model.host.interface_names import is_safe_name
-from hostfw.model.values import Cidr, Family, PortRange, address_text, mask_of
+from hostfw.model.values import Cidr, Family, PortRange, TableFamily, address_text, ip_version, mask_of
 from hostfw.nft.rules import (
     SCRATCH_SHIFT,
     Accept,
@@ -32,7 +32,7 @@ from hostfw.nft.rules import (
 )
 
 
-def rule_text(rule: Rule, family: Family) -> str:
+def rule_text(rule: Rule, family: TableFamily) -> str:
     """A rule on one line, as `add rule` takes it."""
     exact = _merged_by_nft(rule.matches) if len(rule.matches) > 1 else ()
     words = [_range_of_one(m, family) if m in exact else _match_text(m, family) for m in rule.matches]
@@ -63,12 +63,12 @@ def _is_one(value: MatchValue) -> bool:
     return isinstance(value, int) or (isinstance(value, PortRange) and value.first == value.last)
 
 
-def _range_of_one(match: Match, family: Family) -> str:
+def _range_of_one(match: Match, family: TableFamily) -> str:
     one = match.value.first if isinstance(match.value, PortRange) else match.value
     return f"{_key_text(match.key, family)} != {one}-{one}"
 
 
-def _match_text(match: Match, family: Family) -> str:
+def _match_text(match: Match, family: TableFamily) -> str:
     operator = "!= " if match.negated else ""
     match match.value:
         case SetRef(name, length):
@@ -123,27 +123,27 @@ _PORTS = frozenset((Key.SPORT, Key.DPORT, Key.ORIGINAL_DPORT))
 _ON_LINK = frozenset((Key.SOURCE_ON_LINK, Key.DESTINATION_ON_LINK))
 
 
-def _vmap_key_text(statement: Vmap, family: Family) -> str:
+def _vmap_key_text(statement: Vmap, family: TableFamily) -> str:
     if isinstance(statement.key, tuple):
         return " . ".join(_lookup_key_text(field.key, field.length, family) for field in statement.key)
     return _lookup_key_text(statement.key, statement.length, family)
 
 
-def _lookup_key_text(key: Key, length: int | None, family: Family) -> str:
+def _lookup_key_text(key: Key, length: int | None, family: TableFamily) -> str:
     text = _key_text(key, family)
     if key in _PORTS:
         bits = _PORT_BITS if length is None else length
         return text if bits == _PORT_BITS else f"{text} & {(1 << _PORT_BITS) - (1 << _PORT_BITS - bits)}"
     if length is None or length == family.bits:
         return text
-    mask = f" & {address_text(family, mask_of(family, length))}"
+    mask = f" & {address_text(ip_version(family), mask_of(ip_version(family), length))}"
     if key in _ON_LINK:
         return f"{text}{mask}"
     address, *others = text.split(" . ")
     return " . ".join((f"{address}{mask}", *others))
 
 
-def _key_text(key: Key, family: Family) -> str:
+def _key_text(key: Key, family: TableFamily) -> str:
     ip = family.nft
     icmp = "icmp" if family is Family.V4 else "icmpv6"
     match key:
@@ -181,6 +181,12 @@ def _key_text(key: Key, family: Family) -> str:
             return f"{icmp} code"
         case Key.ETHER_SADDR | Key.SECPATH | Key.ROUTE_BACK | Key.ROUTE_BACK_BY_IIF:
             return key.value
+        case Key.ETHER_DADDR | Key.ETHER_TYPE | Key.IP_SADDR | Key.IP6_SADDR | Key.UDP_SPORT | Key.UDP_DPORT:
+            return key.value
+        case Key.ARP_HTYPE | Key.ARP_PTYPE | Key.ARP_HLEN | Key.ARP_PLEN | Key.ARP_SADDR_ETHER | Key.ARP_SADDR_IP:
+            return key.value
+        case Key.ND_TARGET:
+            return key.value
         case Key.IIFNAME | Key.OIFNAME | Key.CT_STATE | Key.CT_STATUS | Key.NFPROTO | Key.TCP_SYN:
             return key.value
         case Key.SCRATCH:
@@ -201,7 +207,7 @@ def range_text(ports: PortRange) -> str:
     return str(ports.first) if ports.first == ports.last else f"{ports.first}-{ports.last}"
 
 
-def statement_text(statement: Statement, family: Family) -> str:
+def statement_text(statement: Statement, family: TableFamily) -> str:
     """A statement, a verdict among them, as rules and verdict maps take it."""
     match statement:
         case CounterRef(name):

@@ -24,6 +24,8 @@ class Key(StrEnum):
     nf_ct_get_id); what is not tracked has none.
     `ETHER_SADDR` can only be loaded of what came in by Ethernet, for which nft adds a test. `SECPATH` is whether IPsec
     has let the packet in, in prerouting, input and forward alone (nft_meta.c).
+    Those from `ETHER_DADDR` to `ND_TARGET` are fields of frames, by their nft names, for the table of bridges, where a
+    header has no family; the last is the target of a neighbour advertisement or solicitation (RFC 4861, 4.3 and 4.4).
     `SOURCE_ON_LINK` is the interface that a packet came in on, empty for none, with its source, and
     `DESTINATION_ON_LINK` the one that it goes out on with its destination. `QUESTION` is where a packet goes out and
     came from, the interface, address and port, and `ANSWER` where it comes in and goes to. `ROUTE_BACK` is the route to
@@ -58,6 +60,19 @@ class Key(StrEnum):
     SCRATCH = "meta mark"
     CT_ID = "ct id"
     ETHER_SADDR = "ether saddr"
+    ETHER_DADDR = "ether daddr"
+    ETHER_TYPE = "ether type"
+    IP_SADDR = "ip saddr"
+    IP6_SADDR = "ip6 saddr"
+    UDP_SPORT = "udp sport"
+    UDP_DPORT = "udp dport"
+    ARP_HTYPE = "arp htype"
+    ARP_PTYPE = "arp ptype"
+    ARP_HLEN = "arp hlen"
+    ARP_PLEN = "arp plen"
+    ARP_SADDR_ETHER = "arp saddr ether"
+    ARP_SADDR_IP = "arp saddr ip"
+    ND_TARGET = "@th,64,128"
     SECPATH = "meta secpath"
     SOURCE_ON_LINK = "iifname . saddr"
     DESTINATION_ON_LINK = "oifname . daddr"

@@ -13,7 +13,7 @@ from enum import StrEnum
 from operator import itemgetter
 
 from hostfw.model.packet import ConntrackState, Packet, Path
-from hostfw.model.values import Cidr, PortRange, mask_of
+from hostfw.model.values import Cidr, PortRange, ip_version, mask_of
 from hostfw.nft.objects import SOURCE_LIMITS, Chain, Element, ElementType, Hook, Priority, Ruleset, Table, VerdictMap
 from hostfw.nft.packet_fields import field_of, socket
 from hostfw.nft.rules import (
@@ -255,7 +255,7 @@ class _Walk:
             return value
         if key in _PORTS:
             return value & (1 << _PORT_BITS) - (1 << _PORT_BITS - length)
-        return value & mask_of(self.table.family, length)
+        return value & mask_of(ip_version(self.table.family), length)
 
     def _holds(self, match: Match) -> bool:
         """True if a test holds; a rule that cannot load what it tests does not match, negated or not."""
@@ -271,7 +271,7 @@ class _Walk:
         match match.value:
             case SetRef(name, length):
                 if length is not None:
-                    value = _first_bits(value, mask_of(self.table.family, length))
+                    value = _first_bits(value, mask_of(ip_version(self.table.family), length))
                 self.lookups += 1
                 return self._in_set(name, value)
             case Beginning(beginning):

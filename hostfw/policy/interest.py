@@ -40,6 +40,7 @@ class Interest:
             or not self.names.isdisjoint((interface.name, *interface.altnames))
             or not self.macs.isdisjoint((interface.mac, interface.permanent_mac))
             or self.plan.settings.workloads.has(interface.name)
+            or (bool(self.plan.settings.workloads.bridges) and interface.master is not None)
             or any(self._may_hold(entry, interface) for entry in self.entries)
         )
 

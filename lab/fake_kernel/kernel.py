@@ -13,7 +13,7 @@ from hostfw.host.nftables.script_runner import NftFailure, NftResult
 from hostfw.host.nftables.set_reloading import Contents
 from hostfw.host.nftables.tables import KernelTable, KernelTables, Names
 from hostfw.model.prefixes import PackedAddresses
-from hostfw.model.values import FAMILIES, Family
+from hostfw.model.values import TABLE_FAMILIES, TableFamily
 from hostfw.nft.amendment import Amendment
 from hostfw.nft.declarations import SetName
 from hostfw.nft.deletion import Deletion
@@ -38,9 +38,9 @@ class FakeKernel:
         self.checked: list[str] = []
         self.failures: deque[NftResult | NftFailure] = deque()
         self.closed = False
-        self.elements: dict[tuple[Family, str], Keys] = {}
+        self.elements: dict[tuple[TableFamily, str], Keys] = {}
         self.edits: list[Edit] = []
-        self._tables: dict[Family, TableObjects] = {}
+        self._tables: dict[TableFamily, TableObjects] = {}
 
     def check(self, script: str) -> NftResult:
         """Check that the script would take effect now."""
@@ -64,18 +64,18 @@ class FakeKernel:
             self.generation += 1
         return result
 
-    def add_elements(self, family: Family, set_name: str, keys: Keys) -> None:
+    def add_elements(self, family: TableFamily, set_name: str, keys: Keys) -> None:
         """Keep the elements of a set that there is; `elements` has them."""
         if set_name not in self._tables.get(family, empty_table())["set"]:
             raise NetlinkError(errno.ENOENT, f"adding {len(keys)} elements to the set {set_name}")
         self.elements[family, set_name] = keys
 
-    def is_loaded(self, family: Family, set_name: str, keys: Keys) -> bool:
+    def is_loaded(self, family: TableFamily, set_name: str, keys: Keys) -> bool:
         """True if the set was given these elements since it was declared."""
         there = set_name in self._tables.get(family, empty_table())["set"]
         return there and self.elements.get((family, set_name)) == keys
 
-    def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:
+    def replace_elements(self, family: TableFamily, set_name: str, edit: Edit) -> None:
         """Edit the elements of a set that there is, and its marks."""
         table = self._tables.get(family, empty_table())
         if not {set_name, *edit.unmark} <= table["set"].keys():
@@ -153,26 +153,28 @@ class FakeKernel:
 
     def read_tables(self) -> KernelTables:
         """Everything but elements."""
-        return KernelTables(self.generation, *(self._kernel_table(family, regular=True) for family in FAMILIES))
+        return KernelTables(self.generation, *(self._kernel_table(family, regular=True) for family in TABLE_FAMILIES))
 
     def read_names(self) -> KernelTables:
         """The same, but of regular chains only their names."""
-        return KernelTables(self.generation, *(self._kernel_table(family, regular=False) for family in FAMILIES))
+        return KernelTables(self.generation, *(self._kernel_table(family, regular=False) for family in TABLE_FAMILIES))
 
     def read_sets(self) -> KernelTables:
         """The sets and maps alone."""
-        there = (self._kernel_table(family, regular=False) for family in FAMILIES)
+        there = (self._kernel_table(family, regular=False) for family in TABLE_FAMILIES)
         return KernelTables(self.generation, *(KernelTable(one.family, one.exists, sets=one.sets) for one in there))
 
-    def read_some(self, names: Mapping[Family, Names]) -> KernelTables:
+    def read_some(self, names: Mapping[TableFamily, Names]) -> KernelTables:
         """Only these, as far as they are there."""
-        return KernelTables(self.generation, *(self._some(family, names.get(family, Names())) for family in FAMILIES))
+        return KernelTables(
+            self.generation, *(self._some(family, names.get(family, Names())) for family in TABLE_FAMILIES)
+        )
 
-    def read_digests(self, sets: Iterable[tuple[Family, KernelSet]]) -> Mapping[SetName, str]:
+    def read_digests(self, sets: Iterable[tuple[TableFamily, KernelSet]]) -> Mapping[SetName, str]:
         """The digest that a name carries of what a set or map holds: of its lines, and of elements that came apart."""
         return {(family, one.name): self._digest(family, one) for family, one in sets}
 
-    def _digest(self, family: Family, one: KernelSet) -> str:
+    def _digest(self, family: TableFamily, one: KernelSet) -> str:
         lines = [str(line) for line in self._tables[family]["map" if one.is_map else "set"][one.name].lines]
         keys = self.elements.get((family, one.name))
         if keys is not None:
@@ -184,11 +186,11 @@ class FakeKernel:
         """Moves with every script that takes effect."""
         return self.generation
 
-    def lines(self, family: Family, kind: str, name: str) -> tuple[str, ...]:
+    def lines(self, family: TableFamily, kind: str, name: str) -> tuple[str, ...]:
         """The rules of a chain, or the lines that declare a set or map, as they were written."""
         return tuple(self._tables[family][kind][name].lines)
 
-    def count(self, family: Family, counter: str, packets: int) -> None:
+    def count(self, family: TableFamily, counter: str, packets: int) -> None:
         """Let traffic pass a counter."""
         self._tables[family]["counter"][counter].packets += packets
 
@@ -200,7 +202,7 @@ class FakeKernel:
             raise failure
         return failure
 
-    def _run(self, script: str) -> tuple[NftResult, dict[Family, TableObjects]]:
+    def _run(self, script: str) -> tuple[NftResult, dict[TableFamily, TableObjects]]:
         tables = copied(self._tables)
         try:
             run_script(script, tables)
@@ -210,7 +212,7 @@ class FakeKernel:
             ), {}
         return NftResult(ok=True), tables
 
-    def _some(self, family: Family, names: Names) -> KernelTable:
+    def _some(self, family: TableFamily, names: Names) -> KernelTable:
         whole = self._kernel_table(family, regular=True)
         return replace(
             whole,
@@ -219,7 +221,7 @@ class FakeKernel:
             counters=tuple(counter for counter in whole.counters if counter.name in names.counters),
         )
 
-    def _kernel_table(self, family: Family, *, regular: bool) -> KernelTable:
+    def _kernel_table(self, family: TableFamily, *, regular: bool) -> KernelTable:
         table = self._tables.get(family)
         if table is None:
             return KernelTable(family)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from hostfw.model.values import FAMILIES, Family
+from hostfw.model.values import TABLE_FAMILIES, TableFamily
 from hostfw.nft.objects import TABLE
 from lab.fake_kernel.tables import (
     Line,
@@ -24,7 +24,7 @@ _HANDLE = re.compile(r"handle (\d+)")
 _FLAGS = re.compile(r"\bflags (\w+)")
 
 
-def run_script(script: str, tables: dict[Family, TableObjects]) -> None:
+def run_script(script: str, tables: dict[TableFamily, TableObjects]) -> None:
     """Change the tables as a script says; raises `Refused`, with the line, where nft or the kernel would refuse it."""
     lines = enumerate((line.strip() for line in script.splitlines()), 1)
     for number, line in lines:
@@ -35,7 +35,7 @@ def run_script(script: str, tables: dict[Family, TableObjects]) -> None:
             raise
 
 
-def _line(tables: dict[Family, TableObjects], line: str, following: Iterator[tuple[int, str]]) -> None:
+def _line(tables: dict[TableFamily, TableObjects], line: str, following: Iterator[tuple[int, str]]) -> None:
     if line.startswith("table "):
         table = tables.setdefault(_family(line.removeprefix("table ")), empty_table())
         if line.endswith("{"):
@@ -82,7 +82,9 @@ def _declare(table: TableObjects, kind: str, name: str, body: Iterable[str]) -> 
             item.lines.append(Line(line))
 
 
-def _command(tables: dict[Family, TableObjects], verb: str, kind: str, rest: str, body: Sequence[str] = ()) -> None:
+def _command(
+    tables: dict[TableFamily, TableObjects], verb: str, kind: str, rest: str, body: Sequence[str] = ()
+) -> None:
     family_text, _, rest = rest.partition(f" {TABLE}")
     family = _family(f"{family_text} {TABLE}")
     name, _, rest = rest.strip().partition(" ")
@@ -140,9 +142,9 @@ def _object(table: TableObjects, kind: str, name: str) -> Object:
     return table[kind][name]
 
 
-def _family(table: str) -> Family:
+def _family(table: str) -> TableFamily:
     name = table.removesuffix("{").strip()
-    family = next((family for family in FAMILIES if name == f"{family.nft} {TABLE}"), None)
+    family = next((family for family in TABLE_FAMILIES if name == f"{family.nft} {TABLE}"), None)
     if family is None:
         raise Refused(f"the fake has no table {name}")
     return family

@@ -9,7 +9,7 @@ from itertools import count
 from typing import NamedTuple, Self
 
 from hostfw.host.nftables.nf_tables import BaseHook, KernelChain, KernelRule, KernelSet
-from hostfw.model.values import Family
+from hostfw.model.values import TableFamily
 from hostfw.nft.declarations import declaration
 from hostfw.nft.object_text import type_text
 from hostfw.nft.objects import Dynamic, ElementType, Set, VerdictMap
@@ -103,7 +103,7 @@ def check_references(table: TableObjects, lines: Iterable[str]) -> None:
                 raise Refused(f"No such file or directory: {kind} {name}")
 
 
-def copied(tables: Mapping[Family, TableObjects]) -> dict[Family, TableObjects]:
+def copied(tables: Mapping[TableFamily, TableObjects]) -> dict[TableFamily, TableObjects]:
     """Return tables that can be changed without these; the rules keep their handles."""
     return {
         family: {
@@ -147,7 +147,7 @@ def _priority(text: str) -> int:
     return _PRIORITIES[text] if text in _PRIORITIES else int(text)
 
 
-def kernel_set(name: str, contents: Object, family: Family) -> KernelSet:
+def kernel_set(name: str, contents: Object, family: TableFamily) -> KernelSet:
     """A set or map as its lines declare it; one without any is a mark."""
     text = "\n".join(contents.lines)
     what = _TYPE.search(text)

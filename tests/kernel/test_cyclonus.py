@@ -98,8 +98,8 @@ def test_every_pod_reaches_what_the_oracle_says(cluster: Cluster) -> None:
     for title, step in steps:
         assert [f"{pod['IP']}/32" for pod in step["Pods"]] == _addresses(cluster.lab)
         _roll_out(cluster, step)
-        expected = dict(_expected(NAMES, step))
-        seen = _reached(cluster.lab, expected)
+        expected = dict(expected_flows(NAMES, step))
+        seen = reached(cluster.lab, expected)
         wrong = [f"{flow}: {seen[flow]}" for flow, allowed in expected.items() if seen[flow] is not allowed]
         assert not wrong, "\n".join((title, *wrong[:20]))
         assert len(expected) == PODS * (PODS - 1) * 6
@@ -116,10 +116,11 @@ def _roll_out(cluster: Cluster, step: Json) -> None:
     (cluster.directories.config / "resources.yaml").write_text(yaml.safe_dump_all(documents))
     candidate = check_candidate(*read_configuration(cluster.directories.config))
     with inside(cluster.lab["host"]):
-        _apply(cluster.directories, cluster.worker, candidate)
+        apply(cluster.directories, cluster.worker, candidate)
 
 
-def _apply(directories: Directories, worker: NftablesWorker, candidate: Candidate) -> None:
+def apply(directories: Directories, worker: NftablesWorker, candidate: Candidate) -> None:
+    """Have the host enforce a candidate, by a worker that lives on."""
     with pytest.MonkeyPatch.context() as patched:
         # The engine would start a worker for each step.
         patched.setattr(worker, "close", lambda: None)
@@ -127,7 +128,7 @@ def _apply(directories: Directories, worker: NftablesWorker, candidate: Candidat
     assert isinstance(applied, Applied), applied
 
 
-def _expected(nodes: Sequence[str], step: Json) -> Iterator[tuple[Flow, bool]]:
+def expected_flows(nodes: Sequence[str], step: Json) -> Iterator[tuple[Flow, bool]]:
     """Every flow between two pods, and whether both the one's egress and the other's ingress let it pass."""
     node_of = dict(zip(pods(step), nodes, strict=True))
     for source, targets in step["Verdicts"].items():
@@ -140,7 +141,7 @@ def _expected(nodes: Sequence[str], step: Json) -> Iterator[tuple[Flow, bool]]:
                     yield flow, verdict == "AA"
 
 
-def _reached(lab: Lab, expected: dict[Flow, bool]) -> dict[Flow, bool]:
+def reached(lab: Lab, expected: dict[Flow, bool]) -> dict[Flow, bool]:
     """The flows that came through: expected ones are awaited with patience, apart from the others."""
     seen: dict[Flow, bool] = {}
     for wanted, patience_s in ((True, ALLOW_PATIENCE_S), (False, _DENY_PATIENCE_S)):

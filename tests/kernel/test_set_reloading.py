@@ -9,7 +9,7 @@ from hostfw.engine.outcomes import UNCHANGED, Failed
 from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.host.nftables.tables import read_generation, read_tables
 from hostfw.model.prefixes import PackedAddresses
-from hostfw.model.values import FAMILIES, Family, PortRange
+from hostfw.model.values import FAMILIES, Family, PortRange, TableFamily
 from hostfw.nft.object_text import render
 from hostfw.nft.objects import Chain, Dynamic, ElementType, Ruleset, Set, Table, VerdictMap
 from hostfw.nft.rules import Accept, Drop, Goto, Jump, Return, Rule
@@ -57,7 +57,7 @@ def _table(family: Family) -> Table:
 
 
 RULESET = Ruleset(tuple(map(_table, FAMILIES)))
-FIXED: list[tuple[Family, Set | VerdictMap]] = [
+FIXED: list[tuple[TableFamily, Set | VerdictMap]] = [
     *((table.family, each) for table in RULESET.tables for each in table.sets if each.dynamic is None),
     *((table.family, each) for table in RULESET.tables for each in table.maps),
 ]

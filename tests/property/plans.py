@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
+from hostfw.model.host.guests import Workload
 from hostfw.model.kinds.source_limit import Rate, SourceLimit, Unit
 from hostfw.model.packet import ConntrackState, Original, Packet, Path
 from hostfw.model.plan import (
@@ -27,7 +28,6 @@ from hostfw.model.plan import (
     PortMember,
     PortSet,
     RuleIdentity,
-    Workload,
 )
 from hostfw.model.prefixes import packed_cidrs
 from hostfw.model.settings import (

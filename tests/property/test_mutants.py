@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from bench.mixtures import packets, plan_of, with_logs
-from hostfw.compile import before_translation, dispatch, neighbours, plan_programs, program, ruleset
+from hostfw.compile import before_translation, dispatch, exempt_conditions, neighbours, plan_programs, program, ruleset
 from hostfw.compile import table_builder as builder
 from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout import by_address as addresses
@@ -180,8 +180,8 @@ def _policed_on_the_first_route(patch: pytest.MonkeyPatch) -> None:
 
 
 def _failsafe_of_any_net(patch: pytest.MonkeyPatch) -> None:
-    right = plan_programs._failsafe_condition
-    patch.setattr(plan_programs, "_failsafe_condition", lambda port, way: right(replace(port, net=None), way))
+    right = exempt_conditions.failsafe_condition
+    patch.setattr(plan_programs, "failsafe_condition", lambda port, way: right(replace(port, net=None), way))
 
 
 def _no_failsafe(patch: pytest.MonkeyPatch) -> None:

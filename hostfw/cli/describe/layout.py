@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from hostfw.compile.ruleset import compile_plan
 from hostfw.model.plan import Plan
+from hostfw.model.values import BRIDGE
 from hostfw.model.wording import counted
 from hostfw.nft.objects import Hook, Table
 from hostfw.nft.worst_packet import Cost, worst_packet
@@ -14,12 +15,24 @@ _WAYS = ((Hook.INPUT, "in"), (Hook.OUTPUT, "out"))
 def layout_of(endpoint: str, plan: Plan) -> Iterator[tuple[str, tuple[str, ...]]]:
     """The bounds of new packets at each interface of an endpoint, as properties by name, one for each IP version."""
     interfaces = [binding.interface for binding in plan.bindings if binding.endpoint == endpoint]
+    interfaces += [workload.bridge for one, workload in plan.bridged if one.name == endpoint]
     if not interfaces:
         yield "layout", ("no interface, so no packet meets its rules",)
         return
     for table in compile_plan(plan).tables:
+        if table.family is BRIDGE:
+            yield from _of_bridges(endpoint, table, plan)
+            continue
         texts = [text for interface in interfaces for text in _texts(table, interface)]
         yield f"layout IPv{table.family.value}", tuple(texts)
+
+
+def _of_bridges(endpoint: str, table: Table, plan: Plan) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The rules that each frame of a workload on a port is compared with, until one is met."""
+    for one, workload in plan.bridged:
+        chain = next((chain for chain in table.chains if chain.name.startswith(f"port/{one.name}.")), None)
+        if one.name == endpoint and chain is not None:
+            yield "layout bridge", (f"{workload.port} in: 1 lookup and at most {counted(len(chain.rules), 'rule')}",)
 
 
 def _texts(table: Table, interface: str) -> Iterator[str]:

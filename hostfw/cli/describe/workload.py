@@ -46,7 +46,9 @@ def describe_workload(endpoint: WorkloadEndpoint, host: PlannedHost) -> Descript
 def _interface(endpoint: WorkloadEndpoint, host: PlannedHost, governing: PlannedEndpoint | None) -> str:
     name = endpoint.interface_name
     if governing is None:
-        denied = "everything is denied there" if host.plan.settings.workloads.has(name) else "it governs nothing"
+        workloads, interface = host.plan.settings.workloads, host.facts.interface(name)
+        is_port = interface is not None and workloads.has_bridge(interface.master)
+        denied = "everything is denied there" if is_port or workloads.has_interface(name) else "it governs nothing"
         return f"{name}, which is not this workload's now: {denied}"
     return name if host.facts.interface(name) is not None else f"{name}, which is not there"
 

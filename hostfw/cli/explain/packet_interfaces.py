@@ -78,7 +78,8 @@ def interfaces_through(
         found = _by_route(source, host, _TO_SOURCE)
         out = _by_route(destination, host, _TO_DESTINATION)
         out = out if query.out_interface is None else Chosen(query.out_interface)
-        if found is None or out is None or found.name == out.name:
+        behind = found is not None and host.plan.settings.workloads.has_bridge(found.name)
+        if found is None or out is None or (found.name == out.name and not behind):
             why = "and what it forwards comes in somewhere"
             if routeless(query, destination, host):
                 why = f"and it has no route to {text_of(destination)}, so nothing is sent there"

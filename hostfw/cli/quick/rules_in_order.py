@@ -211,9 +211,9 @@ def _ends(plan: Plan, direction: Direction) -> Iterator[Line]:
 def _of_workloads(plan: Plan, direction: Direction) -> Iterator[Line]:
     """The rules that hold for every workload, whatever its policy."""
     workloads = plan.settings.workloads
-    if not workloads.interfaces:
+    if not workloads.patterns:
         return
-    behind = ", ".join(workloads.interfaces)
+    behind = ", ".join(workloads.patterns)
     if direction is Direction.EGRESS:
         for port in workloads.to_host:
             what = f"{str(port.protocol).lower()}/{port.port} of this host from workloads"

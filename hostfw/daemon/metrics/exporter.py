@@ -21,7 +21,7 @@ from hostfw.host.store.last_event import load_event
 from hostfw.host.store.trial import load_trial
 from hostfw.model.plan import Plan
 from hostfw.model.settings import Metrics
-from hostfw.model.values import Family
+from hostfw.model.values import TableFamily
 
 _MODE = 0o644
 """Whoever runs node_exporter is nobody in particular."""
@@ -56,7 +56,7 @@ class Exporter:
         self,
         know: Callable[[], Known],
         trouble: Callable[[str], None],
-        read: Callable[[], Mapping[tuple[Family, str], KernelCounter]] = read_counters,
+        read: Callable[[], Mapping[tuple[TableFamily, str], KernelCounter]] = read_counters,
     ) -> None:
         """Writes nothing before `run`. `know` is called in the event loop, the `figures` that it gives are not."""
         self._know = know
@@ -127,7 +127,7 @@ def _remove(paths: Collection[str]) -> str:
     return ""
 
 
-def _write(path: Path, known: Known, read: Callable[[], Mapping[tuple[Family, str], KernelCounter]]) -> str:
+def _write(path: Path, known: Known, read: Callable[[], Mapping[tuple[TableFamily, str], KernelCounter]]) -> str:
     """Write the file; gives what stood in the way."""
     try:
         values = {key: Value(counter.packets, counter.bytes) for key, counter in read().items()}

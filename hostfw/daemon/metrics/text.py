@@ -12,12 +12,12 @@ from typing import NamedTuple
 from hostfw.compile.layout.log_limits import LOG_RECORDS
 from hostfw.engine.kernel.counters import Counter, LogCounter, OtherCounter, ReasonCounter, RuleCounter, Value, Values
 from hostfw.model.decisions import OF_LIMITS
-from hostfw.model.values import FAMILIES, Family
+from hostfw.model.values import BRIDGE, TABLE_FAMILIES, Family, TableFamily
 
 ALL_RULES = 2000
 """So many rules have series from the start. Of more, only those that a packet has met: the others are most of them."""
 
-_FAMILY_WORDS = {Family.V4: "ipv4", Family.V6: "ipv6"}
+_FAMILY_WORDS: dict[TableFamily, str] = {Family.V4: "ipv4", Family.V6: "ipv6", BRIDGE: "bridge"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ def _failsafe_labels(counter: ReasonCounter) -> Labels:
 
 
 def _has_counted(name: str, values: Values) -> bool:
-    return any(values.get((family, name), Value()).packets for family in FAMILIES)
+    return any(values.get((family, name), Value()).packets for family in TABLE_FAMILIES)
 
 
 def _traffic(name: str, whose: str, counters: Iterable[tuple[Labels, str]], values: Values) -> Iterator[_Metric]:
@@ -183,7 +183,7 @@ def _samples(
     samples = (
         _Sample((*labels, ("family", _FAMILY_WORDS[family])), number(values[family, counter]))
         for labels, counter in counters
-        for family in FAMILIES
+        for family in TABLE_FAMILIES
         if (family, counter) in values
     )
     return _Metric(f"hostfw_{name}", "counter", help_, tuple(samples))

@@ -15,7 +15,7 @@ from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.nftables.tables import KernelTables, Names, read_some
-from hostfw.model.values import FAMILIES, Family
+from hostfw.model.values import TABLE_FAMILIES, TableFamily
 from hostfw.nft.amendment import deletions_after
 from hostfw.nft.object_text import table_name
 from hostfw.nft.objects import BASE_CHAIN_NAMES
@@ -23,10 +23,10 @@ from hostfw.nft.objects import BASE_CHAIN_NAMES
 TIMEOUT_S = 5.0
 
 
-def read_base_chains(read: Callable[[Mapping[Family, Names]], KernelTables] = read_some) -> KernelTables:
+def read_base_chains(read: Callable[[Mapping[TableFamily, Names]], KernelTables] = read_some) -> KernelTables:
     """Our base chains and the flags of our tables, in 3 ms. Raises HostError."""
     names = Names(chains=tuple(sorted(BASE_CHAIN_NAMES)))
-    return read(dict.fromkeys(FAMILIES, names))
+    return read(dict.fromkeys(TABLE_FAMILIES, names))
 
 
 class BaseProtection:
@@ -65,7 +65,7 @@ class BaseProtection:
                 return None
             renamings, wakings = amendments(tables)
             self._worker.amend(renamings)
-            there = [table for table in (tables.ip, tables.ip6) if table.exists and not table.owner]
+            there = [table for table in tables.every if table.exists and not table.owner]
             going = (table.family for table in there if table.is_abandoned or not result.ok)
             gone = "".join(f"delete table {table_name(family)}\n" for family in going)
             result = self._worker.commit(f"{gone}{self._script}")
@@ -77,7 +77,7 @@ class BaseProtection:
             lacking = unprotected(tables)
         except HostError as error:
             return Failed(error.message, error.hint, in_force=UNKNOWN)
-        if not (result.ok or tables.ip.owner or tables.ip6.owner):
+        if not (result.ok or any(table.owner for table in tables.every)):
             return Failed(f"nft refused base protection: {refusal(result)}", in_force=UNKNOWN)
         return Failed(f"base protection is not in force: {lacking[0]}", in_force=UNKNOWN) if lacking else None
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from hostfw.host.nftables.elements import Edit, Keys
 from hostfw.host.nftables.script_runner import Nftables, NftResult
 from hostfw.host.nftables.set_reloading import Contents
-from hostfw.model.values import Family
+from hostfw.model.values import TableFamily
 from hostfw.nft.amendment import Amendment
 from hostfw.nft.deletion import Deletion
 
@@ -32,16 +32,16 @@ class PausingNftables:
         """Put the script into force as one transaction."""
         return self._nftables.commit(script)
 
-    def add_elements(self, family: Family, set_name: str, keys: Keys) -> None:
+    def add_elements(self, family: TableFamily, set_name: str, keys: Keys) -> None:
         """Put elements into a set in order; those that are there stay. Raises NetlinkError."""
         with self._paused(len(keys)):
             self._nftables.add_elements(family, set_name, keys)
 
-    def is_loaded(self, family: Family, set_name: str, keys: Keys) -> bool:
+    def is_loaded(self, family: TableFamily, set_name: str, keys: Keys) -> bool:
         """True if the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
         return self._nftables.is_loaded(family, set_name, keys)
 
-    def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:
+    def replace_elements(self, family: TableFamily, set_name: str, edit: Edit) -> None:
         """Edit a set in one transaction. Raises NetlinkError."""
         # With everything replaced, the old elements, of an unknown number, go as well.
         elements = FROM_ELEMENTS if edit.deleted is None else len(edit.added) + len(edit.deleted)

@@ -23,7 +23,7 @@ from hostfw.engine.reconcile import Resumed, builds, is_as_accepted
 from hostfw.host.clock import monotonic
 from hostfw.host.nftables.transactions import NftNews, Transaction, What
 from hostfw.journal.entry import UNKNOWN_ACTOR, Actor
-from hostfw.model.values import Family
+from hostfw.model.values import TableFamily
 from hostfw.nft.objects import is_external
 
 PROTECTION_PAUSE_S = 0.05
@@ -73,7 +73,7 @@ class Tampering:
 
     changes: list[str] = field(default_factory=list)
     actor: Actor = UNKNOWN_ACTOR
-    emptied: set[tuple[Family, str]] = field(default_factory=set)
+    emptied: set[tuple[TableFamily, str]] = field(default_factory=set)
     everything: bool = False
     doubt: bool = False
     midway: str = ""
@@ -114,7 +114,7 @@ class Tampering:
             return "its stored script alone was in force"
         return "base protection had been restored" if self.guarded else ""
 
-    def _empty(self, names: Iterable[tuple[Family, str]]) -> None:
+    def _empty(self, names: Iterable[tuple[TableFamily, str]]) -> None:
         self.emptied.update(names)
         if len(self.emptied) > MOST_EMPTIED:
             self.emptied.clear()
@@ -343,7 +343,7 @@ def _is_known(engine: Engine, current: Generation | None, status: Status, tamper
     return known and (not tampering.midway or is_as_accepted(engine.directories, engine.cache, current))
 
 
-def _named(generation: Generation) -> set[tuple[Family, str]]:
+def _named(generation: Generation) -> set[tuple[TableFamily, str]]:
     return {
         (table.family, name)
         for table in generation.ruleset.tables

@@ -91,7 +91,7 @@ def _lost_workloads(before: Before, plan: Plan, verb: str) -> Failed | None:
     return Failed(
         f"the setting workloads would no longer name {listed(lost)}, nor would a HostEndpoint: no policy would apply "
         f"to them, and {bare_consequence(plan.settings, them)}",
-        f"name {them} in workloads.interfaces of hostfw.yaml; {_anyway(verb)}",
+        f"name {them} in workloads of hostfw.yaml; {_anyway(verb)}",
         more=unlisted(lost),
     )
 
@@ -103,9 +103,9 @@ def _lost_patterns(before: Before, plan: Plan) -> Iterator[str]:
     if text is None or plan.wildcard is not None:
         return
     governing = plan.governing()
-    for pattern in decode_settings(text)[0].workloads.interfaces:
+    for pattern in decode_settings(text)[0].workloads.patterns:
         is_one = not pattern.endswith(WILDCARD_END)
-        wider = any(covers(other, pattern) for other in plan.settings.workloads.interfaces)
+        wider = any(covers(other, pattern) for other in plan.settings.workloads.patterns)
         if not wider and (not is_one or governing(pattern) is None):
             yield pattern
 

@@ -20,7 +20,7 @@ from hostfw.host.nftables.tables import KernelTable, KernelTables
 from hostfw.host.store.active import ActiveGeneration, noted_links
 from hostfw.host.store.set_contents import load_content
 from hostfw.model.prefixes import PackedAddresses
-from hostfw.model.values import FAMILIES, Family
+from hostfw.model.values import TABLE_FAMILIES, TableFamily, ip_version
 from hostfw.nft.declarations import SetName, declarations_of, fixed_contents
 from hostfw.nft.object_text import elements_digest
 from hostfw.nft.objects import LINKS, ElementType, Ruleset, Set, Table, VerdictMap, is_of_links
@@ -62,7 +62,7 @@ def altered_by_name(tables: KernelTables, host: Host, run_dir: Path) -> frozense
     """The sets and maps of ours that do not hold what their names say, whatever the ruleset is. Raises HostError."""
     found: set[SetName] = set()
     read: list[_Expected] = []
-    for family in FAMILIES:
+    for family in TABLE_FAMILIES:
         there = tables.of(family).sets
         marks = {one.name.rpartition("/")[0]: one.name.rpartition("/")[2] for one in there if not one.is_map}
         for one in there:
@@ -74,7 +74,7 @@ def altered_by_name(tables: KernelTables, host: Host, run_dir: Path) -> frozense
                 content = load_content(run_dir, marks[one.name])
                 if content is None:
                     continue
-                packed = PackedAddresses(family, content)
+                packed = PackedAddresses(ip_version(family), content)
                 digest, count = _digest_of(family, packed, one.comment), len(packed)
             if count is None or count <= READ_WHOLE:
                 read.append((family, one, digest))
@@ -89,7 +89,7 @@ def altered_links(tables: KernelTables, host: Host, run_dir: Path) -> frozenset[
     No name says what they hold. Both families hold the same of a HostEndpoint, and the set of all holds what those of
     HostEndpoints do. What is only so while the service writes is not so the next time.
     """
-    names = [(family, one.name) for family in FAMILIES for one in tables.of(family).sets if is_of_links(one.name)]
+    names = [(family, one.name) for family in TABLE_FAMILIES for one in tables.of(family).sets if is_of_links(one.name)]
     found = _altered_links(names, host, run_dir) if names else frozenset()
     return found & _altered_links(names, host, run_dir) if found else found
 
@@ -103,11 +103,11 @@ def _altered_links(names: list[SetName], host: Host, run_dir: Path) -> frozenset
 def _contradictions(links: Mapping[SetName, tuple[int, ...]]) -> frozenset[SetName]:
     found: set[SetName] = set()
     for (family, name), indices in links.items():
-        others = [other for other in FAMILIES if other is not family and (other, name) in links]
+        others = [other for other in TABLE_FAMILIES if other is not family and (other, name) in links]
         found.update((family, name) for other in others if links[other, name] != indices)
         if name != LINKS and not set(indices) <= set(links.get((family, LINKS), indices)):
             found.add((family, name))
-    for family in FAMILIES:
+    for family in TABLE_FAMILIES:
         of_endpoints = [of for (at, name), of in links.items() if at is family and name != LINKS]
         everything = links.get((family, LINKS))
         if everything is not None and of_endpoints and set(everything) != set().union(*map(set, of_endpoints)):
@@ -115,7 +115,7 @@ def _contradictions(links: Mapping[SetName, tuple[int, ...]]) -> frozenset[SetNa
     return frozenset(found)
 
 
-_Expected = tuple[Family, KernelSet, str]
+_Expected = tuple[TableFamily, KernelSet, str]
 """A set or map, and the digest of what it should hold."""
 
 
@@ -126,7 +126,7 @@ def _with_other_digests(host: Host, sets: list[_Expected]) -> Iterator[SetName]:
             yield family, one.name
 
 
-def _expected(family: Family, wanted: Set | VerdictMap, there: dict[str, KernelSet]) -> str | None:
+def _expected(family: TableFamily, wanted: Set | VerdictMap, there: dict[str, KernelSet]) -> str | None:
     """The digest of what a set or map should hold; None of a set apart that is yet to be edited."""
     if isinstance(wanted, Set) and isinstance(wanted.elements, PackedAddresses) and wanted.edited_in_place:
         return _digest_of(family, wanted.elements, wanted.comment) if wanted.mark in there else None
@@ -134,12 +134,12 @@ def _expected(family: Family, wanted: Set | VerdictMap, there: dict[str, KernelS
     return None if named is None else named[1]
 
 
-def _digest_of(family: Family, addresses: PackedAddresses, comment: str) -> str:
+def _digest_of(family: TableFamily, addresses: PackedAddresses, comment: str) -> str:
     """The digest that is read of a set of these addresses, whatever it has room for."""
     return elements_digest(Set("", ElementType.ADDRESS, addresses, comment=comment), family)
 
 
-def _differs(family: Family, wanted: Set, one: KernelSet, there: dict[str, KernelSet], nftables: Nftables) -> bool:
+def _differs(family: TableFamily, wanted: Set, one: KernelSet, there: dict[str, KernelSet], nftables: Nftables) -> bool:
     """True if a big set has other elements than it should; one with the mark of another content is yet to be edited."""
     if wanted.edited_in_place and wanted.mark not in there:
         return False

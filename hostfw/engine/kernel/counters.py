@@ -12,7 +12,7 @@ from hostfw.host.nftables.tables import KernelTables
 from hostfw.model.decisions import OF_LIMITS, Reason
 from hostfw.model.plan import Plan, PlannedRule, RuleIdentity
 from hostfw.model.settings import FailsafePort
-from hostfw.model.values import FAMILIES, Action, Direction, Family
+from hostfw.model.values import TABLE_FAMILIES, Action, Direction, TableFamily
 
 _UNTRACKED = "untracked"
 _PLACES = ("", _UNTRACKED, "pre-dnat")
@@ -36,7 +36,7 @@ class Value(NamedTuple):
         return Value(self.packets - before.packets, self.bytes - before.bytes)
 
 
-Values = dict[tuple[Family, str], Value]
+Values = dict[tuple[TableFamily, str], Value]
 """Values of the kernel's counters, by family and name."""
 
 
@@ -121,7 +121,9 @@ Counter = RuleCounter | ReasonCounter | LogCounter | OtherCounter
 
 def values_of(tables: KernelTables) -> Values:
     """The named counters of both tables."""
-    return {(family, c.name): Value(c.packets, c.bytes) for family in FAMILIES for c in tables.of(family).counters}
+    return {
+        (family, c.name): Value(c.packets, c.bytes) for family in TABLE_FAMILIES for c in tables.of(family).counters
+    }
 
 
 def counters_of(plan: Plan | None, values: Values) -> tuple[Counter, ...]:

@@ -6,7 +6,7 @@ would only double the time. A switch from a cached state needs no check either: 
 commands that have never crashed a worker.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 
 from hostfw.build.cache import LastCommit
@@ -46,7 +46,8 @@ from hostfw.host.store.active import (
     note_begun,
     record_stamp,
 )
-from hostfw.model.values import FAMILIES, Direction
+from hostfw.model.plan import Plan
+from hostfw.model.values import TABLE_FAMILIES, Direction
 from hostfw.nft.change import Change, change
 from hostfw.nft.declarations import declarations_of
 from hostfw.nft.deletion import Deletion, DeletionKind
@@ -119,20 +120,18 @@ def _enforce(
         generation.plan,
         kernel_state.record,
         kernel_state.installed,
-        # Whoever translates destinations has had connection tracking begin, so published ports do not count.
-        polices_forwarded=bool(generation.plan.settings.workloads.interfaces)
-        or any(endpoint.direction(way).forward_tiers for endpoint in generation.plan.endpoints for way in Direction),
+        polices_forwarded=_polices_forwarded(generation.plan),
     )
     # What was prepared has connection tracking begin.
     existing.before_switch()
     stopped = before_switch(planned)
     if stopped is not None:
         return stopped
-    writer.observer.switching(generation)
+    _about_to_switch(generation, writer)
     stopped = writer.sent.after(lambda: send_change(planned, kernel_state, writer))
     if stopped is not None:
         return disturbed(stopped, writer, kernel_state, _commits_before_switch(planned))
-    noted = (*put_back, *after_switch(), *existing.after_switch())
+    noted = (*put_back, *after_switch(), *existing.after_switch(), *released(writer, generation.plan.bridge_names))
     link_commits, unnoted = note_links(generation, writer, is_known=kernel_state.ruleset is not None)
     left = delete(planned.sweep, nftables)
     swept = say(left, "unused objects could not be removed")
@@ -176,9 +175,9 @@ def enforce_nothing(writer: Writer) -> Enforced | Failed:
 
 def _enforce_nothing(writer: Writer) -> Enforced | Failed | Disturbed:
     tables = writer.host.read_tables()
-    if (owned := owned_by_another((tables.ip, tables.ip6))) is not None:
+    if (owned := owned_by_another(tables.every)) is not None:
         return owned
-    deletions = tuple(Deletion(family, DeletionKind.TABLE) for family in FAMILIES if tables.of(family).exists)
+    deletions = tuple(Deletion(family, DeletionKind.TABLE) for family in TABLE_FAMILIES if tables.of(family).exists)
     if writer.cache is not None:
         writer.cache.last_commit = None
     stopped = writer.sent.after(lambda: delete(deletions, writer.nftables))
@@ -189,15 +188,39 @@ def _enforce_nothing(writer: Writer) -> Enforced | Failed | Disturbed:
     except HostError as error:
         message = f"the tables were removed, but that could not be read back: {error.message}"
         return Failed(message, error.hint, in_force=UNKNOWN)
-    if any(left.of(family).exists for family in FAMILIES):
+    if any(left.of(family).exists for family in TABLE_FAMILIES):
         hint = "`nft monitor` shows which"
         return Disturbed(Failed("another program makes our tables again", hint, in_force=UNKNOWN))
     writer.observer.active(None)
     forget_begun(writer.directories.run)
     forget_links(writer.directories.run)
+    unreleased = tuple(released(writer))
     if said := forget_record(writer.directories.run, writer.cache):
-        return Enforced(Change(sweep=deletions), (said,))
-    return Enforced(Change(sweep=deletions))
+        return Enforced(Change(sweep=deletions), (said, *unreleased))
+    return Enforced(Change(sweep=deletions), unreleased)
+
+
+def _about_to_switch(generation: Generation, writer: Writer) -> None:
+    # A port that becomes known by the switch must have met policy from its first packet on.
+    writer.host.filter_bridges(writer.directories.run, generation.plan.bridge_names)
+    writer.observer.switching(generation)
+
+
+def _polices_forwarded(plan: Plan) -> bool:
+    """True if policy is asked about what is forwarded.
+
+    Whoever translates destinations has had connection tracking begin, so published ports do not count.
+    """
+    tiers = (endpoint.direction(way).forward_tiers for endpoint in plan.endpoints for way in Direction)
+    return bool(plan.settings.workloads.patterns) or any(tiers)
+
+
+def released(writer: Writer, names: Collection[str] = ()) -> Iterator[str]:
+    """Bridges other than these get back what they had before policy was between their ports; says what failed."""
+    try:
+        writer.host.release_bridges(writer.directories.run, names)
+    except HostError as error:
+        yield error.message
 
 
 def owned_by_another(tables: Iterable[KernelTable | InstalledTable]) -> Failed | None:

@@ -17,7 +17,7 @@ from hostfw.engine.outcomes import Failed
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.store import active
 from hostfw.model.host.loopback import LOOPBACK
-from hostfw.model.values import Family
+from hostfw.model.values import TableFamily
 from hostfw.nft.declarations import SetName
 from hostfw.nft.objects import ElementType, Set
 
@@ -104,7 +104,7 @@ def note_masters(
     return None
 
 
-def _sets(generation: Generation) -> Iterator[tuple[Family, Set]]:
+def _sets(generation: Generation) -> Iterator[tuple[TableFamily, Set]]:
     for table in generation.ruleset.tables:
         yield from ((table.family, one) for one in table.sets if one.type is ElementType.IFINDEX)
 

@@ -8,7 +8,7 @@ from operator import attrgetter
 from hostfw.host.nftables.nf_tables import DORMANT, KernelChain
 from hostfw.host.nftables.tables import KernelTable, KernelTables
 from hostfw.host.store.active import ActiveGeneration
-from hostfw.model.values import FAMILIES, Family
+from hostfw.model.values import BRIDGE, FAMILIES, TABLE_FAMILIES, TableFamily
 from hostfw.model.wording import counted, listed
 from hostfw.nft.amendment import Renaming, WakeUp
 from hostfw.nft.change import renamings_of
@@ -17,7 +17,7 @@ from hostfw.nft.installed import InstalledBaseChain, InstalledTable, as_installe
 from hostfw.nft.object_text import table_name
 from hostfw.nft.objects import BASE_CHAIN_NAMES, BASE_CHAIN_PLACES, DROPPING_CHAINS, Place, Ruleset, Table
 
-Digests = tuple[tuple[Family, str, str], ...]
+Digests = tuple[tuple[TableFamily, str, str], ...]
 
 
 def installed_tables(
@@ -32,7 +32,7 @@ def installed_tables(
     `unfilled` are the big sets that lack elements, `altered` the sets and maps with other elements than they should
     have, and `misdeclared` those that are something else.
     """
-    found = (tables.of(family) for family in FAMILIES)
+    found = (tables.of(family) for family in TABLE_FAMILIES)
     return tuple(
         replace(
             _installed(table, record),
@@ -45,14 +45,14 @@ def installed_tables(
     )
 
 
-def _of(family: Family, names: frozenset[SetName]) -> frozenset[str]:
+def _of(family: TableFamily, names: frozenset[SetName]) -> frozenset[str]:
     return frozenset(name for of, name in names if of is family)
 
 
 def digests(tables: KernelTables) -> Digests:
     """The digest of every chain of ours, to be remembered; a base chain that is none of ours is by another program."""
-    found: list[tuple[Family, str, str]] = []
-    for family in FAMILIES:
+    found: list[tuple[TableFamily, str, str]] = []
+    for family in TABLE_FAMILIES:
         table = tables.of(family)
         foreign = {chain.name for chain in table.chains if chain.base is not None} - BASE_CHAIN_NAMES
         found.extend((family, name, digest) for name, digest in table.chain_digests.items() if name not in foreign)
@@ -63,7 +63,7 @@ def declarations(tables: KernelTables) -> Digests:
     """The declarations of all our sets and maps, to be recorded."""
     return tuple(
         (family, one.name, str(one.declaration))
-        for family in FAMILIES
+        for family in TABLE_FAMILIES
         for one in tables.of(family).sets
         if not one.is_anonymous
     )
@@ -125,15 +125,15 @@ def drift(tables: KernelTables, record: ActiveGeneration | None) -> tuple[str, .
         return unprotected(tables)
     remembered = {(family, name): digest for family, name, digest in record.chains}
     sentences: list[str] = []
-    for family in FAMILIES:
+    for family in TABLE_FAMILIES:
         table = tables.of(family)
         title = f"table {table_name(family)}"
+        mine = {name: digest for (of, name), digest in remembered.items() if of is family}
         if not table.exists:
-            sentences.append(f"{title} is gone")
+            sentences.extend([f"{title} is gone"] if mine or family is not BRIDGE else [])
             continue
         sentences.extend(f"{title} {sentence}" for sentence in _flagged(table))
         there = {chain.name: chain for chain in table.chains}
-        mine = {name: digest for (of, name), digest in remembered.items() if of is family}
         sentences.extend(f"{title}: chain {name} is gone" for name in sorted(mine.keys() - there.keys()))
         sentences.extend(f"{title}: chain {name} is not ours" for name in sorted(there.keys() - mine.keys()))
         changed = sorted(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from hostfw.host.nftables.elements import Edit, Keys
 from hostfw.host.nftables.script_runner import Nftables, NftResult
 from hostfw.host.nftables.set_reloading import Contents
-from hostfw.model.values import Family
+from hostfw.model.values import TableFamily
 from hostfw.nft.amendment import Amendment
 from hostfw.nft.deletion import Deletion
 
@@ -31,15 +31,15 @@ class LazyNftables:
         """Put the script into force as one transaction."""
         return self.start().commit(script)
 
-    def add_elements(self, family: Family, set_name: str, keys: Keys) -> None:
+    def add_elements(self, family: TableFamily, set_name: str, keys: Keys) -> None:
         """Put elements into a set in order; those that are there stay. Raises NetlinkError."""
         self.start().add_elements(family, set_name, keys)
 
-    def is_loaded(self, family: Family, set_name: str, keys: Keys) -> bool:
+    def is_loaded(self, family: TableFamily, set_name: str, keys: Keys) -> bool:
         """True if the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
         return self.start().is_loaded(family, set_name, keys)
 
-    def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:
+    def replace_elements(self, family: TableFamily, set_name: str, edit: Edit) -> None:
         """Edit a set in one transaction. Raises NetlinkError."""
         self.start().replace_elements(family, set_name, edit)
 

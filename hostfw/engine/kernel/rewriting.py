@@ -14,7 +14,7 @@ from hostfw.engine.kernel.installed import Digests
 from hostfw.engine.kernel.state import KernelState, read_back, untouched_chains
 from hostfw.engine.outcomes import UNKNOWN, Failed
 from hostfw.host.nftables.script_runner import Nftables
-from hostfw.model.values import Family
+from hostfw.model.values import TableFamily
 from hostfw.nft.change import change
 from hostfw.nft.object_text import table_name
 from hostfw.nft.objects import Ruleset
@@ -51,7 +51,7 @@ def ensure_ours(
     if now.certain or now.lacking:
         return Rewritten(now)
     untouched = untouched_chains(before)
-    changed: set[tuple[Family, str]] = set()
+    changed: set[tuple[TableFamily, str]] = set()
     for _ in range(TRIES):
         written = _written(now.chains, ruleset, untouched)
         suspect = {of.family: frozenset(n for f, n in written if f is of.family) for of in ruleset.tables}
@@ -81,8 +81,8 @@ def ensure_ours(
 
 
 def _written(
-    chains: Digests, ruleset: Ruleset, untouched: dict[tuple[Family, str], str]
-) -> dict[tuple[Family, str], str]:
+    chains: Digests, ruleset: Ruleset, untouched: dict[tuple[TableFamily, str], str]
+) -> dict[tuple[TableFamily, str], str]:
     """The digests of the chains of a ruleset that were written, base chains among them."""
     ours = {(table.family, chain.name) for table in ruleset.tables for chain in table.chains}
     ours |= {(table.family, chain.name) for table in ruleset.tables for chain in table.base_chains}

@@ -17,7 +17,7 @@ from hostfw.engine.kernel.set_loading import not_loaded
 from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.nftables.tables import KernelTables, Names
 from hostfw.host.store.active import ActiveGeneration, load_active, record_stamp
-from hostfw.model.values import FAMILIES, Family
+from hostfw.model.values import BRIDGE, TABLE_FAMILIES, Family, TableFamily
 from hostfw.nft.declarations import SetName
 from hostfw.nft.installed import InstalledTable
 from hostfw.nft.objects import BASE_CHAIN_NAMES, Ruleset, Table
@@ -45,7 +45,7 @@ class KernelState:
     lacking: tuple[str, ...] = ()
     changed_by_others: bool = False
     certain: bool = True
-    miscounted: frozenset[tuple[Family, str]] = frozenset()
+    miscounted: frozenset[tuple[TableFamily, str]] = frozenset()
     tables: KernelTables | None = None
 
 
@@ -113,10 +113,10 @@ def read_back(before: KernelState, wanted: Ruleset, host: Host, nftables: Nftabl
     )
 
 
-def _miscounted(tables: KernelTables, wanted: Ruleset) -> frozenset[tuple[Family, str]]:
+def _miscounted(tables: KernelTables, wanted: Ruleset) -> frozenset[tuple[TableFamily, str]]:
     """The regular chains of a ruleset that have another number of rules."""
     rules = {(table.family, chain.name): len(chain.rules) for table in wanted.tables for chain in table.chains}
-    there = ((family, chain) for family in FAMILIES for chain in tables.of(family).chains)
+    there = ((family, chain) for family in TABLE_FAMILIES for chain in tables.of(family).chains)
     return frozenset(
         (family, chain.name)
         for family, chain in there
@@ -133,7 +133,7 @@ def _as_written(found: Digests, before: KernelState) -> Digests:
     return tuple((family, name, untouched.get((family, name), digest)) for family, name, digest in found)
 
 
-def untouched_chains(before: KernelState) -> dict[tuple[Family, str], str]:
+def untouched_chains(before: KernelState) -> dict[tuple[TableFamily, str], str]:
     """The digests of the chains that a change from a state does not write."""
     suspect = {(table.family, name) for table in before.installed for name in table.suspect}
     return {
@@ -205,12 +205,13 @@ def _set_names(table: Table) -> Iterable[str]:
 def _digests_after(before: Digests, read: Digests, wanted: Ruleset) -> Digests:
     """The digests of all chains, once those of `read` have been written and those that nobody wants are gone."""
     # Families apart: a member of an enumeration takes as long to look up as all else of this.
-    kept_v4, kept_v6 = (
+    kept_v4, kept_v6, kept_bridge = (
         {chain.name for table in wanted.tables if table.family is family for chain in table.chains}
         - {name for of, name, _ in read if of is family}
-        for family in FAMILIES
+        for family in TABLE_FAMILIES
     )
-    return (*(one for one in before if one[1] in (kept_v4 if one[0] is Family.V4 else kept_v6)), *read)
+    others = {Family.V6: kept_v6, BRIDGE: kept_bridge}
+    return (*(one for one in before if one[1] in (kept_v4 if one[0] is Family.V4 else others[one[0]])), *read)
 
 
 def _after(wanted: Table, read: InstalledTable) -> InstalledTable:

@@ -18,7 +18,7 @@ from hostfw.host.store.active import ActiveGeneration, has_begun, load_active
 from hostfw.host.store.atomic_files import is_read_only
 from hostfw.host.store.last_event import load_event
 from hostfw.host.store.trial import load_trial
-from hostfw.model.values import FAMILIES
+from hostfw.model.values import TABLE_FAMILIES
 from hostfw.nft.objects import BASE_CHAIN_NAMES
 
 _BY_ANOTHER = " by another program"
@@ -68,7 +68,7 @@ def read_drift(directories: Directories, host: Host) -> tuple[str, ...] | Failed
         tables, found = compared(directories, host, record)
     except HostError as error:
         return failed(error)
-    return found if tables.ip.exists or tables.ip6.exists else ()
+    return found if any(table.exists for table in tables.every) else ()
 
 
 def compared(
@@ -81,7 +81,7 @@ def compared(
     or only we are known to have committed since, nothing but the base chains is.
     """
     if record is not None:
-        tables = host.read_some(dict.fromkeys(FAMILIES, Names(chains=tuple(sorted(BASE_CHAIN_NAMES)))))
+        tables = host.read_some(dict.fromkeys(TABLE_FAMILIES, Names(chains=tuple(sorted(BASE_CHAIN_NAMES)))))
         unchanged = is_unchanged_since(tables, record)
         whole = record.compared and not has_begun(directories.run)
         if whole and (unchanged or host.only_ours(record.kernel_generation, tables.generation)):
@@ -91,7 +91,7 @@ def compared(
         if unchanged and is_unchanged_since(tables := host.read_names(), record):
             return tables, drift(tables, record)
     tables = host.read_tables()
-    found = drift(tables, record) if record or tables.ip.exists or tables.ip6.exists else ()
+    found = drift(tables, record) if record or any(table.exists for table in tables.every) else ()
     others = altered_by_name(tables, host, directories.run) | altered_links(tables, host, directories.run)
     found = (*found, *in_sentences(others))
     if has_begun(directories.run) or is_read_only(directories.run):

@@ -19,6 +19,7 @@ from hostfw.host.netlink.messages import (
     attributes,
     text_of,
 )
+from hostfw.model.host.facts import BridgeFacts
 from hostfw.model.values import Family
 
 T = TypeVar("T")
@@ -57,7 +58,10 @@ _IFLA_IFNAME, _IFLA_MASTER, _IFLA_WIRELESS, _IFLA_LINKINFO, _IFLA_GROUP, _IFLA_E
 )
 _IFLA_ADDRESS, _IFLA_PERM_ADDRESS = 1, 54
 _IFLA_INFO_KIND, _IFLA_ALT_IFNAME = 1, 53
+_IFLA_INFO_DATA = 2
+_IFLA_BR_VLAN_FILTERING, _IFLA_BR_NF_CALL_IPTABLES, _IFLA_BR_NF_CALL_IP6TABLES = 7, 36, 37
 _SHORTEST_HARDWARE_ADDRESS = 6
+BRIDGE_KIND = "bridge"
 _SKIP_STATISTICS = _U32.pack(1 << 3)
 """RTEXT_FILTER_SKIP_STATS: counters are half of a link's message."""
 
@@ -84,6 +88,7 @@ class Link:
     """An interface. `kind` is IFLA_INFO_KIND, "loopback" for lo; `master` is the index of one, 0 for none.
 
     `mac` and `permanent_mac` are hardware addresses (IFLA_ADDRESS, IFLA_PERM_ADDRESS), empty where there is none.
+    `bridge` is what only a bridge has.
     """
 
     index: int
@@ -95,6 +100,7 @@ class Link:
     up: bool = False
     mac: str = ""
     permanent_mac: str = ""
+    bridge: BridgeFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +257,8 @@ def parse_link(payload: bytes) -> Link | None:
     names = (
         text_of(name) for kind, name in attribute_list(found.get(_IFLA_PROP_LIST, b"")) if kind == _IFLA_ALT_IFNAME
     )
-    kind = text_of(attributes(found.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_KIND, b""))
+    info = attributes(found.get(_IFLA_LINKINFO, b""))
+    kind = text_of(info.get(_IFLA_INFO_KIND, b""))
     return Link(
         index=index,
         name=text_of(found.get(_IFLA_IFNAME, b"")),
@@ -262,7 +269,29 @@ def parse_link(payload: bytes) -> Link | None:
         up=bool(flags & _IFF_UP),
         mac=_hardware_address(found.get(_IFLA_ADDRESS, b"")),
         permanent_mac=_hardware_address(found.get(_IFLA_PERM_ADDRESS, b"")),
+        bridge=_bridge(attributes(info.get(_IFLA_INFO_DATA, b""))) if kind == BRIDGE_KIND else None,
     )
+
+
+def _bridge(found: dict[int, bytes]) -> BridgeFacts:
+    flags = (_IFLA_BR_NF_CALL_IPTABLES, _IFLA_BR_NF_CALL_IP6TABLES, _IFLA_BR_VLAN_FILTERING)
+    return BridgeFacts(*(found.get(flag, b"\0")[:1] not in (b"", b"\0") for flag in flags))
+
+
+def set_bridge_calls(sock: NetlinkSocket, calls: Mapping[int, tuple[bool, bool]]) -> Mapping[int, int]:
+    """Say by index whether packets between the ports of bridges meet the hooks of IPv4, and of IPv6.
+
+    Gives the errno of each that could not be set, a bridge that is gone among them. Raises NetlinkError.
+    """
+    answers = sock.ask_each(RTM_NEWLINK, 0, (_calls(index, *of) for index, of in calls.items()), "setting up bridges")
+    return {index: answer for index, answer in zip(calls, answers, strict=True) if answer}
+
+
+def _calls(index: int, ipv4: bool, ipv6: bool) -> bytes:  # noqa: FBT001 -- two flags of a message
+    data = attribute(_IFLA_BR_NF_CALL_IPTABLES, bytes((ipv4,))) + attribute(_IFLA_BR_NF_CALL_IP6TABLES, bytes((ipv6,)))
+    kind = attribute(_IFLA_INFO_KIND, BRIDGE_KIND.encode() + b"\0")
+    info = attribute(_IFLA_LINKINFO, kind + attribute(_IFLA_INFO_DATA, data))
+    return IFINFOMSG.pack(socket.AF_UNSPEC, 0, index, 0, 0) + info
 
 
 def _hardware_address(address: bytes) -> str:

@@ -168,6 +168,7 @@ class LinkEvents(ListeningSocket):
             up=link.up,
             mac=link.mac,
             permanent_mac=link.permanent_mac,
+            bridge=link.bridge,
         )
 
     def _address_changes(self, now: LinkAddress | None, *, gone: bool) -> frozenset[tuple[str, Cidr]]:

@@ -68,6 +68,7 @@ def observe(node: str | None = None, nft: str | None = None) -> HostFacts:
         link_groups=link_groups(),
         kernel=os.uname().release,
         nft=nft_version() if nft is None else nft,
+        bridge_netfilter=BRIDGE_NETFILTER.exists(),
     )
 
 
@@ -81,6 +82,9 @@ def link_groups(files: Sequence[Path] = LINK_GROUP_FILES) -> tuple[tuple[str, in
         return tuple(sorted(dict(_group_lines(text)).items()))
     return ()
 
+
+BRIDGE_NETFILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+"""A file that is there with the module br_netfilter, in each network namespace."""
 
 SETTLED_S = 10.0
 """Time that a DHCP client has to write down its lease: an older address without an end is what it looks like."""
@@ -119,6 +123,7 @@ def interfaces_of(network: Network, leases: Collection[EndlessLease] = ()) -> tu
             up=link.up,
             mac=link.mac,
             permanent_mac=link.permanent_mac,
+            bridge=link.bridge,
             learned=tuple(
                 (cidr, learned[link.index, cidr])
                 for cidr in sorted(addresses.get(link.index, ()))

@@ -35,7 +35,7 @@ from hostfw.host.nftables.nf_tables import (
     NFPROTO,
     TABLE_NAME,
 )
-from hostfw.model.values import Family
+from hostfw.model.values import TableFamily
 from hostfw.nft.objects import TABLE
 from hostfw.nft.timed_edit import TimedEdit
 
@@ -103,7 +103,7 @@ class Edit:
     mark: str
 
 
-def add_elements(family: Family, set_name: str, keys: Keys, *, generation: int | None = None) -> None:
+def add_elements(family: TableFamily, set_name: str, keys: Keys, *, generation: int | None = None) -> None:
     """Put elements into a set of our table; those that are there already stay as they are.
 
     More than `BATCH_ELEMENTS` go in several transactions, in order. `generation` is the one that nftables must still
@@ -119,7 +119,7 @@ def add_elements(family: Family, set_name: str, keys: Keys, *, generation: int |
             _transact(sock, batch, last, what)
 
 
-def replace_elements(family: Family, set_name: str, edit: Edit) -> None:
+def replace_elements(family: TableFamily, set_name: str, edit: Edit) -> None:
     """Edit a set in one transaction, however big: a packet meets the content of before or that of after."""
     what = f"editing the set {set_name} of {family.nft} {TABLE}"
     requests: list[Request] = []
@@ -168,7 +168,7 @@ def _timed_element(key: bytes, seconds: int | None) -> bytes:
     return ATTRIBUTE.pack(ATTRIBUTE.size + len(content), _LIST_ELEM | _NESTED) + content
 
 
-def is_loaded(family: Family, set_name: str, keys: Keys) -> bool:
+def is_loaded(family: TableFamily, set_name: str, keys: Keys) -> bool:
     """True if the last element is in a set, and so all that went in before; False where there is no such set.
 
     Of those some are asked for as well, 0.1 ms each: any of them may have been taken out since.
@@ -206,7 +206,7 @@ DELETE = Verb(DELSETELEM, 0)
 
 
 def batches(
-    verb: Verb, family: Family, set_name: str, keys: Keys, limit: int, generation: int | None = None
+    verb: Verb, family: TableFamily, set_name: str, keys: Keys, limit: int, generation: int | None = None
 ) -> Iterator[tuple[bytes, int]]:
     """The transactions that take at most `limit` elements each, with the sequence number that is acknowledged."""
     for first in range(0, len(keys), limit):
@@ -222,7 +222,7 @@ def _transact(sock: NetlinkSocket, batch: bytes, last: int, what: str) -> None:
         raise NetlinkError(error.errno, what, error.hint or hint, reason) from error
 
 
-def element_requests(verb: Verb, family: Family, set_name: str, keys: Keys) -> Iterator[Request]:
+def element_requests(verb: Verb, family: TableFamily, set_name: str, keys: Keys) -> Iterator[Request]:
     """The messages for elements, as few as the length of an attribute allows."""
     head = list_head(family, set_name)
     words = memoryview(_element_words(keys)).cast("B")
@@ -234,12 +234,12 @@ def element_requests(verb: Verb, family: Family, set_name: str, keys: Keys) -> I
         yield Request(verb.kind, verb.flags, [head, header, elements])
 
 
-def _mark(family: Family, name: str) -> bytes:
+def _mark(family: TableFamily, name: str) -> bytes:
     """An empty set of ports, as `set NAME { type inet_service; }` declares it."""
     return list_head(family, name) + u32(_SET_KEY_TYPE, _PORT_TYPE) + u32(_SET_KEY_LEN, 2) + u32(_SET_ID, 1)
 
 
-def list_head(family: Family, set_name: str) -> bytes:
+def list_head(family: TableFamily, set_name: str) -> bytes:
     """The part of a message before its elements."""
     return NFGENMSG.pack(NFPROTO[family], 0, 0) + text(TABLE_NAME, TABLE) + text(_LIST_SET, set_name)
 

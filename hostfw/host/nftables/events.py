@@ -27,7 +27,7 @@ from hostfw.host.netlink.messages import (
 from hostfw.host.nftables import nf_tables
 from hostfw.host.nftables.nf_tables import NFPROTO, OWN_SEQUENCES, SUBSYSTEM, TABLE_NAME
 from hostfw.host.nftables.transactions import NftNews, Touched, Transaction, What
-from hostfw.model.values import Family
+from hostfw.model.values import TableFamily
 from hostfw.nft.objects import TABLE
 
 RECEIVE_BUFFER_BYTES = 32 * 1024 * 1024
@@ -140,7 +140,7 @@ class _Open:
     def __init__(self, mark: bytes = b"") -> None:
         # The end of the generation's number, which every message carries.
         self.mark = mark
-        self.counts: dict[tuple[Family, What, str], list[int]] = {}
+        self.counts: dict[tuple[TableFamily, What, str], list[int]] = {}
         self.more = 0
         self.others_gone = 0
         # What the messages of the elements of one set begin with, all alike, and where they are counted.

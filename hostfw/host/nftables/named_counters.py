@@ -13,7 +13,7 @@ from hostfw.host.netlink.messages import (
 )
 from hostfw.host.nftables import nf_tables
 from hostfw.host.nftables.nf_tables import KernelCounter
-from hostfw.model.values import FAMILIES, Family
+from hostfw.model.values import TABLE_FAMILIES, TableFamily
 from hostfw.nft.objects import TABLE
 
 _OBJ_NAME = 2
@@ -27,26 +27,26 @@ def read_packets(names: Iterable[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     with NetlinkSocket(NETLINK_NETFILTER) as sock:
         for name in names:
-            for family in FAMILIES:
+            for family in TABLE_FAMILIES:
                 packets = _packets(sock, family, name)
                 if packets is not None:
                     found[name] = found.get(name, 0) + packets
     return found
 
 
-def read_counters() -> dict[tuple[Family, str], KernelCounter]:
+def read_counters() -> dict[tuple[TableFamily, str], KernelCounter]:
     """Every counter of both tables, by family and name, none of a table that is not there. Raises NetlinkError.
 
     Each value is exact. What comes or goes meanwhile is in or out, unless it goes on for long.
     """
-    found: dict[tuple[Family, str], KernelCounter] = {}
+    found: dict[tuple[TableFamily, str], KernelCounter] = {}
     with NetlinkSocket(NETLINK_NETFILTER) as sock:
-        for family in FAMILIES:
+        for family in TABLE_FAMILIES:
             found |= {(family, counter.name): counter for counter in _all(sock, family)}
     return found
 
 
-def _all(sock: NetlinkSocket, family: Family) -> list[KernelCounter]:
+def _all(sock: NetlinkSocket, family: TableFamily) -> list[KernelCounter]:
     here = NFGENMSG.pack(nf_tables.NFPROTO[family], 0, 0) + text(nf_tables.TABLE_NAME, TABLE)
     wanted = here + u32(nf_tables.OBJ_TYPE, nf_tables.OBJECT_COUNTER)
     what = f"reading the counters of {family.nft} {TABLE}"
@@ -58,7 +58,7 @@ def _all(sock: NetlinkSocket, family: Family) -> list[KernelCounter]:
         raise
 
 
-def _packets(sock: NetlinkSocket, family: Family, name: str) -> int | None:
+def _packets(sock: NetlinkSocket, family: TableFamily, name: str) -> int | None:
     here = NFGENMSG.pack(nf_tables.NFPROTO[family], 0, 0) + text(nf_tables.TABLE_NAME, TABLE)
     asked = here + text(_OBJ_NAME, name) + u32(nf_tables.OBJ_TYPE, nf_tables.OBJECT_COUNTER)
     try:

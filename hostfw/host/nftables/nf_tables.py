@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from hostfw.host.netlink.messages import attribute, attribute_list, attributes, nested, text_of, u32_of, u64_of
-from hostfw.model.values import Family
+from hostfw.model.values import BRIDGE, Family, TableFamily
 from hostfw.nft.declarations import DYNAMIC, INTERVAL, MAP, TIMEOUT, Declaration
 from hostfw.nft.deletion import DeletionKind
 
@@ -36,7 +36,7 @@ FIRST_SEQUENCE = 0x68660001
 OWN_SEQUENCES = range(FIRST_SEQUENCE, FIRST_SEQUENCE + 2)
 """Those by which a listener knows our own batches, whatever process, thread or PID namespace they come from."""
 
-NFPROTO = {Family.V4: 2, Family.V6: 10}
+NFPROTO: dict[TableFamily, int] = {Family.V4: 2, Family.V6: 10, BRIDGE: 7}
 """The address family of a table, as messages have it."""
 
 TABLE_NAME = 1

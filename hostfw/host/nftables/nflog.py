@@ -50,6 +50,11 @@ A denied packet is to be in the journal before whoever sent it looks there, and 
 """
 
 _HEADER, _TIMESTAMP, _INDEV, _OUTDEV, _PAYLOAD, _PREFIX, _SEQUENCE = 1, 3, 4, 5, 9, 10, 12
+_PORT_IN, _PORT_OUT = 6, 7
+"""NFULA_IFINDEX_PHYSINDEV and _PHYSOUTDEV: the ports of a bridge, beside the bridge itself."""
+_ETHER_TYPES = {0x0800: Family.V4, 0x86DD: Family.V6}
+_OF_BRIDGES = 7
+"""NFPROTO_BRIDGE: the family of a record that a table of bridges made."""
 _HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
 _FAMILIES: dict[int, Family] = {socket.AF_INET: Family.V4, socket.AF_INET6: Family.V6}
 _U64_PAIR = struct.Struct("!QQ")
@@ -147,13 +152,20 @@ class NflogReader(ListeningSocket):
         hook = fields[_HEADER][2]
         stamp = fields.get(_TIMESTAMP)
         seconds, microseconds = _U64_PAIR.unpack(stamp) if stamp else (0, 0)
+        way_in, way_out, family = _INDEV, _OUTDEV, _FAMILIES.get(payload[0])
+        content = fields.get(_PAYLOAD, b"")
+        if payload[0] == _OF_BRIDGES:
+            # It is the port that a rule looked at, and a frame may hold anything.
+            way_in, way_out = _PORT_IN, _PORT_OUT
+            family = _ETHER_TYPES.get(int.from_bytes(fields[_HEADER][:2], "big"))
+            content = content if family is not None else b""
         return NflogRecord(
             prefix=netlink.text_of(fields.get(_PREFIX, b"")),
-            family=_FAMILIES.get(payload[0]),
+            family=family,
             hook=_HOOKS[hook] if hook < len(_HOOKS) else str(hook),
-            indev=_index(fields.get(_INDEV)),
-            outdev=_index(fields.get(_OUTDEV)),
-            payload=fields.get(_PAYLOAD, b""),
+            indev=_index(fields.get(way_in)),
+            outdev=_index(fields.get(way_out)),
+            payload=content,
             timestamp=seconds + microseconds / 1e6 if stamp else None,
         )
 

@@ -28,7 +28,7 @@ from hostfw.host.nftables.elements import Edit, Keys
 from hostfw.host.nftables.set_reloading import Contents, reload_sets
 from hostfw.host.nftables.worker import ANSWER, CHECK, COMMIT, READY, REQUEST, let_packets_leave
 from hostfw.host.signals import held_back
-from hostfw.model.values import Family
+from hostfw.model.values import TableFamily
 from hostfw.nft.amendment import Amendment
 from hostfw.nft.deletion import Deletion
 
@@ -71,13 +71,13 @@ class Nftables(Protocol):
     def commit(self, script: str) -> NftResult:
         """Put the script into force as one transaction."""
 
-    def add_elements(self, family: Family, set_name: str, keys: Keys) -> None:
+    def add_elements(self, family: TableFamily, set_name: str, keys: Keys) -> None:
         """Put elements into a set in order; those that are there stay. Raises NetlinkError."""
 
-    def is_loaded(self, family: Family, set_name: str, keys: Keys) -> bool:
+    def is_loaded(self, family: TableFamily, set_name: str, keys: Keys) -> bool:
         """True if the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
 
-    def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:
+    def replace_elements(self, family: TableFamily, set_name: str, edit: Edit) -> None:
         """Edit a set in one transaction. Raises NetlinkError."""
 
     def reload_sets(self, contents: Sequence[Contents]) -> None:
@@ -138,15 +138,15 @@ class NftablesWorker:
         """Put the script into force as one transaction."""
         return self._request(COMMIT, script, "committing a script")
 
-    def add_elements(self, family: Family, set_name: str, keys: Keys) -> None:
+    def add_elements(self, family: TableFamily, set_name: str, keys: Keys) -> None:
         """Put elements into a set in order, from this process; those that are there stay. Raises NetlinkError."""
         elements.add_elements(family, set_name, keys)
 
-    def is_loaded(self, family: Family, set_name: str, keys: Keys) -> bool:
+    def is_loaded(self, family: TableFamily, set_name: str, keys: Keys) -> bool:
         """True if the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
         return elements.is_loaded(family, set_name, keys)
 
-    def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:
+    def replace_elements(self, family: TableFamily, set_name: str, edit: Edit) -> None:
         """Edit a set in one transaction, from this process. Raises NetlinkError."""
         elements.replace_elements(family, set_name, edit)
 

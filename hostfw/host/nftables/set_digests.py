@@ -28,7 +28,7 @@ from hostfw.host.netlink.messages import (
 from hostfw.host.nftables import nf_tables
 from hostfw.host.nftables.nf_tables import GETSETELEM, NFPROTO, TABLE_NAME, KernelSet
 from hostfw.model.prefixes import PACKED_FROM, PackedAddresses
-from hostfw.model.values import FAMILIES, Family, PortRange
+from hostfw.model.values import TABLE_FAMILIES, PortRange, TableFamily, ip_version
 from hostfw.nft.declarations import INTERVAL, SetName, key_type_of
 from hostfw.nft.object_text import elements_digest
 from hostfw.nft.objects import CONCATENATIONS, TABLE, Element, ElementType, KeyType, Set, VerdictMap
@@ -58,9 +58,9 @@ _TYPES: Mapping[tuple[int, int], KeyType] = {
     (41, 16): ElementType.IFNAME,
     (0x730D, 12): ElementType.SOCKET,
     (0x830D, 24): ElementType.SOCKET,
-    **{key_type_of(ElementType.NETWORK, family): ElementType.NETWORK for family in FAMILIES},
+    **{key_type_of(ElementType.NETWORK, family): ElementType.NETWORK for family in TABLE_FAMILIES},
     (19, 4): ElementType.MARK,
-    **{key_type_of(fields, family): fields for fields in CONCATENATIONS for family in FAMILIES},
+    **{key_type_of(fields, family): fields for fields in CONCATENATIONS for family in TABLE_FAMILIES},
 }
 """nft's numbers of the datatypes that ours have, with the bytes of a key."""
 
@@ -69,7 +69,7 @@ class _Foreign(Exception):
     """The set holds something that none of ours ever holds."""
 
 
-def read_digests(sets: Iterable[tuple[Family, KernelSet]]) -> Mapping[SetName, str]:
+def read_digests(sets: Iterable[tuple[TableFamily, KernelSet]]) -> Mapping[SetName, str]:
     """The digest of what each of these holds now; of one that is gone, none. Raises NetlinkError."""
     wanted = {(family, one.name): one for family, one in sets}
     return {(family, name): digest_of(family, wanted[family, name], found) for (family, name), found in dumped(wanted)}
@@ -105,7 +105,7 @@ def dumped(sets: Iterable[SetName]) -> Iterator[tuple[SetName, Iterable[bytes]]]
             yield (family, name), messages
 
 
-def digest_of(family: Family, one: KernelSet, messages: Iterable[bytes]) -> str:
+def digest_of(family: TableFamily, one: KernelSet, messages: Iterable[bytes]) -> str:
     """The digest of what a dump of elements says that a set or map holds."""
     try:
         return elements_digest(_contents(family, one, messages), family)
@@ -113,7 +113,7 @@ def digest_of(family: Family, one: KernelSet, messages: Iterable[bytes]) -> str:
         return UNREADABLE
 
 
-def _contents(family: Family, one: KernelSet, messages: Iterable[bytes]) -> Set | VerdictMap:
+def _contents(family: TableFamily, one: KernelSet, messages: Iterable[bytes]) -> Set | VerdictMap:
     element_type = _TYPES.get((one.key_type, one.key_bytes))
     if element_type is None or (one.flags & nf_tables.SET_FLAGS_OF_CONTENT) != one.flags:
         raise _Foreign
@@ -142,7 +142,7 @@ def _contents(family: Family, one: KernelSet, messages: Iterable[bytes]) -> Set 
     return Set("", element_type, tuple(key for key, _ in entries), interval, one.comment)
 
 
-def _addresses(family: Family, one: KernelSet, messages: Iterable[bytes]) -> Set:
+def _addresses(family: TableFamily, one: KernelSet, messages: Iterable[bytes]) -> Set:
     """A set of addresses, of which there are many: every element is the same three headers and its key."""
     keys: list[bytes] = []
     width = one.key_bytes
@@ -161,7 +161,7 @@ def _addresses(family: Family, one: KernelSet, messages: Iterable[bytes]) -> Set
     keys.sort()
     if len(keys) < PACKED_FROM:
         return Set("", ElementType.ADDRESS, tuple(int.from_bytes(key, "big") for key in keys), comment=one.comment)
-    return Set("", ElementType.ADDRESS, PackedAddresses(family, b"".join(keys)), comment=one.comment)
+    return Set("", ElementType.ADDRESS, PackedAddresses(ip_version(family), b"".join(keys)), comment=one.comment)
 
 
 @lru_cache(maxsize=16)

@@ -12,11 +12,11 @@ from hostfw.host.netlink.messages import NLM_F_CREATE, attribute, nested, text, 
 from hostfw.host.nftables.elements import LIST_ELEMENTS, NEW, Keys, element_requests, list_head
 from hostfw.host.nftables.nf_tables import DELSETELEM, NEWSETELEM
 from hostfw.model.prefixes import PackedAddresses
-from hostfw.model.values import Family, PortRange
+from hostfw.model.values import Family, PortRange, TableFamily
 from hostfw.nft.objects import TABLE, Element, ElementType, KeyType, Set, VerdictMap
 from hostfw.nft.rules import SCRATCH_SHIFT, Accept, Drop, Goto, Jump, Return, Verdict
 
-Contents = tuple[Family, Set | VerdictMap]
+Contents = tuple[TableFamily, Set | VerdictMap]
 """A set or map, with what it is to hold."""
 
 TIMEOUT_S = 60.0
@@ -53,7 +53,7 @@ def reload_sets_directly(contents: Sequence[Contents]) -> None:
         batches.close()
 
 
-def _reload(family: Family, contents: Set | VerdictMap) -> Iterator[Request]:
+def _reload(family: TableFamily, contents: Set | VerdictMap) -> Iterator[Request]:
     yield Request(DELSETELEM, 0, [list_head(family, contents.name)])
     if isinstance(contents, Set) and isinstance(contents.elements, PackedAddresses):
         keys = Keys(contents.elements.data, contents.elements.width)
@@ -62,7 +62,7 @@ def _reload(family: Family, contents: Set | VerdictMap) -> Iterator[Request]:
         yield from _requests(family, contents.name, _elements(family, contents))
 
 
-def _requests(family: Family, name: str, elements: Iterable[bytes]) -> Iterator[Request]:
+def _requests(family: TableFamily, name: str, elements: Iterable[bytes]) -> Iterator[Request]:
     """Messages of a size that the 16 bits of an attribute's length can say."""
     parts: list[bytes] = []
     size = 0
@@ -76,7 +76,7 @@ def _requests(family: Family, name: str, elements: Iterable[bytes]) -> Iterator[
         yield Request(NEWSETELEM, NLM_F_CREATE, [list_head(family, name), nested(LIST_ELEMENTS, *parts)])
 
 
-def _elements(family: Family, contents: Set | VerdictMap) -> Iterator[bytes]:
+def _elements(family: TableFamily, contents: Set | VerdictMap) -> Iterator[bytes]:
     if isinstance(contents, VerdictMap):
         entries = [(key, _verdict(verdict)) for key, verdict in contents.elements]
     else:
@@ -119,7 +119,7 @@ def _key(value: bytes) -> bytes:
     return nested(_KEY, attribute(_VALUE, value))
 
 
-def _packed(family: Family, element_type: KeyType, element: Element) -> bytes:
+def _packed(family: TableFamily, element_type: KeyType, element: Element) -> bytes:
     """A key as the kernel holds it; the fields of a concatenation are padded to four bytes."""
     width = 4 if family is Family.V4 else 16
     if isinstance(element_type, tuple):

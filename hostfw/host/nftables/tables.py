@@ -1,4 +1,4 @@
-"""The kernel's content of `ip hostfw` and `ip6 hostfw`, read by raw netlink dumps.
+"""The kernel's content of `ip hostfw`, `ip6 hostfw` and `bridge hostfw`, read by raw netlink dumps.
 
 Never through libnftables, whose listings read every set and end badly on tables of others (1.0.6), and never the
 elements of a set: a dump of a million takes seconds to a minute. Names, rules and counters of 20,000 rules take a
@@ -23,7 +23,7 @@ from hostfw.host.netlink.messages import (
 )
 from hostfw.host.nftables import nf_tables
 from hostfw.host.nftables.nf_tables import KernelChain, KernelCounter, KernelObject, KernelSet
-from hostfw.model.values import FAMILIES, Family
+from hostfw.model.values import BRIDGE, TABLE_FAMILIES, Family, TableFamily
 from hostfw.nft.objects import TABLE
 
 _PATIENCE_S = 5.0
@@ -38,7 +38,7 @@ class KernelTable:
     that name, no other program may change the table.
     """
 
-    family: Family
+    family: TableFamily
     exists: bool = False
     chains: tuple[KernelChain, ...] = ()
     sets: tuple[KernelSet, ...] = ()
@@ -75,14 +75,22 @@ class KernelTable:
 
 @dataclass(frozen=True, slots=True)
 class KernelTables:
-    """Both tables as they were at one nftables generation of the network namespace."""
+    """Our tables as they were at one nftables generation of the network namespace; that of bridges need not exist."""
 
     generation: int
     ip: KernelTable
     ip6: KernelTable
+    bridge: KernelTable = KernelTable(BRIDGE)
 
-    def of(self, family: Family) -> KernelTable:
+    @property
+    def every(self) -> tuple[KernelTable, ...]:
+        """All of them, whether they exist or not."""
+        return self.ip, self.ip6, self.bridge
+
+    def of(self, family: TableFamily) -> KernelTable:
         """The table of one family."""
+        if family is BRIDGE:
+            return self.bridge
         return self.ip if family is Family.V4 else self.ip6
 
 
@@ -107,7 +115,7 @@ class Tables(Protocol):
     def read_sets(self) -> KernelTables:
         """The sets and maps alone."""
 
-    def read_some(self, names: Mapping[Family, Names]) -> KernelTables:
+    def read_some(self, names: Mapping[TableFamily, Names]) -> KernelTables:
         """Only these, as far as they are there."""
 
     def read_generation(self) -> int:
@@ -115,7 +123,7 @@ class Tables(Protocol):
 
 
 def read_tables() -> KernelTables:
-    """Both tables with everything but elements, at one moment.
+    """Our tables with everything but elements, at one moment.
 
     Raises NetlinkError without CAP_NET_ADMIN, or if the tables kept changing for five seconds.
     """
@@ -135,7 +143,7 @@ def read_sets() -> KernelTables:
         return _consistent(sock, partial(_read_sets, sock))
 
 
-def read_some(names: Mapping[Family, Names]) -> KernelTables:
+def read_some(names: Mapping[TableFamily, Names]) -> KernelTables:
     """As `read_tables`, but only these, as far as they are there: 0.1 ms each, however much else there is."""
     with NetlinkSocket(NETLINK_NETFILTER) as sock:
         return _consistent(sock, lambda family: _read_named(sock, family, names.get(family, Names())))
@@ -147,8 +155,8 @@ def read_generation() -> int:
         return _generation(sock)
 
 
-def _consistent(sock: NetlinkSocket, read: Callable[[Family], KernelTable | None]) -> KernelTables:
-    """Both tables at a moment when nobody committed.
+def _consistent(sock: NetlinkSocket, read: Callable[[TableFamily], KernelTable | None]) -> KernelTables:
+    """Our tables at a moment when nobody committed.
 
     The generation is that of the whole namespace, so another program that commits every few milliseconds would keep
     us reading for ever. Two reads in a row that agree on everything but counter values are as good: what went and
@@ -158,8 +166,8 @@ def _consistent(sock: NetlinkSocket, read: Callable[[Family], KernelTable | None
     before: KernelTables | None = None
     while monotonic() < deadline:
         generation = _generation(sock)
-        ip, ip6 = map(read, FAMILIES)
-        tables = KernelTables(generation, ip, ip6) if ip and ip6 else None
+        found = [table for table in map(read, TABLE_FAMILIES) if table is not None]
+        tables = KernelTables(generation, *found) if len(found) == len(TABLE_FAMILIES) else None
         if tables and (_generation(sock) == generation or (before and _shape(tables) == _shape(before))):
             return tables
         before = tables or before
@@ -171,7 +179,7 @@ def _consistent(sock: NetlinkSocket, read: Callable[[Family], KernelTable | None
     )
 
 
-def _read(sock: NetlinkSocket, family: Family, *, every_rule: bool) -> KernelTable | None:
+def _read(sock: NetlinkSocket, family: TableFamily, *, every_rule: bool) -> KernelTable | None:
     """One table, or None if it went away while it was read."""
     here = NFGENMSG.pack(nf_tables.NFPROTO[family], 0, 0)
     mine = here + text(nf_tables.TABLE_NAME, TABLE)
@@ -208,7 +216,7 @@ def _read(sock: NetlinkSocket, family: Family, *, every_rule: bool) -> KernelTab
     )
 
 
-def _read_sets(sock: NetlinkSocket, family: Family) -> KernelTable | None:
+def _read_sets(sock: NetlinkSocket, family: TableFamily) -> KernelTable | None:
     mine = NFGENMSG.pack(nf_tables.NFPROTO[family], 0, 0) + text(nf_tables.TABLE_NAME, TABLE)
     what = f"reading the sets of the table {family.nft} {TABLE}"
     try:
@@ -226,7 +234,7 @@ def _read_sets(sock: NetlinkSocket, family: Family) -> KernelTable | None:
     return KernelTable(family, exists=True, sets=tuple(map(nf_tables.set_of, sets)))
 
 
-def _read_named(sock: NetlinkSocket, family: Family, names: Names) -> KernelTable:
+def _read_named(sock: NetlinkSocket, family: TableFamily, names: Names) -> KernelTable:
     head = NFGENMSG.pack(nf_tables.NFPROTO[family], 0, 0)
     mine = head + text(nf_tables.TABLE_NAME, TABLE)
     what = f"reading the table {family.nft} {TABLE}"
@@ -298,5 +306,5 @@ def _shape(tables: KernelTables) -> tuple[object, ...]:
     """Everything but counter values."""
     return tuple(
         (table.exists, table.flags, table.chains, table.sets, table.others, [one.name for one in table.counters])
-        for table in (tables.ip, tables.ip6)
+        for table in tables.every
     )

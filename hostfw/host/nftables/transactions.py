@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hostfw.host.nftables.worker import NAME
-from hostfw.model.values import FAMILIES, Family
+from hostfw.model.values import TABLE_FAMILIES, TableFamily
 from hostfw.nft.objects import TABLE, is_external
 
 _WORKER_NAMES = frozenset({NAME, Path(sys.executable).name[:15]})
@@ -37,7 +37,7 @@ class Touched(NamedTuple):
     new or changed, which the kernel tells alike, and `went` those that are gone.
     """
 
-    family: Family
+    family: TableFamily
     what: What
     name: str
     came: int
@@ -64,7 +64,7 @@ class Transaction:
     others_gone: int = 0
 
     @property
-    def tables_gone(self) -> frozenset[Family]:
+    def tables_gone(self) -> frozenset[TableFamily]:
         """The families whose table of ours was deleted, whether or not it came back in the same transaction."""
         return frozenset(item.family for item in self.touched if item.what is What.TABLE and item.went)
 
@@ -111,7 +111,7 @@ def _changes(transaction: Transaction) -> str:
 
 
 def _table_change(transaction: Transaction) -> str:
-    ours = [f"{family.nft} {TABLE}" for family in FAMILIES if family in transaction.tables_gone]
+    ours = [f"{family.nft} {TABLE}" for family in TABLE_FAMILIES if family in transaction.tables_gone]
     others = [f"{transaction.others_gone} of others"] if transaction.others_gone else []
     return f"deleted the tables {' and '.join((*ours, *others))}"
 

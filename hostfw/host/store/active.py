@@ -8,18 +8,19 @@ import binascii
 import json
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from hostfw.host.errors import HostError
 from hostfw.host.store.atomic_files import write_atomically
 from hostfw.host.store.codec import Unreadable, counts_of, garbage, load_json, reading, saving, to_json_of_many
 from hostfw.model.moments import moment_of
 from hostfw.model.problems import Problem
-from hostfw.model.values import FAMILIES, Family
+from hostfw.model.values import BRIDGE, FAMILIES, TABLE_FAMILIES, TableFamily
 
 _GENERATION = "generation.json"
 _LINKS = "links.json"
@@ -47,12 +48,12 @@ class ActiveGeneration:
     id: str
     applied_at: datetime
     kernel_generation: int
-    chains: tuple[tuple[Family, str, str], ...] = ()
+    chains: tuple[tuple[TableFamily, str, str], ...] = ()
     counts: tuple[tuple[str, int], ...] = ()
     node: str = ""
-    sets: tuple[tuple[Family, str, str], ...] | None = None
+    sets: tuple[tuple[TableFamily, str, str], ...] | None = None
     saved: bool = True
-    counters: tuple[tuple[Family, str], ...] | None = None
+    counters: tuple[tuple[TableFamily, str], ...] | None = None
     compared: bool = False
 
 
@@ -184,7 +185,7 @@ def forget_begun(run_dir: Path) -> None:
         (run_dir / _BEGUN).unlink(missing_ok=True)
 
 
-def note_links(run_dir: Path, links: Mapping[tuple[Family, str], tuple[int, ...]]) -> None:
+def note_links(run_dir: Path, links: Mapping[tuple[TableFamily, str], tuple[int, ...]]) -> None:
     """Note the indices that our sets of interfaces hold. What a disk does not take is not noted."""
     held = {family.nft: {name: indices for (of, name), indices in links.items() if of is family} for family in FAMILIES}
     try:
@@ -196,15 +197,14 @@ def note_links(run_dir: Path, links: Mapping[tuple[Family, str], tuple[int, ...]
         forget_links(run_dir)
 
 
-def noted_links(run_dir: Path) -> Mapping[tuple[Family, str], tuple[int, ...]] | None:
+def noted_links(run_dir: Path) -> Mapping[tuple[TableFamily, str], tuple[int, ...]] | None:
     """The indices that our sets of interfaces hold, None where that is not known. Raises Unreadable."""
     data, _ = load_json(run_dir / _LINKS)
     match data:
-        case {"format": 1, "namespace": int(namespace), "links": {"ip": dict(ip), "ip6": dict(ip6)}} if (
+        case {"format": 1, "namespace": int(namespace), "links": {"ip": dict(), "ip6": dict()} as links} if (
             namespace == network_namespace()
         ):
-            by_family = ((Family.V4, ip), (Family.V6, ip6))
-            return {(family, name): tuple(indices) for family, of in by_family for name, indices in of.items()}
+            return {(family, name): tuple(indices) for family, of in _tables(links) for name, indices in of.items()}
         case _:
             return None
 
@@ -215,10 +215,10 @@ def forget_links(run_dir: Path) -> None:
         (run_dir / _LINKS).unlink(missing_ok=True)
 
 
-_Named = tuple[tuple[Family, str, str], ...]
+_Named = tuple[tuple[TableFamily, str, str], ...]
 
 
-def _objects(record: Mapping[object, object], *, head: bool) -> tuple[_Named, _Named | None] | None:
+def _objects(record: Mapping[Any, Any], *, head: bool) -> tuple[_Named, _Named | None] | None:
     """The chains and the sets of a record, none of them for its head; None if it has none that can be read.
 
     Releases of before wrote them as they are.
@@ -228,8 +228,8 @@ def _objects(record: Mapping[object, object], *, head: bool) -> tuple[_Named, _N
             return (), None
         case {"objects": str(packed)}:
             return _objects(_unpacked(packed), head=False)
-        case {"chains": {"ip": dict(ip), "ip6": dict(ip6)}}:
-            return ((), None) if head else (_named(ip, ip6), _sets(record))
+        case {"chains": {"ip": dict(), "ip6": dict()} as chains}:
+            return ((), None) if head else (_named(chains), _sets(record))
         case _:
             return None
 
@@ -248,27 +248,32 @@ def _unpacked(packed: str) -> Mapping[object, object]:
     return {name: named for name, named in found.items() if name != "objects"} if isinstance(found, dict) else {}
 
 
-def _by_family(named: tuple[tuple[Family, str, str], ...]) -> dict[str, dict[str, str]]:
-    return {family.nft: {name: text for of, name, text in named if of is family} for family in FAMILIES}
+def _by_family(named: tuple[tuple[TableFamily, str, str], ...]) -> dict[str, dict[str, str]]:
+    found = {family.nft: {name: text for of, name, text in named if of is family} for family in TABLE_FAMILIES}
+    return {table: of for table, of in found.items() if of or table != BRIDGE.nft}
 
 
-def _named(ip: dict[object, object], ip6: dict[object, object]) -> tuple[tuple[Family, str, str], ...]:
-    by_family = ((Family.V4, ip), (Family.V6, ip6))
-    return tuple((family, str(name), str(text)) for family, of in by_family for name, text in of.items())
+def _tables(by_table: Mapping[str, dict[str, Any]]) -> Iterator[tuple[TableFamily, dict[str, Any]]]:
+    """The records of each table; an older one has none of bridges."""
+    return ((family, by_table.get(family.nft, {})) for family in TABLE_FAMILIES)
 
 
-def _sets(data: object) -> tuple[tuple[Family, str, str], ...] | None:
+def _named(by_table: dict[str, dict[str, Any]]) -> tuple[tuple[TableFamily, str, str], ...]:
+    return tuple((family, str(name), str(text)) for family, of in _tables(by_table) for name, text in of.items())
+
+
+def _sets(data: object) -> tuple[tuple[TableFamily, str, str], ...] | None:
     match data:
-        case {"sets": {"ip": dict(ip), "ip6": dict(ip6)}}:
-            return _named(ip, ip6)
+        case {"sets": {"ip": dict(), "ip6": dict()} as sets}:
+            return _named(sets)
         case _:
             return None
 
 
-def _counters(data: object) -> tuple[tuple[Family, str], ...] | None:
+def _counters(data: object) -> tuple[tuple[TableFamily, str], ...] | None:
     match data:
-        case {"counters": {"ip": str(ip), "ip6": str(ip6)}}:
-            return (Family.V4, ip), (Family.V6, ip6)
+        case {"counters": {"ip": str(), "ip6": str()} as counters}:
+            return tuple((family, str(counters[family.nft])) for family in TABLE_FAMILIES if family.nft in counters)
         case _:
             return None
 

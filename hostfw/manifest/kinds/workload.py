@@ -40,13 +40,7 @@ WORKLOAD_PORT_SHAPE = Shape(
 )
 WORKLOADS_SHAPE = Shape(
     "workloads",
-    frozenset(("interfaces", "toHost", "unselected")),
-    {
-        "bridges": Refusal(
-            "workloads behind a bridge are not told apart by this version of hostfw",
-            "connect each by an interface of its own, and name these in interfaces",
-        ),
-    },
+    frozenset(("bridges", "interfaces", "toHost", "unselected")),
 )
 
 
@@ -86,12 +80,16 @@ def decode_workloads(reader: Reader, node: Node | None, base: Workloads) -> Work
     if node is None:
         return base
     found = fields(reader, node, WORKLOADS_SHAPE)
-    patterns = each_once(reader, items(reader, found.get("interfaces"), "interfaces"), "interfaces", _pattern)
+    interfaces, bridges = (
+        tuple(dict.fromkeys(each_once(reader, items(reader, found.get(name), name), name, _pattern)))
+        for name in ("interfaces", "bridges")
+    )
     return Workloads(
-        tuple(dict.fromkeys(patterns)),
+        interfaces,
         decode_ports(reader, found["toHost"], "toHost", base.to_host) if "toHost" in found else base.to_host,
         choice(reader, found.get("unselected"), "unselected", {word.value: word for word in Unselected})
         or base.unselected,
+        bridges,
     )
 
 

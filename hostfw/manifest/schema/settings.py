@@ -130,6 +130,10 @@ _FAILSAFE_PORT: Fields = {
 
 _WORKLOADS: Fields = {
     "interfaces": (listed(formed(INTERFACE_PATTERN.pattern)), "Names, or beginnings with * behind them, such as ve-*."),
+    "bridges": (
+        listed(formed(INTERFACE_PATTERN.pattern)),
+        "Bridges whose ports are workloads, as names or beginnings with * behind them, such as br-*.",
+    ),
     "toHost": (ref("failsafePorts"), "What workloads may use of this host (default: DNS and DHCP)."),
     "unselected": (
         _of(Unselected),

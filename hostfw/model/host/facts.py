@@ -10,6 +10,22 @@ from hostfw.model.problems import Problem
 from hostfw.model.values import Cidr, Learned
 
 
+class BridgeFacts(NamedTuple):
+    """A bridge: if packets between its ports meet the hooks of IPv4 and IPv6 (`nf_call_iptables`, `nf_call_ip6tables`).
+
+    With `vlan_filtering` each packet is tagged between its ports.
+    """
+
+    calls_ipv4: bool = False
+    calls_ipv6: bool = False
+    vlan_filtering: bool = False
+
+    @property
+    def is_filtered(self) -> bool:
+        """True if both hooks are met."""
+        return self.calls_ipv4 and self.calls_ipv6
+
+
 @dataclass(frozen=True, slots=True)
 class Interface:
     """A network interface as the kernel reports it.
@@ -21,6 +37,7 @@ class Interface:
     its hardware address now and `permanent_mac` (IFLA_PERM_ADDRESS) the one that the device was made with, as `ip link`
     writes them; both are empty where there is none. `networks` are the prefixes whose addresses are on its link, and
     `networks_learned` those of them that a neighbour gave, with how.
+    `bridge` is what only a bridge has.
     """
 
     name: str
@@ -38,6 +55,7 @@ class Interface:
     permanent_mac: str = ""
     networks: tuple[Cidr, ...] = ()
     networks_learned: tuple[tuple[Cidr, Learned], ...] = ()
+    bridge: BridgeFacts | None = None
 
     def addresses_of(self, believed: Collection[Learned]) -> tuple[Cidr, ...]:
         """The addresses that an administrator set, and those that came in one of the believed ways."""
@@ -62,7 +80,8 @@ class HostFacts:
     """One observation of a host. `link_groups` are the names of /etc/iproute2/group with their numbers.
 
     `workloads` are those that run now, sorted by their full names, and `workload_problems` what is wrong with the files
-    that say so.
+    that say so. `bridge_netfilter` is whether packets between ports of a bridge can meet the hooks of IPv4 and IPv6: by
+    the kernel module br_netfilter.
 
     `now` is the moment of the observation by the clock of the host, from which on what has expired by then does not
     count; without it nothing expires. Two observations that differ by their moment alone are equal.
@@ -76,6 +95,7 @@ class HostFacts:
     now: datetime | None = field(default=None, compare=False)
     workloads: tuple[WorkloadEndpoint, ...] = ()
     workload_problems: tuple[Problem, ...] = ()
+    bridge_netfilter: bool = True
 
     def interface(self, name: str) -> Interface | None:
         """The interface of that name, if the host has it."""

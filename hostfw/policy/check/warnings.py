@@ -44,7 +44,7 @@ class LintCache:
         """The selections of a configuration; those of the last one, while nothing else can be selected."""
         sets = (resources.network_sets, resources.namespaced_sets, resources.namespaces, resources.feeds)
         entities = (resources.endpoints, resources.workloads, *sets, resources.profiles)
-        others = bool(settings.workloads.interfaces)
+        others = bool(settings.workloads.patterns)
         selected_from = (*entities, resources.interface_groups, settings.learn_addresses, others)
         if self.selections is None or self.selected_from != selected_from:
             self.selections = Selections(resources, learn_addresses=settings.learn_addresses, others=others)

@@ -26,7 +26,7 @@ def workload_problems(resources: Resources, settings: Workloads) -> Iterator[Pro
     for workload in resources.workloads:
         name = workload.interface_name
         who = f"WorkloadEndpoint {quoted(workload.metadata.full_name)}"
-        if not settings.has(name):
+        if not settings.has_interface(name) and not settings.bridges:
             yield Problem(
                 workload.metadata.position,
                 f"{who} is for {name}, which the setting workloads does not name",

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.governance import NOTHING_GOVERNED, Governance
+from hostfw.model.host.guests import Workload
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.kinds.workloads import WorkloadEndpoint
-from hostfw.model.plan import NO_NETWORKS, LinkNetworks, Plan, PlannedEndpoint, PlannedPolicy, Workload
+from hostfw.model.plan import NO_NETWORKS, LinkNetworks, Plan, PlannedEndpoint, PlannedPolicy
 from hostfw.model.problems import Problem, Severity, in_order
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Resources, Rule
 from hostfw.model.settings import Loopback, Settings, Workloads
@@ -41,7 +42,7 @@ from hostfw.policy.resolve.link_networks import (
     link_networks,
     local_networks,
 )
-from hostfw.policy.resolve.workloads import bridged_problems, running, with_workloads
+from hostfw.policy.resolve.workloads import bridged_problems, governed_bridges, other_ports, running, with_workloads
 from hostfw.selector.evaluate import matches, parse
 
 
@@ -100,9 +101,14 @@ def resolve(
     ingress, egress = (
         plan_directions(governing, in_direction(policies, d), tiers, profiles, book, d, known_parts) for d in Direction
     )
+    ports = {interface.name: interface.master or "" for interface in facts.interfaces}
     endpoints = tuple(
         PlannedEndpoint(
-            one.endpoint.metadata.full_name, into, out, one.endpoint.metadata.position, _workload(one.endpoint)
+            one.endpoint.metadata.full_name,
+            into,
+            out,
+            one.endpoint.metadata.position,
+            _workload(one.endpoint, ports, settings.workloads),
         )
         for one, into, out in zip(governing, ingress, egress, strict=True)
     )
@@ -117,6 +123,8 @@ def resolve(
         book.external,
         link_networks(facts, bound) if settings.multicast_answers else NO_NETWORKS,
         nft_rules_in_order(resources.nft_rules),
+        governed_bridges(settings.workloads, facts),
+        other_ports(settings.workloads, facts),
     )
     unlearned = _unlearned_problems(local, bound, facts) if settings.learn_addresses else ()
     warnings = (
@@ -197,8 +205,16 @@ def _with_default(one: WorkloadEndpoint, settings: Workloads) -> WorkloadEndpoin
     return replace(one, profiles=(DEFAULT_ALLOW_PROFILE.metadata.name,)) if is_open else one
 
 
-def _workload(endpoint: HostEndpoint | WorkloadEndpoint) -> Workload | None:
-    return Workload(merge(endpoint.networks), mac=endpoint.mac) if isinstance(endpoint, WorkloadEndpoint) else None
+def _workload(
+    endpoint: HostEndpoint | WorkloadEndpoint, ports: Mapping[str, str], settings: Workloads
+) -> Workload | None:
+    if not isinstance(endpoint, WorkloadEndpoint):
+        return None
+    workload, bridge = Workload(merge(endpoint.networks), mac=endpoint.mac), ports.get(endpoint.interface_name, "")
+    if not settings.has_bridge(bridge):
+        return workload
+    # Not merged: it is known there by each of its addresses.
+    return replace(workload, addresses=endpoint.networks, bridge=bridge, port=endpoint.interface_name)
 
 
 def _governing(local: Sequence[HostEndpoint], bound: Bindings, loopback: Loopback) -> list[Governing]:

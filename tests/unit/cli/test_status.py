@@ -267,6 +267,7 @@ def test_programs_get_a_versioned_document(host: Machine, form: str) -> None:
         "problems": [],
         "service": None,
         "block": None,
+        "bridges": [],
         "feeds": [],
     }
 

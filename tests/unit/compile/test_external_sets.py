@@ -25,9 +25,9 @@ from hostfw.model.plan import (
     RuleIdentity,
 )
 from hostfw.model.settings import Settings
-from hostfw.model.values import FAMILIES, TCP, Action, Cidr, Direction, Family, PortRange, parse_cidr
+from hostfw.model.values import FAMILIES, TCP, Action, Cidr, Direction, Family, PortRange, TableFamily, parse_cidr
 from hostfw.nft.object_text import render
-from hostfw.nft.objects import Ruleset, Set
+from hostfw.nft.objects import Element, Ruleset, Set
 from hostfw.nft.simulate import simulate
 from hostfw.policy.resolve.external import with_members
 
@@ -79,13 +79,13 @@ def _plan(random: Random, count: int) -> Plan:
 
 def _filled(ruleset: Ruleset, members: dict[str, tuple[Cidr, ...]]) -> Ruleset:
     """The ruleset as the kernel has it once another program has put members in."""
-    held = {
+    held: dict[tuple[TableFamily, str], tuple[Element, ...]] = {
         (family, name): tuple(cidr.address for cidr in members.get(one.name, ()) if cidr.family is family)
         for one, family in product((BANS, GUESTS), FAMILIES)
         for name in external_sets(one)[:1]
     }
 
-    def with_elements(one: Set, family: Family) -> Set:
+    def with_elements(one: Set, family: TableFamily) -> Set:
         return replace(one, elements=held.get((family, one.name), one.elements))
 
     return Ruleset(

@@ -16,7 +16,7 @@ from hostfw.host.store.active import ActiveGeneration, save_active
 from hostfw.host.store.last_event import Event, EventKind, save_event
 from hostfw.host.store.trial import Trial, save_trial
 from hostfw.model.settings import Metrics
-from hostfw.model.values import Family
+from hostfw.model.values import Family, TableFamily
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 FIGURES = Figures("0.1.0", NOW, generation="abc")
@@ -41,7 +41,7 @@ class Surroundings:
         if trouble:
             self.told.append(trouble)
 
-    def read(self) -> Mapping[tuple[Family, str], KernelCounter]:
+    def read(self) -> Mapping[tuple[TableFamily, str], KernelCounter]:
         """One counter, with a packet more each time."""
         self.reads += 1
         if self.refusal:

@@ -99,7 +99,8 @@ def test_what_is_not_there_is_not_told() -> None:
 def test_rules_tell_packets_and_bytes_by_family() -> None:
     """Staged ones apart, so that a sum over rules is of what was done."""
     web, staged = rule("web", 3), rule("web-next", staged=True)
-    values = {(V4, web.name): Value(5, 300), (V6, web.name): Value(2**53 + 1, 1), (V4, staged.name): Value(7, 70)}
+    values: Values = {(V4, web.name): Value(5, 300), (V6, web.name): Value(2**53 + 1, 1)}
+    values[V4, staged.name] = Value(7, 70)
     text = metrics_text(BARE, (web, staged), values)
     found = samples(BARE, (web, staged), values)
     labels = ("GlobalNetworkPolicy", "default", "web", "ingress", "3", "000000000003.1", "Deny")
@@ -162,7 +163,7 @@ def test_many_rules_that_nobody_met_are_left_out(monkeypatch: pytest.MonkeyPatch
     """So that ten thousand policies do not make a file of megabytes."""
     monkeypatch.setattr(metrics, "ALL_RULES", 4)
     rules = tuple(rule("web", index) for index in range(5))
-    values = {(V4, each.name): Value(index, index) for index, each in enumerate(rules)}
+    values: Values = {(V4, each.name): Value(index, index) for index, each in enumerate(rules)}
 
     few = numbers(samples(BARE, rules[:4], values), "rule_packets_total")
     many = numbers(samples(BARE, rules, values), "rule_packets_total")

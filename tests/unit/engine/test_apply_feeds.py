@@ -11,7 +11,7 @@ from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.elements import Edit, Keys
 from hostfw.host.nftables.script_runner import NftResult
 from hostfw.model.prefixes import EDITED_IN_PLACE_FROM, PACKED_FROM
-from hostfw.model.values import Family
+from hostfw.model.values import TableFamily
 from tests.unit.cli_runs import UPLINK, Machine, machine
 
 BLOCK = """\
@@ -58,7 +58,7 @@ def test_a_big_feed_is_filled_before_the_switch(host: Machine) -> None:
     seen: list[bool] = []
     add = host.kernel.add_elements
 
-    def watched(family: Family, set_name: str, keys: Keys) -> None:
+    def watched(family: TableFamily, set_name: str, keys: Keys) -> None:
         seen.append(any(chain.base for chain in host.kernel.read_tables().ip.chains))
         add(family, set_name, keys)
 
@@ -86,7 +86,7 @@ def test_a_changed_feed_is_built_aside(host: Machine) -> None:
 def test_what_the_kernel_does_not_take_leaves_the_old_generation(host: Machine) -> None:
     """It is said with the name of the set; the next apply goes on from there."""
 
-    def refused(family: Family, set_name: str, keys: Keys) -> None:
+    def refused(family: TableFamily, set_name: str, keys: Keys) -> None:
         what = f"adding {len(keys)} elements to the set {set_name} of {family.nft}"
         raise NetlinkError(errno.ENOMEM, what)
 
@@ -319,7 +319,7 @@ def test_what_a_failing_edit_leaves_is_said(host: Machine, failing: int, number:
             assert host.hostfwctl("apply").status == 0
     replace_elements, edits = host.kernel.replace_elements, 0
 
-    def refuse(family: Family, set_name: str, edit: Edit) -> None:
+    def refuse(family: TableFamily, set_name: str, edit: Edit) -> None:
         nonlocal edits
         edits += 1
         if edits == failing:

@@ -34,7 +34,7 @@ from hostfw.host.netlink.messages import (
 from hostfw.host.nftables import nf_tables, tables
 from hostfw.host.nftables.nf_tables import KernelChain, KernelCounter
 from hostfw.host.nftables.tables import KernelTable, KernelTables
-from hostfw.model.values import Family
+from hostfw.model.values import Family, TableFamily
 
 kinds = st.integers(0, 0x3FFF)
 
@@ -381,11 +381,9 @@ def read_with(monkeypatch: pytest.MonkeyPatch, generations: Iterable[int], readi
     """The tables as read from a kernel with these generations, one a look, and these tables `ip`, one a read."""
     looks, reads = iter(generations), iter(readings)
 
-    def read(_: NetlinkSocket, family: Family, *, every_rule: bool) -> KernelTable | None:
+    def read(_: NetlinkSocket, family: TableFamily, *, every_rule: bool) -> KernelTable | None:
         assert every_rule
-        if family is Family.V6:
-            return KernelTable(family)
-        return next(reads)
+        return next(reads) if family is Family.V4 else KernelTable(family)
 
     monkeypatch.setattr(tables, "_generation", lambda _: next(looks))
     monkeypatch.setattr(tables, "_read", read)

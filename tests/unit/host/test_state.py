@@ -41,7 +41,7 @@ from hostfw.host.store.generations import (
 from hostfw.host.store.set_contents import save_contents
 from hostfw.model.problems import Severity
 from hostfw.model.sources import Configuration, Source
-from hostfw.model.values import FAMILIES, Family
+from hostfw.model.values import FAMILIES, Family, TableFamily
 
 ROOT = Path(__file__).parents[3]
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -156,7 +156,7 @@ def test_noted_interfaces_are_what_was_noted_last_or_unknown(
         monkeypatch.setattr(os, "replace", _refuse_rename)
         monkeypatch.setattr(Path, "replace", _refuse_rename)
         monkeypatch.setattr(os, "rename", _refuse_rename)
-    now = {(Family.V4, "links"): (2, 7), (Family.V6, "links"): ()}
+    now: dict[tuple[TableFamily, str], tuple[int, ...]] = {(Family.V4, "links"): (2, 7), (Family.V6, "links"): ()}
     note_links(tmp_path, now)
 
     assert noted_links(tmp_path) == (now if kept else None)

@@ -1,16 +1,17 @@
 """Workloads on one host: which governs which interface, and which policies are whose."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from hostfw.build.candidate import check_candidate
-from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.host.facts import BridgeFacts, HostFacts, Interface
 from hostfw.model.plan import Plan
 from hostfw.model.problems import Problem, Severity, errors
 from hostfw.model.settings import UNIDENTIFIED, Settings, Unselected, Workloads
 from hostfw.model.sources import Configuration, Source
-from hostfw.model.values import Action, Direction
+from hostfw.model.values import Action, Direction, Family
 from hostfw.policy.resolve.plan import resolve
 from tests.unit.policy_builders import nets
 from tests.unit.policy_texts import manifest, policy, resources, said
@@ -166,6 +167,97 @@ def test_an_interface_that_is_a_port_is_told() -> None:
     _, problems = _plan(UPLINK, host=host)
 
     assert any("ve-port, which the setting workloads names, is a port of the bridge br0" in said for said in problems)
+
+
+BRIDGED = replace(
+    HOST,
+    interfaces=(
+        *HOST.interfaces,
+        Interface("br0", 9, kind="bridge", bridge=BridgeFacts(), mac="02:00:00:00:00:09", addresses=nets("10.0.0.1")),
+        Interface("br1", 10, kind="bridge", bridge=BridgeFacts(calls_ipv4=True, calls_ipv6=True)),
+        Interface("lan", 11, kind="bridge", bridge=BridgeFacts()),
+        *(Interface(f"p-{name}", 12 + at, kind="veth", master="br0") for at, name in enumerate(("web", "db"))),
+        Interface("p-far", 14, kind="veth", master="br1"),
+        Interface("eth1", 15, master="lan"),
+    ),
+)
+BEHIND = Settings(workloads=Workloads(bridges=("br*",)))
+MAC = ', mac: "02:00:00:00:00:01"'
+
+
+def test_ports_of_a_bridge_are_workloads() -> None:
+    """By bridge and address; ports of other bridges are listed apart, and those that nobody names in no list."""
+    plan, problems = _plan(UPLINK, wep("web", MAC, "p-web"), host=BRIDGED, settings=BEHIND)
+
+    ((endpoint, workload),) = plan.bridged
+    assert (endpoint.name, workload.bridge, workload.port) == ("default/web", "br0", "p-web")
+    assert plan.behind("br0", Family.V4, nets("10.0.0.2")[0].address) == "default/web"
+    assert plan.behind("br1", Family.V4, nets("10.0.0.2")[0].address) == UNIDENTIFIED
+    assert plan.other_ports == ("eth1",)
+    assert [(bridge.name, bridge.filtered) for bridge in plan.bridges] == [("br0", False), ("br1", True)]
+    assert "p-web" not in [binding.interface for binding in plan.bindings]
+    assert problems == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ((wep("web", interface="p-web"),), "has no mac"),
+        ((wep("web", MAC, "p-web").replace("10.0.0.2]", "10.0.8.0/24]"),), "has 10.0.8.0/24, and p-web is a port"),
+        ((wep("web", MAC.replace("01", "09"), "p-web"),), "has 02:00:00:00:00:09, as has the bridge br0"),
+        ((wep("web", MAC, "p-web").replace("10.0.0.2", "10.0.0.1"),), "has 10.0.0.1, as has this host on br0"),
+        ((wep("web", MAC, "p-web"), wep("db", MAC.replace("01", "02"), "p-db")), "has 10.0.0.2, as has default/"),
+        (
+            (wep("web", MAC, "p-web"), wep("db", MAC, "p-db").replace("10.0.0.2", "10.0.0.3")),
+            "has 02:00:00:00:00:01, as has default/",
+        ),
+    ],
+)
+def test_a_port_in_doubt_is_closed(texts: tuple[str, ...], message: str) -> None:
+    """An address that another may send from as well tells nobody apart."""
+    running = tuple(one for text in texts for one in resources(text).workloads)
+
+    plan, problems = _plan(UPLINK, host=replace(BRIDGED, workloads=running), settings=BEHIND)
+
+    assert plan.bridged == ()
+    assert len([problem for problem in problems if message in problem]) == len(texts), problems
+
+
+def test_one_address_behind_two_bridges_is_two_workloads() -> None:
+    """Each bridge has addresses of its own."""
+    texts = (wep("web", MAC, "p-web"), wep("far", MAC, "p-far"))
+
+    plan, _ = _plan(UPLINK, *texts, host=BRIDGED, settings=BEHIND)
+
+    assert [workload.bridge for _, workload in plan.bridged] == ["br1", "br0"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"bridge_netfilter": False}, "between the ports of br0 would meet no policy: this kernel runs without"),
+        ({"interfaces": (Interface("br0", 9, kind="dummy"),)}, "br0, which workloads.bridges names, is no bridge"),
+        (
+            {"interfaces": (Interface("br0", 9, kind="bridge", bridge=BridgeFacts(vlan_filtering=True)),)},
+            "the bridge br0 filters VLANs",
+        ),
+        (
+            {
+                "interfaces": (
+                    Interface("br0", 9, kind="bridge", bridge=BridgeFacts()),
+                    Interface("eth9", 10, master="br0"),
+                )
+            },
+            "eth9, a port of br0, leads out of this host",
+        ),
+    ],
+)
+def test_what_keeps_a_bridge_from_working_is_told(changed: dict[str, Any], message: str) -> None:
+    """Without br_netfilter the configuration is refused."""
+    _, problems = resolve(resources(), BEHIND, replace(BRIDGED, **changed))
+
+    (found,) = {problem.severity for problem in problems if message in problem.message}
+    assert (found is Severity.ERROR) is ("bridge_netfilter" in changed)
 
 
 def test_a_workload_whose_interface_has_another_name_keeps_its_policy() -> None:

@@ -134,7 +134,7 @@ def test_the_examples_are_valid(tmp_path: Path) -> None:
     settings = blocks("hostfw.yaml.5")
     resources = [block for block in blocks("hostfw-resources.5") if "metadata:" in block]
 
-    assert (len(settings), len(resources)) == (5, 5)
+    assert (len(settings), len(resources)) == (6, 5)
     for number, block in enumerate(settings):
         folder = tmp_path / str(number)
         folder.mkdir()

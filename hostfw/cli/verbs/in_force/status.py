@@ -26,6 +26,7 @@ from hostfw.host.store.feed_files import read_own_feeds
 from hostfw.host.store.files import read_configuration
 from hostfw.host.store.generations import Accepted
 from hostfw.host.store.last_event import Event, EventKind
+from hostfw.host.workloads.noted_bridges import noted_bridges
 from hostfw.model.kinds.metadata import EXPIRES
 from hostfw.model.moments import moment_text
 from hostfw.model.sources import Configuration
@@ -93,6 +94,9 @@ def run(options: Options, console: Console) -> ExitCode:
         if accepted is not None:
             for _, trouble, _ in feed_troubles(accepted.configuration, options.state_dir, host.now()):
                 lines.append(line("Feed", trouble, Style.WARNING))
+        bridges = ", ".join(sorted(noted_bridges(options.run_dir)))
+        if bridges:
+            lines.append(line("Bridges", f"what is between ports of {bridges} meets policy, by a flag of each bridge"))
         if is_pending:
             where = options.config_dir
             lines.append(line("Pending", f"{where} has changes that are not in force; `hostfwctl diff` shows them"))
@@ -103,6 +107,7 @@ def run(options: Options, console: Console) -> ExitCode:
         beside: Document = {
             "service": service_item(service.report()),
             "block": _block_item(blocked),
+            "bridges": sorted(noted_bridges(options.run_dir)),
             "feeds": [{"feed": name, "trouble": trouble} for name, trouble, _ in feeds],
         }
         would = None if status.families else first_apply(options).interfaces

@@ -74,7 +74,7 @@ Show what a resource comes to on this host. KIND is one of those of `get`. Of
     profile              the HostEndpoints that list it, its labels and rules
     interfacegroup       its interfaces, and the HostEndpoints that name it
 
---layout says of a hostendpoint what the worst packet costs at most at each
+--layout says of a hostendpoint or workload what the worst packet costs at most at each
 interface: the lookups and the rules that it is compared with, about how long
 that takes, and which lists of rules are tried one after the other.
 
@@ -101,7 +101,7 @@ def arguments(parser: ArgumentParser) -> None:
     """Give a parser the options and arguments of the verb."""
     parser.add_argument("kind", metavar="KIND", help="a kind or its short name, as of `get`")
     parser.add_argument("name", metavar="NAME", help="the resource")
-    parser.add_argument("--layout", action="store_true", help="say what the worst packet costs (hostendpoint)")
+    parser.add_argument("--layout", action="store_true", help="say what the worst packet costs (hep, wep)")
     add_each_file(parser)
     add_facts(parser, "the host that it is described on")
     add_output(parser.add_argument, Output.TEXT, Output.JSON, Output.YAML)
@@ -113,8 +113,8 @@ def run(options: Options, console: Console) -> ExitCode:
     if kind is None:
         console.complain(f'unknown kind "{options.kind}"', kind_hint(options.kind, KIND_NAMES))
         return ExitCode.USAGE
-    if options.layout and kind.name != HostEndpoint.__name__:
-        console.complain(f"--layout is of a HostEndpoint, not of a {kind.name}")
+    if options.layout and kind.name not in (HostEndpoint.__name__, WorkloadEndpoint.__name__):
+        console.complain(f"--layout is of a HostEndpoint or WorkloadEndpoint, not of a {kind.name}")
         return ExitCode.USAGE
     host = planned(options, console)
     if isinstance(host, ExitCode):
@@ -127,7 +127,7 @@ def run(options: Options, console: Console) -> ExitCode:
     described = _with_notes(describe(resource, host), resource, host)
     if options.layout:
         described = replace(
-            described, properties=(*described.properties, *layout_of(resource.metadata.name, host.plan))
+            described, properties=(*described.properties, *layout_of(resource.metadata.full_name, host.plan))
         )
     if options.output is Output.TEXT:
         print_description(described, console)

@@ -19,6 +19,7 @@ from hostfw.explain.governing import NOBODY, Governed, governing_endpoint
 from hostfw.manifest.facts_file import facts_document
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.plan import Plan
+from hostfw.model.settings import UNIDENTIFIED
 from hostfw.model.values import address_text
 from hostfw.policy.resolve.interface_groups import in_group
 
@@ -106,6 +107,9 @@ def _rows(facts: HostFacts, candidate: Candidate, plan: Plan | None, *, wide: bo
 
 def _governed(interface: Interface, plan: Plan) -> Governed:
     """The HostEndpoint that governs packets on an interface: none where it is a port, whatever names it."""
+    if plan.settings.workloads.has_bridge(interface.master):
+        name = next((one.name for one, workload in plan.bridged if workload.port == interface.name), UNIDENTIFIED)
+        return Governed(name, f"a port of {interface.master}, behind which workloads are")
     if any(binding.interface == interface.name and binding.port_of is not None for binding in plan.bindings):
         return Governed(NOBODY, f"a port of {interface.master}: policy applies there")
     return governing_endpoint(interface.name, plan)

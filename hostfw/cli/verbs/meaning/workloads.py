@@ -103,6 +103,9 @@ def run(options: Options, console: Console) -> ExitCode:
 def _workloads(host: PlannedHost) -> Iterator[_Row]:
     planned_here = {one.name: one for one in host.plan.endpoints if one.workload is not None}
     governing = {binding.endpoint for binding in host.plan.bindings if binding.present}
+    governing |= {endpoint.name for endpoint, _ in host.plan.bridged}
+    ports = {interface.name: interface.master for interface in host.facts.interfaces}
+    workloads = host.plan.settings.workloads
     for one in host.candidate.resources.workloads:
         name = one.metadata.full_name
         own = planned_here.get(name)
@@ -112,16 +115,19 @@ def _workloads(host: PlannedHost) -> Iterator[_Row]:
             state = "governed" if name in governing else "absent"
             yield _Row(name, one.interface_name, state, _policies(own), one)
         else:
-            named = host.plan.settings.workloads.has(one.interface_name)
+            behind = one.interface_name
+            named = workloads.has_interface(behind) or workloads.has_bridge(ports.get(behind))
             yield _Row(name, one.interface_name, "denied" if named else "ungoverned", endpoint=one)
 
 
 def _unidentified(host: PlannedHost) -> Iterator[_Row]:
-    governing = host.plan.governing()
+    governing, workloads = host.plan.governing(), host.plan.settings.workloads
     claimed = {one.interface_name for one in host.candidate.resources.workloads if one.is_of(host.plan.node)}
     for interface in host.facts.interfaces:
         is_free = interface.master is None and interface.name not in claimed
-        if is_free and governing(interface.name) == UNIDENTIFIED:
+        is_bridge = workloads.has_bridge(interface.name)
+        unknown_port = workloads.has_bridge(interface.master) and interface.name not in claimed
+        if unknown_port or (is_free and not is_bridge and governing(interface.name) == UNIDENTIFIED):
             yield _Row(_NONE, interface.name, "unidentified")
 
 

@@ -27,7 +27,7 @@ from hostfw.engine.kernel.counters import (
     values_of,
 )
 from hostfw.host import clock
-from hostfw.model.values import FAMILIES, Family
+from hostfw.model.values import BRIDGE, FAMILIES, TABLE_FAMILIES, Family, TableFamily
 
 _NONE = "-"
 _WORD_COLUMNS = (
@@ -199,7 +199,8 @@ def _reason_item(counter: ReasonCounter, reading: Reading) -> Document:
 
 def _item(counter: Counter, reading: Reading) -> Document:
     values = reading.values
-    families = {family.nft: _of(values, family, counter.name)._asdict() for family in FAMILIES}
+    seen = [family for family in TABLE_FAMILIES if family is not BRIDGE or (family, counter.name) in values]
+    families = {family.nft: _of(values, family, counter.name)._asdict() for family in seen}
     rates = zip(("packets", "bytes"), _rates(counter.name, reading), strict=True)
     return {
         "counter": counter.name,
@@ -209,13 +210,13 @@ def _item(counter: Counter, reading: Reading) -> Document:
     }
 
 
-def _of(values: Values, family: Family, name: str) -> Value:
+def _of(values: Values, family: TableFamily, name: str) -> Value:
     return values.get((family, name), Value())
 
 
 def _total(values: Values, name: str) -> Value:
-    """Both families together."""
-    return _of(values, Family.V4, name).plus(_of(values, Family.V6, name))
+    """Both IP versions together, and what ports of bridges were denied."""
+    return _of(values, Family.V4, name).plus(_of(values, Family.V6, name)).plus(_of(values, BRIDGE, name))
 
 
 def _rates(name: str, reading: Reading) -> tuple[float, float]:

@@ -27,7 +27,7 @@ from hostfw.engine.outcomes import CLEARED, UNCHANGED, UNKNOWN, Failed
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.store.active import forget_links, load_active, note_links, noted_links
-from hostfw.model.values import FAMILIES
+from hostfw.model.values import TABLE_FAMILIES
 from hostfw.model.wording import counted as counted_words
 from hostfw.nft.amendment import deletions_after
 from hostfw.nft.change import Change
@@ -49,7 +49,7 @@ def _enforce_script(
 ) -> Enforced | Failed | Disturbed:
     """Put a whole script into force, unless another program removes some of it meanwhile."""
     tables = writer.host.read_tables()
-    if (owned := owned_by_another((tables.ip, tables.ip6))) is not None:
+    if (owned := owned_by_another(tables.every)) is not None:
         return owned
     record, _ = load_active(writer.directories.run)
     before = KernelState(tables.generation, installed_tables(tables, record), digests(tables), record)
@@ -92,7 +92,7 @@ def _enforce_script(
         new_record(writer, script_id(script), digests(now), record, now.generation, counted),
         sets=declarations(now),
         counters=tuple(
-            (family, counters_digest(counter.name for counter in now.of(family).counters)) for family in FAMILIES
+            (family, counters_digest(counter.name for counter in now.of(family).counters)) for family in TABLE_FAMILIES
         ),
     )
     active = replace(active, compared=not drift(now, active))

@@ -14,18 +14,19 @@ from hostfw.engine.kernel.contents import altered_by_name, altered_links, is_unc
 from hostfw.engine.kernel.installed import counters_digest
 from hostfw.host.nftables.tables import KernelTable, KernelTables
 from hostfw.host.store.active import ActiveGeneration
-from hostfw.model.values import FAMILIES, Family
+from hostfw.model.values import BRIDGE, FAMILIES, TABLE_FAMILIES, TableFamily
 from hostfw.nft.declarations import SetName
 from hostfw.nft.deletion import Deletion, DeletionKind
 from hostfw.nft.object_text import table_name
 from hostfw.nft.objects import BASE_CHAIN_NAMES, TABLE, is_external
 
 _DECLARED = re.compile(
-    rf"^add (set|map) (ip6?) {TABLE} (\S+) \{{\n((?:(?!\}}|\telements = ).*\n)*)(\telements = .*\n)?\}}$", re.MULTILINE
+    rf"^add (set|map) (ip6?|bridge) {TABLE} (\S+) \{{\n((?:(?!\}}|\telements = ).*\n)*)(\telements = .*\n)?\}}$",
+    re.MULTILINE,
 )
 """A set or map as a script declares it: its kind, family, name, declaration and elements."""
-_NAMED = re.compile(rf"^add (counter|set|map|chain) (ip6?) {TABLE} (\S+)", re.MULTILINE)
-_OF_NFT = {family.nft: family for family in FAMILIES}
+_NAMED = re.compile(rf"^add (counter|set|map|chain) (ip6?|bridge) {TABLE} (\S+)", re.MULTILINE)
+_OF_NFT = {family.nft: family for family in TABLE_FAMILIES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Undoing:
     """
 
     first: tuple[Deletion, ...] = ()
-    remade: frozenset[Family] = frozenset()
+    remade: frozenset[TableFamily] = frozenset()
     tail: str = ""
     last: tuple[Deletion, ...] = ()
     closes: bool = False
@@ -47,7 +48,7 @@ class Undoing:
     @property
     def head(self) -> str:
         """The text in front of the script."""
-        return "".join(f"delete table {table_name(family)}\n" for family in FAMILIES if family in self.remade)
+        return "".join(f"delete table {table_name(family)}\n" for family in TABLE_FAMILIES if family in self.remade)
 
 
 def undoing(
@@ -63,16 +64,16 @@ def undoing(
     Elements are looked at where somebody may have changed them since the commit on record. Interfaces, which no script
     knows, are put in again as they were `noted`.
     """
-    gone = frozenset(f for f in FAMILIES if tables.of(f).is_commented or tables.of(f).is_abandoned)
+    gone = frozenset(f for f in TABLE_FAMILIES if tables.of(f).is_commented or tables.of(f).is_abandoned)
     redeclared = tuple(
         Deletion(family, DeletionKind.MAP if is_map else DeletionKind.SET, name)
-        for family in FAMILIES
+        for family in TABLE_FAMILIES
         if family not in gone
         for name, is_map in _redeclared(tables.of(family), record)
     )
     rules = (
         Deletion(family, DeletionKind.RULES, chain.name)
-        for family in FAMILIES
+        for family in TABLE_FAMILIES
         if family in {one.family for one in redeclared}
         for chain in tables.of(family).chains
     )
@@ -90,7 +91,11 @@ def undoing(
         if (is_new or place in links) and noted.get(place):
             indices = ", ".join(map(str, noted[place]))
             tail += f"add {kind} {nft} {TABLE} {name} {{\n{declaration}\telements = {{ {indices} }}\n}}\n"
-    last = (one for f in FAMILIES if f not in gone for one in _foreign(script, tables.of(f), record))
+    last = [one for f in FAMILIES if f not in gone for one in _foreign(script, tables.of(f), record)]
+    if BRIDGE not in gone and tables.bridge.exists:
+        unwanted = f"add table {table_name(BRIDGE)}\n" not in script
+        of_bridges = (Deletion(BRIDGE, DeletionKind.TABLE),) if unwanted else _foreign(script, tables.bridge, record)
+        last.extend(of_bridges)
     return Undoing((*rules, *redeclared, *emptied), gone, tail, tuple(last), closes=bool(redeclared))
 
 

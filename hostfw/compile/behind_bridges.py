@@ -1,0 +1,139 @@
+"""Rules of IPv4 and IPv6 for workloads behind bridges, by address; the table of bridges sees that none is forged."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from hostfw.compile.neighbours import of_the_link
+from hostfw.compile.plan_programs import Programs
+from hostfw.compile.program import Program
+from hostfw.compile.table_builder import TableBuilder
+from hostfw.model.host.guests import BEFORE_AN_ADDRESS
+from hostfw.model.host.interface_names import WILDCARD_END
+from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint
+from hostfw.model.values import Direction, Family
+from hostfw.nft.objects import ElementType
+from hostfw.nft.rules import Accept, Beginning, Goto, Jump, Key, Match, Return, Rule, Statement, Verdict, Vmap
+
+ProgramOf = Callable[[PlannedDirection, Direction], Program | None]
+
+_ALLOW = (Accept(),)
+
+
+class VerdictOf(Protocol):
+    """The verdict that leads to what an endpoint meets on one side."""
+
+    def __call__(
+        self, endpoint: PlannedEndpoint, direction: Direction, purpose: str, program_of: ProgramOf, /
+    ) -> Verdict:
+        """The verdict."""
+
+
+class ChainOf(Protocol):
+    """The chain of a program."""
+
+    def __call__(self, purpose: str, program: Program, allow: tuple[Statement, ...], /) -> str:
+        """The name of the chain."""
+
+
+def interface_key(direction: Direction) -> Key:
+    """The name of the interface that a packet of a direction comes in on, or goes out on."""
+    return Key.IIFNAME if direction is Direction.INGRESS else Key.OIFNAME
+
+
+def of_patterns(side: Direction, patterns: Iterable[str], verdict: Callable[[], Verdict]) -> Iterator[Rule]:
+    """One verdict for all interfaces of some names, or beginnings of names."""
+    for pattern in patterns:
+        beginning = pattern.removesuffix(WILDCARD_END)
+        value = pattern if beginning == pattern else Beginning(beginning)
+        yield Rule((Match(interface_key(side), value),), (verdict(),))
+
+
+@dataclass(frozen=True, slots=True)
+class BehindBridges:
+    """The rules for the bridges of workloads, one for each name of the setting; none without one.
+
+    What is behind a new port or a new bridge has no element in any map, and so is denied.
+    """
+
+    plan: Plan
+    builder: TableBuilder
+    guests: Programs
+    chain_of: ChainOf
+    verdict_of: VerdictOf
+
+    def sources(self, programs: Programs) -> Iterator[Rule]:
+        """Sources behind bridges: those of workloads there, and what any neighbour uses before it has an address.
+
+        Which port sends under which of them is told where ports are known, in the table of bridges.
+        """
+        side = Direction.EGRESS
+
+        def verdict() -> Verdict:
+            advertised = Jump(self.chain_of("sources/router", programs.router_advertisements(side), _ALLOW))
+            first = [Rule((), (advertised,))] if self.builder.family is Family.V6 else []
+            passing: dict[str, Verdict] = {endpoint.name: Return() for endpoint, _ in self.plan.bridged}
+            known = self._known(Key.SOURCE_ON_LINK, "sources", passing)
+            denied = self._goto("sources/unidentified", programs.unidentified_on_bridge(side))
+            before = self._before_an_address(Return())
+            return Goto(self.builder.chain("sources/bridges", [*first, *known, *before, Rule((), (denied,))]))
+
+        yield from of_patterns(Direction.INGRESS, self.plan.settings.workloads.bridges, verdict)
+
+    def local(self, side: Direction, program_of: ProgramOf) -> Iterator[Rule]:
+        """Packets from behind bridges of workloads to the host itself, or from the host to there."""
+        short = side.short
+
+        def verdict() -> Verdict:
+            verdicts = self._verdicts(side, short, program_of)
+            if side is Direction.INGRESS:
+                open_to_all = self._goto(f"{short}/to-host", self.guests.to_host(PlannedDirection(), side.opposite))
+                known = self._known(Key.SOURCE_ON_LINK, short, verdicts)
+                denied = self._goto(f"{short}/unidentified", self.guests.unidentified_on_bridge(side.opposite))
+                rules = [*known, *self._before_an_address(open_to_all), Rule((), (denied,))]
+            else:
+                denied = self._goto(f"{short}/unidentified", self.guests.from_host_to_bridge(side.opposite))
+                rules = [*self._known(Key.DESTINATION_ON_LINK, short, verdicts), Rule((), (denied,))]
+            return Goto(self.builder.chain(f"{short}/bridges", rules))
+
+        yield from of_patterns(side, self.plan.settings.workloads.bridges, verdict)
+
+    def forwarded(self, side: Direction, purpose: str, program_of: ProgramOf) -> Iterator[Rule]:
+        """Packets from behind bridges of workloads to anybody else, or to there, between two ports as well."""
+        key = Key.SOURCE_ON_LINK if side is Direction.INGRESS else Key.DESTINATION_ON_LINK
+
+        def verdict() -> Verdict:
+            denied = self.guests.unidentified_on_bridge(side.opposite)
+            rules = [
+                *of_the_link(self.builder.family),
+                *self._known(key, purpose, self._verdicts(side, purpose, program_of)),
+                Rule((), (self._goto(f"{purpose}/unidentified", denied),)),
+            ]
+            return Goto(self.builder.chain(f"{purpose}/bridges", rules))
+
+        yield from of_patterns(side, self.plan.settings.workloads.bridges, verdict)
+
+    def _goto(self, purpose: str, program: Program) -> Verdict:
+        return Goto(self.chain_of(purpose, program, _ALLOW))
+
+    def _before_an_address(self, verdict: Verdict) -> Iterator[Rule]:
+        for net in BEFORE_AN_ADDRESS:
+            if net.family is self.builder.family:
+                yield Rule((Match(Key.SADDR, net),), (verdict,))
+
+    def _known(self, key: Key, purpose: str, verdicts: Mapping[str, Verdict]) -> Iterator[Rule]:
+        """The verdicts of workloads, by bridge and address; none where there is no such workload."""
+        elements = sorted(
+            ((workload.bridge, net.address), verdicts[endpoint.name])
+            for endpoint, workload in self.plan.bridged
+            for net in workload.addresses
+            if net.family is self.builder.family
+        )
+        if elements:
+            contents = self.builder.verdict_map(f"{purpose}/bridged", ElementType.NETWORK, tuple(elements))
+            yield Rule((), (Vmap(key, contents),))
+
+    def _verdicts(self, side: Direction, purpose: str, program_of: ProgramOf) -> dict[str, Verdict]:
+        return {
+            endpoint.name: self.verdict_of(endpoint, side, purpose, program_of) for endpoint, _ in self.plan.bridged
+        }
