@@ -72,9 +72,9 @@ def _counted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[object]:
     return calls
 
 
-def _noted(calls: list[object], real: Callable[..., object], *arguments: object) -> object:
+def _noted(calls: list[object], real: Callable[..., object], *arguments: object, **options: object) -> object:
     calls.append(arguments)
-    return real(*arguments)
+    return real(*arguments, **options)
 
 
 def test_only_policies_that_name_a_workload_are_planned_again_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
