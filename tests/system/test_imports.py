@@ -134,6 +134,7 @@ def files_of(host: Host, patterns: Iterable[str]) -> dict[str, Source]:
     return {name: Source(name, path.read_text()) for name, path in zip(names, found, strict=True)}
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", UFW_SETS)
 def test_ufw_and_the_import_of_its_files_treat_packets_alike(
     firewalled: Firewalled, name: str, *, update_golden: bool
@@ -149,6 +150,7 @@ def test_ufw_and_the_import_of_its_files_treat_packets_alike(
     agree(ufw.read_ufw(files), name, lambda place: load_saved(place, *saved))
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", FIREWALLD_SETS)
 def test_firewalld_and_the_import_of_its_files_treat_packets_alike(firewalled: Firewalled, name: str) -> None:
     """By the table that firewalld has in force."""
