@@ -7,6 +7,7 @@ from hostfw.engine.acceptance import accept_as, accepted_of
 from hostfw.engine.checks.lockout import LockoutRequest, lockout_of
 from hostfw.engine.checks.lost_connections import Lockout
 from hostfw.engine.checks.lost_policy import refusal, script_refusal
+from hostfw.engine.checks.nft_rules import refusal_of_denials
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.events import note, note_failed, three
 from hostfw.engine.kernel.writer import Writer
@@ -46,7 +47,10 @@ def rollback_to(
         if lost is not None:
             return lost
         result = lockout_of(before, built, lockout)
-        return result.refusal
+        if result.refusal is not None:
+            return result.refusal
+        accepted = lockout is None or lockout.accepted
+        return refusal_of_denials(built, before, accepted=accepted, way_to_try="")
 
     restored = restore(writer, stored, number, objection, None if accept_loss else script_refusal(verb))
     if isinstance(restored, Failed):

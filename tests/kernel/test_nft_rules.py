@@ -128,6 +128,11 @@ def test_a_rule_that_may_cut_the_host_off_needs_a_trial(installation: Installati
     # What only changes packets cuts nobody off.
     (installation.config / "policy.yaml").write_text(OPEN + nft_rules("input", "meta priority set 1:2"))
     hostfwctl("apply")
+    back = hostfwctl("rollback", "--to", "2", check=False)
+    assert back.returncode == 1
+    assert "may cut the host off" in back.stderr
+    assert "--confirm-within" not in back.stderr
+    hostfwctl("rollback", "--to", "2", "--accept-lockout")
 
 
 def test_rules_that_count_are_no_drift_and_are_put_back(

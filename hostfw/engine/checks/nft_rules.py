@@ -47,7 +47,12 @@ def refused_by_nft(built: Generation, before: Before, nftables: Nftables) -> Ref
     return Refused(in_order((*built.warnings, *problems))) if problems else None
 
 
-def refusal_of_denials(built: Generation, before: Before, *, accepted: bool, on_trial: bool) -> Failed | None:
+_TRY = "try it with --confirm-within 2m; "
+
+
+def refusal_of_denials(
+    built: Generation, before: Before, *, accepted: bool, on_trial: bool = False, way_to_try: str = _TRY
+) -> Failed | None:
     """The refusal of rules that may cut the host off and were not there before; None if it may be done.
 
     Which packets they meet is for the kernel alone to know, so they need a trial, or to be `accepted`.
@@ -68,7 +73,7 @@ def refusal_of_denials(built: Generation, before: Before, *, accepted: bool, on_
     return Failed(
         f'the nft rule "{new[0].text}" ({new[0].position.file_line}) may cut the host off: hostfw does not know '
         f"what it matches{rest}",
-        "try it with --confirm-within 2m; to do it anyway, add --accept-lockout",
+        f"{way_to_try}to do it anyway, add --accept-lockout",
         more=more,
     )
 
