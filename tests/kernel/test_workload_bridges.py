@@ -17,11 +17,10 @@ from time import monotonic, sleep
 
 import pytest
 
-from hostfw.model.values import TCP, Family
+from hostfw.model.values import Family
 from lab.hostfwctl import Installation, hostfwctl, install
 from lab.laboratory import Lab, laboratory
 from lab.namespace import open_socket, run, set_sysctl
-from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
 from lab.service import service
 from lab.topology import Link, Node, Route, Topology, assigned
 from tests.kernel.ethernet import (
@@ -38,6 +37,7 @@ from tests.kernel.ethernet import (
     opened,
     received,
 )
+from tests.kernel.workload_files import passes, write_workload
 
 _SETTINGS = 'workloads: {bridges: ["br*"]}\n'
 _POLICY = """\
@@ -110,25 +110,9 @@ def _workload(lab: Lab, name: str) -> str:
     )
 
 
-def _write(host: Installation, name: str, text: str) -> None:
-    """Write a file as a hook does: aside, and then renamed."""
-    folder = host.run / "workloads"
-    folder.mkdir(exist_ok=True)
-    aside = folder / f".{name}"
-    aside.write_text(text)
-    aside.rename(folder / f"{name}.yaml")
-
-
-def _passes(lab: Lab, source: str, destination: str, port: int, *, expected: bool) -> bool:
-    """True if new connections of both families get through as they are to."""
-    patience_s = ALLOW_PATIENCE_S if expected else DENY_PATIENCE_S
-    flows = tuple(Flow(source, destination, TCP, port, family) for family in Family)
-    return all((found.verdict is Verdict.ALLOWED) is expected for found in probe(lab, flows, patience_s))
-
-
 def _with_all(lab: Lab, host: Installation) -> None:
     for name in _NUMBERS:
-        _write(host, name, _workload(lab, name))
+        write_workload(host, name, _workload(lab, name))
     hostfwctl(host, "apply")
 
 
@@ -154,12 +138,12 @@ def test_policy_is_on_every_way_to_and_from_a_port(house: tuple[Lab, Installatio
     """Without rules everything passes; with them only what policy allows, and explain says the same."""
     lab, host = house
     for source, destination, port, _ in _WAYS:
-        assert _passes(lab, source, destination, port, expected=True), (source, destination)
+        assert passes(lab, source, destination, port, expected=True), (source, destination)
 
     _with_all(lab, host)
 
     for source, destination, port, expected in _WAYS:
-        assert _passes(lab, source, destination, port, expected=expected), (source, destination, port)
+        assert passes(lab, source, destination, port, expected=expected), (source, destination, port)
         for family in Family:
             assert _explained(lab, host, source, destination, port, family) is expected, (source, destination, port)
 
@@ -270,7 +254,7 @@ def test_what_a_port_sends_in_another_s_name_gets_nowhere(house: tuple[Lab, Inst
     _with_all(lab, host)
 
     assert _arrived(lab, frames) == []
-    assert _passes(lab, "web", "db", 5432, expected=True)
+    assert passes(lab, "web", "db", 5432, expected=True)
     counters = json.loads(hostfwctl(host, "counters", "-o", "json").stdout)
     spoofed = next(
         one for one in counters["reasons"] if (one["reason"], one["direction"]) == ("spoofed-source", "egress")
@@ -331,14 +315,14 @@ def test_two_workloads_with_one_address_are_closed_both(house: tuple[Lab, Instal
     """Nobody can tell which of them sends; the others go on."""
     lab, host = house
     _with_all(lab, host)
-    assert _passes(lab, "web", "db", 5432, expected=True)
-    _write(host, "db", _workload(lab, "db").replace("10.1.0.3", "10.1.0.2"))
+    assert passes(lab, "web", "db", 5432, expected=True)
+    write_workload(host, "db", _workload(lab, "db").replace("10.1.0.3", "10.1.0.2"))
 
     said = hostfwctl(host, "apply").stderr
 
     assert "has 10.1.0.2, as has shop/db behind the same bridge br1" in " ".join(said.split())
-    assert _passes(lab, "outer", "web", 80, expected=False)
-    assert _passes(lab, "web", "far", 5432, expected=False)
+    assert passes(lab, "outer", "web", 80, expected=False)
+    assert passes(lab, "web", "far", 5432, expected=False)
 
 
 def test_a_workload_that_moves_to_another_port_takes_its_policy_along(house: tuple[Lab, Installation]) -> None:
@@ -349,15 +333,15 @@ def test_a_workload_that_moves_to_another_port_takes_its_policy_along(house: tup
         run(lab["host"], ["ip", *command.split()])
     for command in ("link set p-moved up", "link set p-moved master br1"):
         run(lab["host"], ["ip", *command.split()])
-    assert _passes(lab, "outer", "web", 80, expected=False)
+    assert passes(lab, "outer", "web", 80, expected=False)
 
-    _write(host, "web", _workload(lab, "web").replace("interfaceName: p-web", "interfaceName: p-moved"))
+    write_workload(host, "web", _workload(lab, "web").replace("interfaceName: p-web", "interfaceName: p-moved"))
     hostfwctl(host, "apply")
 
-    assert _passes(lab, "outer", "web", 80, expected=True)
-    assert _passes(lab, "web", "db", 5432, expected=True)
+    assert passes(lab, "outer", "web", 80, expected=True)
+    assert passes(lab, "web", "db", 5432, expected=True)
     run(lab["host"], ["ip", "link", "set", "p-db", "master", "br2"])
-    assert _passes(lab, "web", "db", 5432, expected=False)
+    assert passes(lab, "web", "db", 5432, expected=False)
 
 
 _MAC = "02:00:00:00:02:00"
@@ -405,7 +389,7 @@ def test_a_port_is_closed_from_its_first_packet_on(house: tuple[Lab, Installatio
         running.process.kill()
         running.process.wait()
         assert _new_ports(lab, 200, 40, target) == []
-        assert _passes(lab, "web", "db", 5432, expected=True)
+        assert passes(lab, "web", "db", 5432, expected=True)
     assert _new_ports(lab, 300, 40, target) == []
 
 
@@ -429,7 +413,7 @@ def test_labels_are_in_force_at_once(house: tuple[Lab, Installation], tmp_path: 
                     break
             text = _workload(lab, "web")
             begun = monotonic()
-            _write(host, "web", text)
+            write_workload(host, "web", text)
             while not any(b"at once" in got for got in received(listener)):
                 assert monotonic() < begun + 10
                 port.send(sent)
@@ -455,8 +439,8 @@ def test_other_programs_cannot_open_a_bridge_for_long(house: tuple[Lab, Installa
                 sleep(0.05)
             sleep(0.3)
             assert _arrived(lab, _frames(lab)) == [], what
-            assert _passes(lab, "db", "web", 80, expected=False), what
-            assert _passes(lab, "web", "db", 5432, expected=True), what
+            assert passes(lab, "db", "web", 80, expected=False), what
+            assert passes(lab, "web", "db", 5432, expected=True), what
         assert "in force" in hostfwctl(host, "status").stdout
 
 
@@ -493,7 +477,7 @@ def test_the_flag_of_a_bridge_is_put_back(house: tuple[Lab, Installation]) -> No
     hostfwctl(host, "disable", "--remove-rules")
     assert not _calls(lab, "br1")
     assert "bridge hostfw" not in run(lab["host"], ["nft", "list", "tables"]).stdout
-    assert _passes(lab, "db", "web", 80, expected=True)
+    assert passes(lab, "db", "web", 80, expected=True)
 
 
 def _told(host: Installation) -> str:
@@ -524,8 +508,8 @@ def test_a_boot_closes_bridges_until_their_workloads_are_named(house: tuple[Lab,
     run(lab["host"], ["nft", "-f", str(script)])
 
     assert _arrived(lab, _frames(lab)) == []
-    assert _passes(lab, "web", "db", 5432, expected=False)
-    assert _passes(lab, "host", "far", 80, expected=True)
+    assert passes(lab, "web", "db", 5432, expected=False)
+    assert passes(lab, "host", "far", 80, expected=True)
 
 
 def test_a_lockdown_stops_what_is_between_ports(house: tuple[Lab, Installation]) -> None:
@@ -533,9 +517,9 @@ def test_a_lockdown_stops_what_is_between_ports(house: tuple[Lab, Installation])
     lab, host = house
     _with_all(lab, host)
     hostfwctl(host, "lockdown", "--all")
-    assert _passes(lab, "web", "db", 5432, expected=False)
+    assert passes(lab, "web", "db", 5432, expected=False)
     hostfwctl(host, "unblock")
-    assert _passes(lab, "web", "db", 5432, expected=True)
+    assert passes(lab, "web", "db", 5432, expected=True)
 
 
 def test_denials_are_put_down_to_who_sent_them(house: tuple[Lab, Installation], tmp_path: Path) -> None:
@@ -546,7 +530,7 @@ def test_denials_are_put_down_to_who_sent_them(house: tuple[Lab, Installation], 
         running.wait_for(lambda _: running.told("is governed by"))
         # A moment later it knows of what was in force before it came that it is what is in force now.
         sleep(2)
-        assert _passes(lab, "db", "web", 80, expected=False)
+        assert passes(lab, "db", "web", 80, expected=False)
         _arrived(lab, _frames(lab))
         assert _new_ports(lab, 0, 1, _mac(lab, "db")) == []
         wanted = {

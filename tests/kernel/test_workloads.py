@@ -15,9 +15,10 @@ from hostfw.model.values import TCP, Family
 from lab.hostfwctl import Installation, hostfwctl, install
 from lab.laboratory import Lab, laboratory
 from lab.namespace import run
-from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
+from lab.probe import DENY_PATIENCE_S, Flow, Verdict, probe
 from lab.service import service
 from lab.topology import Link, Node, Route, Topology, assigned
+from tests.kernel.workload_files import passes, write_workload
 
 _PATIENCE_S = 10.0
 _SETTINGS = 'workloads: {interfaces: ["ve-*"]}\n'
@@ -84,26 +85,10 @@ def _workload(name: str, number: int) -> str:
     )
 
 
-def _write(host: Installation, name: str, text: str) -> None:
-    """Write a file as a hook does: aside, and then renamed."""
-    folder = host.run / "workloads"
-    folder.mkdir(exist_ok=True)
-    aside = folder / f".{name}"
-    aside.write_text(text)
-    aside.rename(folder / f"{name}.yaml")
-
-
-def _passes(lab: Lab, source: str, destination: str, port: int, *, expected: bool) -> bool:
-    """True if new connections of both families get through as they are to."""
-    patience_s = ALLOW_PATIENCE_S if expected else DENY_PATIENCE_S
-    flows = tuple(Flow(source, destination, TCP, port, family) for family in Family)
-    return all((found.verdict is Verdict.ALLOWED) is expected for found in probe(lab, flows, patience_s))
-
-
 def _comes(lab: Lab, source: str, destination: str, port: int) -> bool:
     """True if a connection gets through before long."""
     deadline = monotonic() + _PATIENCE_S
-    while not _passes(lab, source, destination, port, expected=True):
+    while not passes(lab, source, destination, port, expected=True):
         if monotonic() > deadline:
             return False
         sleep(0.1)
@@ -118,36 +103,36 @@ def test_a_workload_is_closed_until_it_is_named_and_once_it_is_gone(
     hostfwctl(host, "apply")
     with service(host, tmp_path / "log"):
         for ends in (("web", "db"), ("outer", "web"), ("host", "web"), ("web", "outer")):
-            assert _passes(lab, *ends, 80, expected=False), ends
+            assert passes(lab, *ends, 80, expected=False), ends
 
-        _write(host, "web", _workload("web", 3))
+        write_workload(host, "web", _workload("web", 3))
         assert _comes(lab, "outer", "web", 80)
-        assert _passes(lab, "outer", "web", 81, expected=False)
-        assert _passes(lab, "host", "web", 80, expected=True)
-        assert _passes(lab, "web", "db", 5432, expected=False)
+        assert passes(lab, "outer", "web", 81, expected=False)
+        assert passes(lab, "host", "web", 80, expected=True)
+        assert passes(lab, "web", "db", 5432, expected=False)
 
-        _write(host, "db", _workload("db", 4))
+        write_workload(host, "db", _workload("db", 4))
         assert _comes(lab, "web", "db", 5432)
-        assert _passes(lab, "outer", "db", 5432, expected=False)
-        assert _passes(lab, "db", "web", 80, expected=False)
-        assert _passes(lab, "web", "host", 22, expected=False)
+        assert passes(lab, "outer", "db", 5432, expected=False)
+        assert passes(lab, "db", "web", 80, expected=False)
+        assert passes(lab, "web", "host", 22, expected=False)
 
         (host.run / "workloads/db.yaml").unlink()
         deadline = monotonic() + _PATIENCE_S
-        while not _passes(lab, "web", "db", 5432, expected=False):
+        while not passes(lab, "web", "db", 5432, expected=False):
             assert monotonic() < deadline
     # The rules stay without the service.
-    assert _passes(lab, "outer", "web", 80, expected=True)
-    assert _passes(lab, "outer", "db", 5432, expected=False)
+    assert passes(lab, "outer", "web", 80, expected=True)
+    assert passes(lab, "outer", "db", 5432, expected=False)
 
 
 def test_what_a_workload_sends_under_other_addresses_gets_nowhere(house: tuple[Lab, Installation]) -> None:
     """An address of the same network that is not its own."""
     lab, host = house
-    _write(host, "web", _workload("web", 3))
-    _write(host, "db", _workload("db", 4))
+    write_workload(host, "web", _workload("web", 3))
+    write_workload(host, "db", _workload("db", 4))
     hostfwctl(host, "apply")
-    assert _passes(lab, "web", "db", 5432, expected=True)
+    assert passes(lab, "web", "db", 5432, expected=True)
 
     run(lab["web"], ["ip", "address", "add", "10.0.3.77/24", "dev", "host0"])
     run(lab["web"], ["ip", "route", "replace", "default", "via", "10.0.3.1", "src", "10.0.3.77"])
@@ -162,14 +147,14 @@ def test_what_a_workload_sends_from_another_ethernet_address_gets_nowhere(house:
     """Its own is in the WorkloadEndpoint."""
     lab, host = house
     mac = json.loads(run(lab["web"], ["ip", "-j", "link", "show", "host0"]).stdout)[0]["address"]
-    _write(host, "web", _workload("web", 3).replace("ipNetworks", f'mac: "{mac}", ipNetworks'))
-    _write(host, "db", _workload("db", 4))
+    write_workload(host, "web", _workload("web", 3).replace("ipNetworks", f'mac: "{mac}", ipNetworks'))
+    write_workload(host, "db", _workload("db", 4))
     hostfwctl(host, "apply")
-    assert _passes(lab, "web", "db", 5432, expected=True)
+    assert passes(lab, "web", "db", 5432, expected=True)
 
     run(lab["web"], ["ip", "link", "set", "host0", "address", "02:00:00:00:00:77"])
 
-    assert _passes(lab, "web", "db", 5432, expected=False)
+    assert passes(lab, "web", "db", 5432, expected=False)
     assert "spoofed-source" in hostfwctl(host, "counters", "-o", "json").stdout
 
 
@@ -178,26 +163,26 @@ def test_a_container_without_policy_is_open_and_a_machine_is_not(house: tuple[La
     lab, host = house
     for name, number, orchestrator in (("web", 3, "docker"), ("db", 4, "libvirt")):
         text = _workload(name, number).replace("interfaceName", f"orchestrator: {orchestrator}, interfaceName")
-        _write(host, name, text.replace(f"app: {name}", "app: other"))
+        write_workload(host, name, text.replace(f"app: {name}", "app: other"))
     hostfwctl(host, "apply")
 
-    assert _passes(lab, "outer", "web", 80, expected=True)
-    assert _passes(lab, "web", "outer", 80, expected=True)
-    assert _passes(lab, "web", "host", 22, expected=False)
-    assert _passes(lab, "web", "db", 80, expected=False)
-    assert _passes(lab, "outer", "db", 80, expected=False)
+    assert passes(lab, "outer", "web", 80, expected=True)
+    assert passes(lab, "web", "outer", 80, expected=True)
+    assert passes(lab, "web", "host", 22, expected=False)
+    assert passes(lab, "web", "db", 80, expected=False)
+    assert passes(lab, "outer", "db", 80, expected=False)
 
 
 def test_a_wrong_file_counts_for_nothing_and_is_told(house: tuple[Lab, Installation]) -> None:
     """One that belongs to somebody else, and one with a mistake; the other one holds."""
     lab, host = house
-    _write(host, "web", _workload("web", 3))
-    _write(host, "db", _workload("db", 4).replace("ipNetworks", "ipNetwork"))
+    write_workload(host, "web", _workload("web", 3))
+    write_workload(host, "db", _workload("db", 4).replace("ipNetworks", "ipNetwork"))
     applied = hostfwctl(host, "apply")
 
     assert 'unknown field "ipNetwork"' in applied.stderr
-    assert _passes(lab, "outer", "web", 80, expected=True)
-    assert _passes(lab, "web", "db", 5432, expected=False)
+    assert passes(lab, "outer", "web", 80, expected=True)
+    assert passes(lab, "web", "db", 5432, expected=False)
     assert "(unidentified)" in hostfwctl(host, "interfaces").stdout
     findings = hostfwctl(host, "doctor", check=False).stdout
     assert 'unknown field "ipNetwork"' in findings
@@ -206,27 +191,27 @@ def test_a_wrong_file_counts_for_nothing_and_is_told(house: tuple[Lab, Installat
 
     (host.run / "workloads/web.yaml").chmod(0o666)
     assert "is writable by everyone" in hostfwctl(host, "apply").stderr
-    assert _passes(lab, "outer", "web", 80, expected=False)
+    assert passes(lab, "outer", "web", 80, expected=False)
 
 
 def test_the_script_of_the_next_boot_knows_no_workload_that_ran(house: tuple[Lab, Installation]) -> None:
     """Whatever has the name of its interface by then is unidentified, until it is named."""
     lab, host = house
-    _write(host, "web", _workload("web", 3))
+    write_workload(host, "web", _workload("web", 3))
     hostfwctl(host, "apply")
-    assert _passes(lab, "outer", "web", 80, expected=True)
+    assert passes(lab, "outer", "web", 80, expected=True)
     (script,) = host.state.glob("generations/*/ruleset.nft")
 
     run(lab["host"], ["nft", "-f", str(script)])
 
-    assert _passes(lab, "outer", "web", 80, expected=False)
-    assert _passes(lab, "web", "outer", 80, expected=False)
+    assert passes(lab, "outer", "web", 80, expected=False)
+    assert passes(lab, "web", "outer", 80, expected=False)
 
 
 def test_interfaces_of_workloads_are_not_left_to_nobody_by_a_change(house: tuple[Lab, Installation]) -> None:
     """Without the setting whatever is behind them would be forwarded without policy."""
     _, host = house
-    _write(host, "web", _workload("web", 3))
+    write_workload(host, "web", _workload("web", 3))
     hostfwctl(host, "apply")
     (host.config / "hostfw.yaml").write_text("{}\n")
 
