@@ -35,8 +35,10 @@ def run_process() -> int:
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone, as with `| head`. What is still buffered must not be tried again at exit.
+        # The reader has gone, as with `| head`. What is still buffered must not be tried again at exit, which Python
+        # 3.13 does for stderr too: it would end with 120.
         _silence(out)
+        _silence(err)
         return ExitCode.BROKEN_PIPE
     except OSError as error:
         _silence(out)

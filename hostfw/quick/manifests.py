@@ -15,6 +15,7 @@ from hostfw.model.kinds.sets import Feed, GlobalNetworkSet
 from hostfw.model.kinds.source_limit import SourceLimit
 from hostfw.model.resources import (
     ANY_NODE,
+    WILDCARD,
     EntityRule,
     GlobalNetworkPolicy,
     HostEndpoint,
@@ -253,7 +254,24 @@ def _selector_of_endpoint(name: str, resources: Resources) -> str:
     """A selector of one HostEndpoint alone."""
     profiles = {profile.metadata.name: profile for profile in resources.profiles}
     labels = {endpoint.metadata.name: effective_labels(endpoint, profiles) for endpoint in resources.endpoints}
+    if name not in labels:
+        _explain_interface(name, resources)
     return _selector_of("HostEndpoint", name, labels)
+
+
+def _explain_interface(name: str, resources: Resources) -> None:
+    """Raise RequestError for the name of an interface where that of a HostEndpoint belongs."""
+    of_name, of_all = (
+        next((one.metadata.name for one in resources.endpoints if one.interface_name == given), None)
+        for given in (name, WILDCARD)
+    )
+    if of_name is not None:
+        raise RequestError(f'"{name}" is an interface, not a HostEndpoint', f"its HostEndpoint: on {of_name}")
+    if of_all is not None:
+        raise RequestError(
+            f'there is no HostEndpoint "{name}"; "{of_all}" is for every interface',
+            f"write a HostEndpoint for {name}, or leave `on {name}` out: the rule is for every interface then",
+        )
 
 
 def _selector_of_set(name: str, resources: Resources) -> str:

@@ -165,6 +165,8 @@ def _sorted_out(action: Action, words: list[str], lookup: Lookup) -> _Found:
             if not words:
                 raise RequestError(f"{word} what?", _EXPECTED_BEHIND.get(word, _PEER_EXPECTED))
             takes[word](words.pop(0))
+        elif word == "until":
+            raise RequestError("a rule says how long it holds, not until when", f"for 4h: {_LENGTH_EXPECTED}")
         elif action is Action.DENY and _is_peer(word, lookup):
             found.peers.extend(word.split(","))
         else:

@@ -1,6 +1,7 @@
 """Failures around a verb: hostfwctl ends with a message and a status, without a traceback."""
 
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -100,6 +101,16 @@ def test_a_reader_that_leaves_is_no_failure_to_speak_of() -> None:
         messages = process.stderr.read()
 
     assert (process.returncode, messages) == (141, b"")
+
+
+def test_a_reader_of_both_streams_that_leaves_is_no_failure_either() -> None:
+    """`hostfwctl ... 2>&1 | head` as well, where the messages have nobody to read them."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*COMMAND, "nonsense"], cwd=ROOT, stdout=writer, stderr=writer, check=False)
+    os.close(writer)
+
+    assert done.returncode == 141
 
 
 def test_a_full_disk_under_the_output_is_said() -> None:

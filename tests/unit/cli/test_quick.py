@@ -125,6 +125,16 @@ def test_sets_and_endpoints_are_selected_by_what_is_theirs_alone(host: Machine) 
     [
         ({}, ["allow", "tcp/22", "from", "nobody"], 'there is no GlobalNetworkSet or Feed "nobody"'),
         ({}, ["allow", "tcp/22", "on", "nothing"], 'there is no HostEndpoint "nothing"'),
+        (
+            {},
+            ["allow", "tcp/22", "on", "eth0"],
+            '"eth0" is an interface, not a HostEndpoint\n  hint: its HostEndpoint: on uplink',
+        ),
+        (
+            {"uplink": UPLINK.replace("eth0", "'*'")},
+            ["allow", "tcp/22", "on", "eth0"],
+            'there is no HostEndpoint "eth0"; "uplink" is for every interface',
+        ),
         ({"office": OFFICE.replace("  labels: {set: office}\n", "")}, ["deny", "office"], '"office" has no labels'),
         ({"twin": OFFICE.replace("name: office", "name: twin")}, ["deny", "office"], 'has the labels of "twin"'),
         (

@@ -149,6 +149,7 @@ def test_rules(action: Action, words: str, expected: QuickRule) -> None:
         (Action.ALLOW, "tcp/80 for 2h for 3h", '"for" is said twice'),
         (Action.ALLOW, "tcp/80 on a on b", '"on" is said twice'),
         (Action.ALLOW, "80 proto tcp proto udp", '"proto" is said twice'),
+        (Action.ALLOW, "tcp/80 until 18:00", "how long it holds, not until when"),
         (Action.ALLOW, "tcp/80 limit", "limit what?"),
         (Action.ALLOW, "tcp/80 limit 6", '"6" is no limit'),
         (Action.ALLOW, "tcp/80 limit 0/min", '"0/min" is no limit'),
