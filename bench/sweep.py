@@ -19,7 +19,7 @@ from bench.injector import injector
 from bench.mixtures import INTERFACE, Mixture, drawn_mixture, first_packets, last_packets, missing_packets, packets
 from hostfw.compile.layout.costs import CostModel
 from hostfw.compile.ruleset import compile_plan
-from hostfw.model.packet import Packet
+from hostfw.model.packets.packet import Packet
 from hostfw.model.values import Family
 from hostfw.nft.object_text import render
 from hostfw.nft.objects import Chain, Hook, Ruleset, Table

@@ -16,7 +16,7 @@ from hostfw.host.network.links import observe
 from hostfw.host.nftables.nflog import NflogReader, NflogRecord
 from hostfw.host.nftables.tables import read_tables
 from hostfw.host.store.files import read_configuration
-from hostfw.model.decisions import Reason
+from hostfw.model.packets.decisions import Reason
 from hostfw.model.plan import Plan, PlannedRule
 from hostfw.model.values import FAMILIES, Action, Direction, Family
 from lab.hostfwctl import Installation

@@ -10,7 +10,7 @@ from hostfw.importer.nft.reader import read_nft
 from hostfw.importer.reading import PROGRAMS, Reading
 from hostfw.importer.rule_set import Continue, ForeignRule, ForeignRules, Hook, Jump, Return, Verdict
 from hostfw.importer.ufw import read_ufw
-from hostfw.model.packet import Packet
+from hostfw.model.packets.packet import Packet
 from hostfw.model.sources import Source
 from hostfw.model.values import Family
 

@@ -9,7 +9,7 @@ from hostfw.cli.verb_table import VERBS
 from hostfw.compile.layout.log_limits import LOG_RECORDS, SUPPRESSED
 from hostfw.daemon.metrics.text import AuditFigures, Figures, metrics_text
 from hostfw.engine.kernel.counters import Counter, LogCounter, OtherCounter, ReasonCounter, RuleCounter, Value, Values
-from hostfw.model.decisions import Reason
+from hostfw.model.packets.decisions import Reason
 from hostfw.model.plan import RuleIdentity
 from hostfw.model.settings import FailsafePort
 from hostfw.model.values import FAMILIES, TCP, Action, Direction

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol, TypeVar
 
 from hostfw.audit.log_prefix import LogTag, names_as_decoded
-from hostfw.model.decisions import OF_LIMITS, OF_RULES, Reason
+from hostfw.model.packets.decisions import OF_LIMITS, OF_RULES, Reason
 from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint, PlannedPolicy, PlannedRule
 from hostfw.model.settings import UNIDENTIFIED, Workloads
 from hostfw.model.values import Direction, Family

@@ -13,7 +13,7 @@ so a shortened name cannot be spoofed by a real one.
 from dataclasses import dataclass
 from hashlib import sha256
 
-from hostfw.model.decisions import OF_LIMITS, Reason
+from hostfw.model.packets.decisions import OF_LIMITS, Reason
 from hostfw.model.values import Action, Direction
 
 MAX_PREFIX_BYTES = 127

@@ -9,7 +9,7 @@ from functools import reduce
 from hostfw.audit.attribution import Attribution, possible_generations
 from hostfw.audit.log_prefix import SHORTENED, LogTag, decode
 from hostfw.audit.packet_headers import Headers
-from hostfw.model.decisions import Reason
+from hostfw.model.packets.decisions import Reason
 from hostfw.model.settings import UNIDENTIFIED
 from hostfw.model.values import Action, Direction, Family
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hostfw.cli.options import Output
 from hostfw.manifest.net_texts import form_hint, given_cidr
-from hostfw.model.decisions import Reason
+from hostfw.model.packets.decisions import Reason
 from hostfw.model.values import Cidr
 
 LOGGED_REASONS = (

@@ -21,8 +21,8 @@ from typing import TypeVar
 from hostfw.audit.log_prefix import LogTag, encode
 from hostfw.compile import object_names as names
 from hostfw.compile.layout.log_limits import LOG_RECORDS, SUPPRESSED
-from hostfw.model.decisions import Reason
 from hostfw.model.host.guests import Workload
+from hostfw.model.packets.decisions import Reason
 from hostfw.model.plan import Plan, PlannedEndpoint
 from hostfw.model.settings import Logging
 from hostfw.model.values import BRIDGE, Action, Direction, Family, Mac, address_text

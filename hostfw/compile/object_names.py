@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from hostfw.audit.log_prefix import LogTag, shorten
-from hostfw.model.decisions import Reason
 from hostfw.model.kinds.feed_sources import EXTERNAL_SIZE
+from hostfw.model.packets.decisions import Reason
 from hostfw.model.plan import ExternalSet, RuleIdentity
 from hostfw.model.settings import FailsafePort
 from hostfw.model.values import Direction, TableFamily

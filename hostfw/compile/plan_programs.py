@@ -25,8 +25,8 @@ from hostfw.compile.program import (
     Staged,
     WouldDecide,
 )
-from hostfw.model.decisions import OF_LIMITS, Reason
 from hostfw.model.host.guests import Workload
+from hostfw.model.packets.decisions import OF_LIMITS, Reason
 from hostfw.model.plan import PlannedDirection, PlannedPolicy, PlannedRule, PlannedSide, PlannedTier
 from hostfw.model.settings import FailsafePort, InvalidPackets, Settings, Unmanaged
 from hostfw.model.values import ICMPV6, UDP, Action, Direction, Family, Icmp, PortRange

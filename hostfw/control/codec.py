@@ -13,7 +13,7 @@ from hashlib import sha256
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from hostfw.model.moments import moment_of
+from hostfw.model.time.moments import moment_of
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 

@@ -7,8 +7,8 @@ from hostfw.doctor.findings import Check, Finding
 from hostfw.engine.outcomes import Status
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.host.governance import Governance
-from hostfw.model.moments import moment_text
 from hostfw.model.plan import Plan
+from hostfw.model.time.moments import moment_text
 from hostfw.policy.unfollowed import unfollowed, without_rules_text
 
 

@@ -10,9 +10,9 @@ from hostfw.exposure.rules import EntryPoint
 from hostfw.exposure.services import Entry, exposure
 from hostfw.exposure.sources import difference_of
 from hostfw.exposure.wording import decision_text, entries_as_lines, sources_text, subject_text
-from hostfw.model.explanation import Step, StepVerdict
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.services import HostServices, PublishedPort, Service
+from hostfw.model.packets.explanation import Step, StepVerdict
 from hostfw.model.plan import Plan
 from hostfw.model.settings import PublishedPorts
 from hostfw.model.values import TCP, UDP

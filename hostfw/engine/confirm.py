@@ -17,7 +17,7 @@ from hostfw.lockout.ssh_packets import session_packet
 from hostfw.model.host.baseline import SSH_SERVERS, Session
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.host.loopback import LOOPBACK
-from hostfw.model.packet import ConntrackState
+from hostfw.model.packets.packet import ConntrackState
 from hostfw.model.plan import Plan
 from hostfw.model.values import address_text, host_cidr
 

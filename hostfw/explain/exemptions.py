@@ -2,7 +2,7 @@
 
 from hostfw.model.host.guests import BEFORE_AN_ADDRESS, Workload
 from hostfw.model.host.loopback import LOOPBACK
-from hostfw.model.packet import ConntrackState, Packet
+from hostfw.model.packets.packet import ConntrackState, Packet
 from hostfw.model.plan import LINK_LOCAL, Plan
 from hostfw.model.settings import NeighbourDiscovery, ReversePathFilter
 from hostfw.model.values import IGMP, UDP, Cidr, Family

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from hostfw.model.kinds.nft_rules import NftHook, NftRules
-from hostfw.model.packet import Packet, Path
+from hostfw.model.packets.packet import Packet, Path
 from hostfw.model.plan import Plan
 
 _HOOKS = {

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from hostfw.model.packet import Packet
+from hostfw.model.packets.packet import Packet
 from hostfw.model.plan import AddressSet, PlannedRule, PlannedSide, PortMember, PortSet
 from hostfw.model.prefixes import CidrSet
 from hostfw.model.values import Cidr, Family, Icmp, PortRange

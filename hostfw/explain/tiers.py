@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from hostfw.explain.rule_match import first_mismatch
-from hostfw.model.decisions import PolicyClass, Reason
-from hostfw.model.explanation import Step, StepVerdict
 from hostfw.model.host.guests import Workload
-from hostfw.model.packet import Packet
+from hostfw.model.packets.decisions import PolicyClass, Reason
+from hostfw.model.packets.explanation import Step, StepVerdict
+from hostfw.model.packets.packet import Packet
 from hostfw.model.plan import PlannedDirection, PlannedEndpoint, PlannedPolicy, PlannedRule, PlannedTier
 from hostfw.model.values import Action, Direction
 

@@ -30,10 +30,10 @@ from hostfw.explain.exemptions import (
     lacks_a_way_back,
 )
 from hostfw.explain.tiers import Place, policy_steps, tier_steps
-from hostfw.model.decisions import PolicyClass, Reason
-from hostfw.model.explanation import Explanation, Step, StepVerdict
 from hostfw.model.host.loopback import LOOPBACK
-from hostfw.model.packet import ConntrackState, Packet, Path
+from hostfw.model.packets.decisions import PolicyClass, Reason
+from hostfw.model.packets.explanation import Explanation, Step, StepVerdict
+from hostfw.model.packets.packet import ConntrackState, Packet, Path
 from hostfw.model.plan import Plan, PlannedTier
 from hostfw.model.settings import (
     FailsafePort,

@@ -19,8 +19,8 @@ from hostfw.explain.governing import BEHIND, named_endpoint
 from hostfw.explain.tiers import Place
 from hostfw.exposure.rules import DYNAMIC_PORT, EntryPoint, RuleIndex, is_of_some, numbers_of
 from hostfw.exposure.sources import Part, Sources, common, difference_of, everybody, without
-from hostfw.model.decisions import PolicyClass, Reason
-from hostfw.model.explanation import Step, StepVerdict
+from hostfw.model.packets.decisions import PolicyClass, Reason
+from hostfw.model.packets.explanation import Step, StepVerdict
 from hostfw.model.plan import Plan, PlannedPolicy, PlannedRule, PlannedTier
 from hostfw.model.ranges import ranges_of
 from hostfw.model.settings import FailsafePort, PublishedPorts, Settings, Unmanaged

@@ -12,10 +12,10 @@ from typing import NamedTuple
 from hostfw.exposure.reach import Decision, Reach, reach
 from hostfw.exposure.rules import EntryPoint
 from hostfw.exposure.sources import Sources, common, difference_of, everybody
-from hostfw.model.decisions import Reason
-from hostfw.model.explanation import Step, StepVerdict
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.services import HostServices, PublishedPort, Service
+from hostfw.model.packets.decisions import Reason
+from hostfw.model.packets.explanation import Step, StepVerdict
 from hostfw.model.plan import Plan, PlannedDirection, PlannedSide
 from hostfw.model.values import FAMILIES, Cidr, Direction, Family, parse_cidr
 from hostfw.policy.unmanaged import carriers

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from hostfw.exposure.services import Change, Entry, Subject
 from hostfw.exposure.sources import Part, Sources, joined
-from hostfw.model.decisions import Reason
-from hostfw.model.explanation import Step, StepVerdict
 from hostfw.model.host.services import PublishedPort, Service, port_text
+from hostfw.model.packets.decisions import Reason
+from hostfw.model.packets.explanation import Step, StepVerdict
 from hostfw.model.ranges import Ranges, cidrs_of, difference, every_address
 from hostfw.model.values import Family, address_text
 from hostfw.model.wording import all_of, listed

@@ -13,8 +13,8 @@ from hostfw.exposure.reach import Reach, reach
 from hostfw.exposure.rules import DYNAMIC_PORT, EntryPoint
 from hostfw.exposure.sources import Part, common, difference_of
 from hostfw.fleet.members import Member, Place
-from hostfw.model.explanation import Step, StepVerdict
-from hostfw.model.packet import Packet
+from hostfw.model.packets.explanation import Step, StepVerdict
+from hostfw.model.packets.packet import Packet
 from hostfw.model.ranges import ranges_of
 from hostfw.model.values import Cidr, Direction, Family
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from hostfw.host.store.atomic_files import write_atomically
 from hostfw.host.store.codec import garbage, load_json, saving, to_json
-from hostfw.model.expiry import Expired
 from hostfw.model.host.governance import Governance, GovernedInterface
-from hostfw.model.moments import moment_of
 from hostfw.model.problems import Problem
+from hostfw.model.time.expiry import Expired
+from hostfw.model.time.moments import moment_of
 
 GOVERNANCE = "governance.json"
 """The name of the file in the folder of a generation."""

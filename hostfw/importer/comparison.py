@@ -20,10 +20,10 @@ from hostfw.importer.conditions import (
     anything,
 )
 from hostfw.importer.rule_set import ForeignRule, ForeignRules, Hook, Verdict
-from hostfw.model.decisions import Reason
-from hostfw.model.explanation import Step
 from hostfw.model.host.facts import HostFacts, Interface
-from hostfw.model.packet import Packet
+from hostfw.model.packets.decisions import Reason
+from hostfw.model.packets.explanation import Step
+from hostfw.model.packets.packet import Packet
 from hostfw.model.ranges import Ranges, bounds, holds
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Failsafe, Settings

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from hostfw.model.packet import ConntrackState, Packet
+from hostfw.model.packets.packet import ConntrackState, Packet
 from hostfw.model.ranges import Ranges, difference, every_address, holds, intersection, union
 from hostfw.model.values import ICMPV6, Family
 

@@ -16,7 +16,7 @@ from hostfw.importer.conditions import (
 from hostfw.importer.iptables_limits import MODULES, UnsaidLimitError, bound_of
 from hostfw.importer.rule_set import Bound
 from hostfw.importer.special_addresses import addresses_of_kind
-from hostfw.model.packet import ConntrackState
+from hostfw.model.packets.packet import ConntrackState
 from hostfw.model.ranges import Ranges, every_address, ranges_of, union
 from hostfw.model.values import (
     ICMP,

@@ -20,7 +20,7 @@ from hostfw.importer.notes import Note
 from hostfw.importer.rule_set import Entry, ForeignRule, ForeignRules, Hook, Verdict, flattened
 from hostfw.model.kinds.interface_groups import InterfaceGroup, InterfaceMatch
 from hostfw.model.kinds.metadata import Metadata, SelectorText
-from hostfw.model.packet import ConntrackState
+from hostfw.model.packets.packet import ConntrackState
 from hostfw.model.positions import Position
 from hostfw.model.resources import (
     ANY_NODE,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hostfw.importer.notes import Note
 from hostfw.importer.rule_set import Continue, ForeignRule, ForeignRules, Jump, Return, Verdict
-from hostfw.model.packet import ConntrackState
+from hostfw.model.packets.packet import ConntrackState
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem
 from hostfw.model.ranges import intersection

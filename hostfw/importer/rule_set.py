@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from hostfw.importer.conditions import Condition, Interfaces, anything
 from hostfw.model.kinds.source_limit import SourceLimit
-from hostfw.model.packet import Packet
+from hostfw.model.packets.packet import Packet
 from hostfw.model.positions import Position
 from hostfw.model.values import Family
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from hostfw.importer.conditions import STATES, Condition, anything
 from hostfw.importer.rule_set import Continue, ForeignRule, ForeignRules, Hook, Jump, Verdict
 from hostfw.model.kinds.source_limit import Rate, SourceLimit
-from hostfw.model.packet import ConntrackState
+from hostfw.model.packets.packet import ConntrackState
 from hostfw.model.values import Family
 
 

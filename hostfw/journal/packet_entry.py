@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from hostfw.audit.packet_event import IDENTIFIER, EventAction, PacketEvent, message, plain
 from hostfw.audit.packet_headers import Headers, protocol_number, tcp_flags_of
 from hostfw.journal.message_ids import MessageId
-from hostfw.model.decisions import Reason
-from hostfw.model.moments import moment_of
+from hostfw.model.packets.decisions import Reason
+from hostfw.model.time.moments import moment_of
 from hostfw.model.values import Direction, Family, parse_address
 
 _NOTICE, _INFORMATIONAL = "5", "6"

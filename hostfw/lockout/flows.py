@@ -13,7 +13,7 @@ from hostfw.lockout.ssh_packets import doors, holder_of, session_packet
 from hostfw.model.host.baseline import Baseline, Gateway, Lease, LeaseKind, Listener, NameServer, Session
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.loopback import LOOPBACK
-from hostfw.model.packet import ConntrackState, Packet
+from hostfw.model.packets.packet import ConntrackState, Packet
 from hostfw.model.plan import Plan, PlannedDirection, PlannedRule
 from hostfw.model.values import ICMPV6, TCP, UDP, Action, Cidr, Family, Mac, address_text
 from hostfw.model.wording import listed

@@ -13,7 +13,7 @@ from hostfw.model.host.baseline import Listener, Session
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.host.services import PublishedPort
-from hostfw.model.packet import ConntrackState, Original, Packet
+from hostfw.model.packets.packet import ConntrackState, Original, Packet
 from hostfw.model.values import TCP, Family, host_cidr
 
 

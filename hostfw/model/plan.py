@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from hostfw.model.expiry import Expired
 from hostfw.model.host.guests import GovernedBridge, Workload
 from hostfw.model.kinds.nft_rules import NftRules
 from hostfw.model.kinds.source_limit import SourceLimit
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.settings import UNIDENTIFIED, Settings
+from hostfw.model.time.expiry import Expired
 from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Mac, PortRange, Protocol
 
 

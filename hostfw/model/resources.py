@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
-from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.interface_groups import InterfaceGroup
 from hostfw.model.kinds.metadata import BEFORE_FAILSAFES, LOG, UNRECORDED, Labels, Metadata, SelectorText
 from hostfw.model.kinds.namespaces import Namespace
@@ -18,6 +17,7 @@ from hostfw.model.kinds.nft_rules import NftRules
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.source_limit import SourceLimit
 from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
+from hostfw.model.packets.decisions import PolicyClass
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Learned, Mac, PortRange, Protocol, StagedAction
 

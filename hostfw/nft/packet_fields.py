@@ -1,6 +1,6 @@
 """The fields of a packet as nf_tables loads them: the value of each key of a rule, None where a packet has none."""
 
-from hostfw.model.packet import Packet, Path
+from hostfw.model.packets.packet import Packet, Path
 from hostfw.model.values import PORT_PROTOCOLS
 from hostfw.nft.objects import Element
 from hostfw.nft.rules import Key

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import itemgetter
 
-from hostfw.model.packet import ConntrackState, Packet, Path
+from hostfw.model.packets.packet import ConntrackState, Packet, Path
 from hostfw.model.values import Cidr, PortRange, ip_version, mask_of
 from hostfw.nft.objects import SOURCE_LIMITS, Chain, Element, ElementType, Hook, Priority, Ruleset, Table, VerdictMap
 from hostfw.nft.packet_fields import field_of, socket

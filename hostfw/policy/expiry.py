@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from hostfw.model.expiry import Expired
 from hostfw.model.host.governance import Governance
 from hostfw.model.kinds.metadata import Labels, SelectorText
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
@@ -27,6 +26,7 @@ from hostfw.model.resources import (
     Resources,
     Rule,
 )
+from hostfw.model.time.expiry import Expired
 from hostfw.model.values import Action
 from hostfw.policy.effective_labels import NamespaceLabels
 from hostfw.selector.evaluate import matches, parse

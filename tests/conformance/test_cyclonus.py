@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from hostfw.explain.verdict import explain
 from hostfw.model.host.facts import HostFacts, Interface
-from hostfw.model.packet import Packet
+from hostfw.model.packets.packet import Packet
 from hostfw.model.plan import Plan
 from hostfw.model.settings import Failsafe, Settings, Workloads
 from hostfw.model.values import PROTOCOLS, Family, parse_address

@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 from enum import Enum
 
-from hostfw.model.packet import Packet
+from hostfw.model.packets.packet import Packet
 from hostfw.model.values import ICMP, ICMPV6, SCTP, TCP, UDP, UDPLITE, Family
 
 _HOP_BY_HOP, _FRAGMENT = 0, 44

@@ -17,7 +17,7 @@ from hostfw.importer.rule_set import Hook, Verdict
 from hostfw.importer.text import policy_text
 from hostfw.manifest.decode import decode
 from hostfw.model.host.facts import HostFacts, Interface
-from hostfw.model.packet import ConntrackState
+from hostfw.model.packets.packet import ConntrackState
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.object_text import render

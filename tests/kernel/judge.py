@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from hostfw.host.nftables.nflog import NflogReader, NflogRecord
-from hostfw.model.packet import ConntrackState, Packet, Path
+from hostfw.model.packets.packet import ConntrackState, Packet, Path
 from hostfw.model.values import Family
 from lab.namespace import inside, run
 from tests.kernel.frames import PLAIN, datagrams, number_of

@@ -40,7 +40,7 @@ from pathlib import Path as FilePath
 import yaml
 
 from hostfw.model.api_versions import CALICO_V3, CLUSTER_POLICY_V1, HOSTFW_V1, KUBERNETES_V1, NETWORKING_V1
-from hostfw.model.packet import ConntrackState, Original, Packet
+from hostfw.model.packets.packet import ConntrackState, Original, Packet
 from hostfw.model.values import FAMILIES, ICMP, ICMPV6, SCTP, TCP, UDP, Family, parse_address
 from tests.kernel.frames import Form, Tcp
 

@@ -15,9 +15,9 @@ from hostfw.build.generation import Generation
 from hostfw.explain.verdict import explain
 from hostfw.host.nftables.nflog import NflogReader
 from hostfw.journal.message_ids import MessageId
-from hostfw.model.decisions import PolicyClass
-from hostfw.model.explanation import Step, StepVerdict
-from hostfw.model.packet import Packet
+from hostfw.model.packets.decisions import PolicyClass
+from hostfw.model.packets.explanation import Step, StepVerdict
+from hostfw.model.packets.packet import Packet
 from hostfw.model.values import FAMILIES, ICMP, TCP, UDP, Action, Family, Protocol, parse_address
 from lab.hostfwctl import Installation, environment, hostfwctl, install
 from lab.laboratory import Lab

@@ -23,7 +23,7 @@ from hostfw.engine.engine import Engine
 from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.host.store.files import read_configuration
 from hostfw.manifest.encode import manifest
-from hostfw.model.packet import Packet
+from hostfw.model.packets.packet import Packet
 from hostfw.model.values import PROTOCOLS, SCTP, Family
 from lab.laboratory import Lab, laboratory
 from lab.namespace import inside, open_socket, run

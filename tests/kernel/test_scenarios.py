@@ -24,10 +24,10 @@ from hostfw.host.clock import now
 from hostfw.host.network.links import observe
 from hostfw.host.nftables.nflog import NflogRecord
 from hostfw.host.store.files import read_configuration
-from hostfw.model.decisions import Reason
-from hostfw.model.explanation import Explanation, Step, StepVerdict
 from hostfw.model.host.facts import HostFacts
-from hostfw.model.packet import Packet
+from hostfw.model.packets.decisions import Reason
+from hostfw.model.packets.explanation import Explanation, Step, StepVerdict
+from hostfw.model.packets.packet import Packet
 from hostfw.model.settings import Logging
 from hostfw.model.values import TCP, UDP, Action, Direction, Family
 from hostfw.nft.simulate import Fate, simulate

@@ -31,7 +31,7 @@ from hostfw.host.netlink.messages import NETLINK_NETFILTER, NFGENMSG, NetlinkSoc
 from hostfw.host.nftables import nf_tables
 from hostfw.host.nftables.nflog import NflogReader, NflogRecord
 from hostfw.host.nftables.script_runner import NftablesWorker
-from hostfw.model.packet import ConntrackState, Packet, Path
+from hostfw.model.packets.packet import ConntrackState, Packet, Path
 from hostfw.model.settings import Logging
 from hostfw.model.values import FAMILIES, Family, address_text
 from hostfw.nft.objects import TABLE

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hostfw.model.host.guests import Workload
 from hostfw.model.kinds.source_limit import Rate, SourceLimit, Unit
-from hostfw.model.packet import ConntrackState, Original, Packet, Path
+from hostfw.model.packets.packet import ConntrackState, Original, Packet, Path
 from hostfw.model.plan import (
     AddressSet,
     Binding,

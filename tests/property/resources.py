@@ -11,7 +11,6 @@ from hostfw.manifest.kinds.feed import LARGEST_SIZE
 from hostfw.manifest.kinds.rule import of_namespace
 from hostfw.manifest.kubernetes.cluster_conversion import cluster_policy
 from hostfw.manifest.kubernetes.conversion import kubernetes_policy
-from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.feed_sources import Download, External
 from hostfw.model.kinds.interface_groups import InterfaceGroup, InterfaceMatch
 from hostfw.model.kinds.kubernetes import (
@@ -36,6 +35,7 @@ from hostfw.model.kinds.nft_rules import NftHook, NftRule, NftRules
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.source_limit import MOST_CONNECTIONS, Rate, SourceLimit, Unit
 from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
+from hostfw.model.packets.decisions import PolicyClass
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.resources import (
     EntityRule,

@@ -13,9 +13,9 @@ from hostfw.compile.layout.costs import DEFAULT_COSTS, CostModel
 from hostfw.compile.layout.log_limits import LOG_RECORDS
 from hostfw.compile.ruleset import compile_plan
 from hostfw.explain.verdict import explain
-from hostfw.model.decisions import PolicyClass, Reason
-from hostfw.model.explanation import Explanation, Step
-from hostfw.model.packet import Packet, Path
+from hostfw.model.packets.decisions import PolicyClass, Reason
+from hostfw.model.packets.explanation import Explanation, Step
+from hostfw.model.packets.packet import Packet, Path
 from hostfw.model.plan import Plan
 from hostfw.model.settings import DenyAction
 from hostfw.model.values import Action, Direction, Family

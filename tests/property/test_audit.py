@@ -11,7 +11,7 @@ from hostfw.audit.packet_event import packet_event
 from hostfw.audit.packet_headers import Headers
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.kernel.counters import OtherCounter, Value, counters_of
-from hostfw.model.decisions import OF_RULES
+from hostfw.model.packets.decisions import OF_RULES
 from hostfw.model.plan import Plan
 from hostfw.nft.objects import Ruleset
 from hostfw.nft.rules import Log

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 
 from hostfw.compile.ruleset import compile_plan
 from hostfw.explain.verdict import explain
-from hostfw.model.packet import ConntrackState, Packet, Path
+from hostfw.model.packets.packet import ConntrackState, Packet, Path
 from hostfw.model.plan import Plan
 from hostfw.model.settings import ReversePathFilter
 from hostfw.model.values import TCP

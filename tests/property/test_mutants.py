@@ -21,7 +21,7 @@ from hostfw.compile.layout import lookups, matches, ranked, ways, widths
 from hostfw.compile.layout.cells import port_runs
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import TableBuilder
-from hostfw.model.packet import Packet
+from hostfw.model.packets.packet import Packet
 from hostfw.model.plan import Plan
 from hostfw.model.values import FAMILIES, Direction, PortRange
 from hostfw.nft.objects import Table

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hostfw.explain.verdict import explain
 from hostfw.exposure.reach import Reach, reach
 from hostfw.exposure.rules import DYNAMIC_PORT, EntryPoint
-from hostfw.model.packet import Original, Packet
+from hostfw.model.packets.packet import Original, Packet
 from hostfw.model.plan import Plan, PlannedRule
 from hostfw.model.values import FAMILIES
 from tests.property.plans import ADDRESSES, CIDRS, INTERFACES, MACS, PORTS, WITH_PORTS, plans

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hostfw.explain.verdict import explain
-from hostfw.model.packet import Packet
+from hostfw.model.packets.packet import Packet
 from hostfw.model.plan import Plan, PlannedDirection, PlannedPolicy, PlannedTier
 from hostfw.model.values import Direction
 from tests.property.plans import packets, plans, tiers

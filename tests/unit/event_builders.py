@@ -7,7 +7,7 @@ from hostfw.audit.attribution import Attribution, attribution
 from hostfw.audit.log_prefix import LogTag, encode
 from hostfw.audit.packet_event import PacketEvent, packet_event
 from hostfw.audit.packet_headers import Headers
-from hostfw.model.decisions import Reason
+from hostfw.model.packets.decisions import Reason
 from hostfw.model.plan import Plan
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Settings

@@ -2,9 +2,9 @@
 
 from hostfw.compile.ruleset import compile_plan
 from hostfw.explain.verdict import explain
-from hostfw.model.decisions import Reason
-from hostfw.model.explanation import Explanation
-from hostfw.model.packet import Packet
+from hostfw.model.packets.decisions import Reason
+from hostfw.model.packets.explanation import Explanation
+from hostfw.model.packets.packet import Packet
 from hostfw.model.resources import (
     GlobalNetworkPolicy,
     HostEndpoint,

@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from hostfw.model.host.facts import HostFacts, Interface
-from hostfw.model.packet import Packet
+from hostfw.model.packets.packet import Packet
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import ICMP, ICMPV6, TCP, UDP, Cidr, Family, parse_address
 from lab.flows import Story, read_story, topology_of

@@ -7,7 +7,7 @@ from hostfw.cli.describe.references import references_to
 from hostfw.cli.describe.rules import rule_entry
 from hostfw.cli.facts import PlannedHost
 from hostfw.explain.governing import governing_endpoint
-from hostfw.model.decisions import PolicyClass
+from hostfw.model.packets.decisions import PolicyClass
 from hostfw.model.plan import PlannedDirection, PlannedPolicy, PlannedTier
 from hostfw.model.resources import ANY_NODE, HostEndpoint
 from hostfw.model.settings import InvalidPackets, NeighbourDiscovery, Settings

@@ -9,7 +9,6 @@ from hostfw.cli.describe.rules import addresses_text, rule_entry, rules_by_ident
 from hostfw.cli.facts import PlannedHost
 from hostfw.cli.kinds import cells, label_selector_text, pairs, pods_text
 from hostfw.explain.governing import NOBODY, governing_endpoint
-from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.feed_sources import Download
 from hostfw.model.kinds.interface_groups import InterfaceGroup
 from hostfw.model.kinds.metadata import Labels
@@ -17,6 +16,7 @@ from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.nft_rules import NftRules
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import WorkloadEndpoint
+from hostfw.model.packets.decisions import PolicyClass
 from hostfw.model.resources import (
     ClusterNetworkPolicy,
     GlobalNetworkPolicy,

@@ -34,7 +34,7 @@ from hostfw.exposure.wording import target_text
 from hostfw.host.network.routing import RouteKind
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.host.services import PublishedPort
-from hostfw.model.packet import ConntrackState, Original, Packet
+from hostfw.model.packets.packet import ConntrackState, Original, Packet
 from hostfw.model.settings import ReversePathFilter
 from hostfw.model.values import ICMP, ICMPV6, IGMP, Family
 

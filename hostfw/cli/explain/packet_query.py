@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from hostfw.cli.options import Options
 from hostfw.manifest.net_texts import form_hint, given_cidr
-from hostfw.model.packet import ConntrackState
+from hostfw.model.packets.packet import ConntrackState
 from hostfw.model.values import (
     ICMP,
     ICMPV6,

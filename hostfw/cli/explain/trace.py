@@ -6,8 +6,8 @@ from itertools import groupby
 from hostfw.audit.log_prefix import LogTag
 from hostfw.cli.describe.rules import criterion_text
 from hostfw.cli.output.documents import Document
-from hostfw.model.decisions import OF_LIMITS, PolicyClass, Reason
-from hostfw.model.explanation import Step, StepVerdict
+from hostfw.model.packets.decisions import OF_LIMITS, PolicyClass, Reason
+from hostfw.model.packets.explanation import Step, StepVerdict
 from hostfw.model.plan import PlannedRule, RuleIdentity, title_of
 from hostfw.model.values import Action
 

@@ -11,7 +11,7 @@ from hostfw.cli.output.documents import document, json_text
 from hostfw.cli.output.tables import Column, Gives
 from hostfw.cli.output.terminal import cell_width, printable, wrapped
 from hostfw.journal.packet_entry import json_line
-from hostfw.model.moments import moment_text
+from hostfw.model.time.moments import moment_text
 
 _NONE = "-"
 _TOP = 10

@@ -5,7 +5,7 @@ from argparse import ArgumentTypeError
 from datetime import datetime, timedelta
 
 from hostfw.host import clock
-from hostfw.model.trial import LONGEST_TRIAL_S, SHORTEST_TRIAL_S
+from hostfw.model.time.trial import LONGEST_TRIAL_S, SHORTEST_TRIAL_S
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600}
 _AGO_UNITS_S = {**_UNITS_S, "d": 86_400}

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from hostfw.cli.output.durations import duration_text
-from hostfw.model.expiry import Expired
 from hostfw.model.kinds.metadata import REASON, TICKET, Metadata
-from hostfw.model.moments import moment_text
+from hostfw.model.time.expiry import Expired
+from hostfw.model.time.moments import moment_text
 
 _DAY_S = 86_400
 

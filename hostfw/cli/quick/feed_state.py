@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from hostfw.host.download.files import DownloadRecord, load_record
-from hostfw.model.moments import moment_text
 from hostfw.model.sources import Configuration
+from hostfw.model.time.moments import moment_text
 
 STALE = timedelta(days=2)
 """Time without an attempt after which nothing seems to update a Feed: the timer does it every hour."""

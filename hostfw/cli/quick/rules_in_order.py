@@ -11,7 +11,7 @@ from hostfw.audit.attribution import origin_of
 from hostfw.audit.log_prefix import LogTag
 from hostfw.cli.describe.rules import icmp_text, limit_words, listed_nets_text, nets_text, ports_text, selected_text
 from hostfw.compile.object_names import drop_counter, failsafe_counter, rule_counter
-from hostfw.model.decisions import Reason
+from hostfw.model.packets.decisions import Reason
 from hostfw.model.plan import Plan, PlannedDirection, PlannedPolicy, PlannedRule, PlannedSide, PlannedTier
 from hostfw.model.settings import Unmanaged
 from hostfw.model.values import Action, Direction

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from hostfw.compile.layout.log_limits import LOG_RECORDS
 from hostfw.engine.kernel.counters import Counter, LogCounter, OtherCounter, ReasonCounter, RuleCounter, Value, Values
-from hostfw.model.decisions import OF_LIMITS
+from hostfw.model.packets.decisions import OF_LIMITS
 from hostfw.model.values import BRIDGE, TABLE_FAMILIES, Family, TableFamily
 
 ALL_RULES = 2000

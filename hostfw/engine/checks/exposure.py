@@ -13,9 +13,9 @@ from hostfw.exposure.services import Change, Kind, changes, exposure
 from hostfw.exposure.wording import Line, change_lines, change_text, decision_text
 from hostfw.host.errors import HostError
 from hostfw.manifest.decode import DecodeCache
-from hostfw.model.explanation import Step
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.host.services import ExposureChange, HostServices
+from hostfw.model.packets.explanation import Step
 from hostfw.model.plan import Plan
 from hostfw.model.values import address_text
 from hostfw.model.wording import counted

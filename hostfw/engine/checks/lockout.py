@@ -9,9 +9,9 @@ from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.kernel.external_members import with_members_now
 from hostfw.model.host.baseline import Baseline
 from hostfw.model.host.facts import HostFacts
-from hostfw.model.moments import moment_text
 from hostfw.model.plan import Plan
 from hostfw.model.settings import LockoutCheck
+from hostfw.model.time.moments import moment_text
 
 
 @dataclass(frozen=True, slots=True)

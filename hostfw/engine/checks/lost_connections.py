@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from hostfw.engine.outcomes import Failed
 from hostfw.explain.verdict import explain
 from hostfw.lockout.flows import Flow, FlowKind, flows
-from hostfw.model.decisions import PolicyClass, Reason
-from hostfw.model.explanation import Step, StepVerdict
 from hostfw.model.host.baseline import Baseline
 from hostfw.model.host.facts import HostFacts
-from hostfw.model.packet import ConntrackState, Packet, Path
+from hostfw.model.packets.decisions import PolicyClass, Reason
+from hostfw.model.packets.explanation import Step, StepVerdict
+from hostfw.model.packets.packet import ConntrackState, Packet, Path
 from hostfw.model.plan import Plan
 from hostfw.model.settings import LockoutCheck, PublishedPorts
 from hostfw.model.values import ICMPV6, TCP, Family, address_text

@@ -9,7 +9,7 @@ from hostfw.audit.log_prefix import LogTag
 from hostfw.compile.layout.log_limits import LOG_RECORDS, SUPPRESSED
 from hostfw.compile.object_names import drop_counter, failsafe_counter, limit_counter, rule_counter
 from hostfw.host.nftables.tables import KernelTables
-from hostfw.model.decisions import OF_LIMITS, Reason
+from hostfw.model.packets.decisions import OF_LIMITS, Reason
 from hostfw.model.plan import Plan, PlannedRule, RuleIdentity
 from hostfw.model.settings import FailsafePort
 from hostfw.model.values import TABLE_FAMILIES, Action, Direction, TableFamily

@@ -14,7 +14,7 @@ from hostfw.host.errors import HostError
 from hostfw.host.network.sockets import Connection
 from hostfw.host.store.active import ActiveGeneration
 from hostfw.model.host.loopback import LOOPBACK
-from hostfw.model.packet import Packet
+from hostfw.model.packets.packet import Packet
 from hostfw.model.plan import Plan
 from hostfw.model.values import FAMILIES, TCP
 from hostfw.model.wording import counted

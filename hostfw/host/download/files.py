@@ -16,7 +16,7 @@ from hostfw.host.download.lists import FOLDER
 from hostfw.host.errors import HostError
 from hostfw.host.store.atomic_files import sync_directory, write_atomically
 from hostfw.host.store.codec import load_json, saving, to_json
-from hostfw.model.moments import moment_of
+from hostfw.model.time.moments import moment_of
 
 Answers = tuple[tuple[str, tuple[tuple[str, datetime], ...]], ...]
 """For each name of a host its addresses, each with the moment at which the resolver gave it last."""

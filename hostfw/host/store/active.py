@@ -18,8 +18,8 @@ from typing import Any
 from hostfw.host.errors import HostError
 from hostfw.host.store.atomic_files import write_atomically
 from hostfw.host.store.codec import Unreadable, counts_of, garbage, load_json, reading, saving, to_json_of_many
-from hostfw.model.moments import moment_of
 from hostfw.model.problems import Problem
+from hostfw.model.time.moments import moment_of
 from hostfw.model.values import BRIDGE, FAMILIES, TABLE_FAMILIES, TableFamily
 
 _GENERATION = "generation.json"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hostfw.host.store.atomic_files import removed, sync_directory, write_atomically
 from hostfw.host.store.codec import load_json, load_text, saving, to_json
-from hostfw.model.moments import moment_of
+from hostfw.model.time.moments import moment_of
 
 _RECORD = "block.json"
 _BOOT_SCRIPT = "block.nft"

@@ -53,10 +53,10 @@ from hostfw.host.store.parts.scripts import (
 )
 from hostfw.host.store.parts.sources import load_parts, parts_of, save_parts, stored_parts
 from hostfw.model.host.governance import NOTHING_GOVERNED, Governance
-from hostfw.model.moments import moment_of
 from hostfw.model.problems import Problem
 from hostfw.model.settings import HISTORY_LIMIT
 from hostfw.model.sources import Configuration
+from hostfw.model.time.moments import moment_of
 
 _ACCEPTED = "accepted"
 _LAST_GOOD = "last-good.nft"

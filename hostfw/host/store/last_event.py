@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hostfw.host.store.atomic_files import write_atomically
 from hostfw.host.store.codec import load_json, saving, to_json
-from hostfw.model.moments import moment_of
+from hostfw.model.time.moments import moment_of
 
 _EVENT = "event.json"
 

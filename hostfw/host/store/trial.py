@@ -14,8 +14,8 @@ from pathlib import Path
 
 from hostfw.host.store.atomic_files import removed, sync_directory, write_atomically
 from hostfw.host.store.codec import garbage, is_there, load_json, reading, saving, to_json
-from hostfw.model.moments import moment_of
 from hostfw.model.problems import Problem
+from hostfw.model.time.moments import moment_of
 
 _PENDING = "pending.json"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

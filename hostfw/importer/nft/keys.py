@@ -16,7 +16,7 @@ from hostfw.importer.conditions import (
 from hostfw.importer.iptables_matches import PROTOCOL_NUMBERS
 from hostfw.importer.nft.text import Json, value_text
 from hostfw.importer.special_addresses import ROUTED_KINDS, addresses_of_kind
-from hostfw.model.packet import ConntrackState
+from hostfw.model.packets.packet import ConntrackState
 from hostfw.model.ranges import Ranges, every_address
 from hostfw.model.values import ICMP, ICMPV6, Family, parse_address, parse_mac
 

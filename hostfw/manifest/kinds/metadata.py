@@ -16,7 +16,7 @@ from hostfw.model.kinds.metadata import (
     Labels,
     Metadata,
 )
-from hostfw.model.moments import moment_of
+from hostfw.model.time.moments import moment_of
 from hostfw.model.wording import all_of
 from hostfw.selector.namespaces import DEFAULT_NAMESPACE
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from hostfw.model.expiry import Expired
 from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.time.expiry import Expired
 
 _BORROWING = frozenset(("vlan", "macvlan", "ipvlan", "bridge", "bond", "team"))
 """Kinds of interfaces that have the hardware address of another one."""

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from hostfw.model.moments import moment_of
 from hostfw.model.positions import NOWHERE, Position
+from hostfw.model.time.moments import moment_of
 
 EXPIRES = "hostfw.io/expires"
 """The annotation with the moment (RFC 3339) from which a resource is as good as absent."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from operator import or_
 
-from hostfw.model.decisions import PolicyClass
+from hostfw.model.packets.decisions import PolicyClass
 from hostfw.model.prefixes import Cidrs, includes, overlaps
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Profile, Rule, Tier
 from hostfw.model.settings import FailsafePort, Settings

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from hostfw.manifest.fields import quoted
-from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.workloads import WorkloadEndpoint
+from hostfw.model.packets.decisions import PolicyClass
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, HostEndpoint, Profile, Resources, Rule, Tier

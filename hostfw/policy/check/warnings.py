@@ -11,7 +11,7 @@ from functools import partial
 from itertools import chain
 
 from hostfw.manifest.fields import quoted
-from hostfw.model.decisions import PolicyClass
+from hostfw.model.packets.decisions import PolicyClass
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Profile, Resources, Rule

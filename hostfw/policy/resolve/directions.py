@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from typing import NamedTuple
 
-from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.metadata import REASON, TICKET
 from hostfw.model.kinds.workloads import WorkloadEndpoint
+from hostfw.model.packets.decisions import PolicyClass
 from hostfw.model.plan import PlannedDirection, PlannedPolicy, PlannedTier
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Tier
 from hostfw.model.values import Direction

@@ -11,7 +11,7 @@ from hostfw.audit.aggregate import Aggregate
 from hostfw.audit.log_prefix import LogTag
 from hostfw.audit.packet_event import PacketEvent
 from hostfw.audit.packet_headers import Headers
-from hostfw.model.decisions import Reason
+from hostfw.model.packets.decisions import Reason
 from hostfw.model.values import Action, Direction
 from tests.unit.event_builders import DENIED, MOMENT, SYN, event, from_port, known
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hostfw.audit.packet_event import EventAction, PacketEvent
 from hostfw.audit.packet_headers import Headers, headers
 from hostfw.journal.packet_entry import event_of, fields
-from hostfw.model.decisions import Reason
+from hostfw.model.packets.decisions import Reason
 from hostfw.model.values import Direction, Family
 from tests.unit.audit.test_headers import PING6, UDP, v4, v6
 from tests.unit.event_builders import SYN, event

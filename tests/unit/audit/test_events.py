@@ -14,7 +14,7 @@ from hostfw.audit.packet_event import EventAction, message, packet_event
 from hostfw.audit.packet_headers import Headers, headers
 from hostfw.journal.message_ids import MessageId
 from hostfw.journal.packet_entry import event_of, fields, json_line
-from hostfw.model.decisions import Reason
+from hostfw.model.packets.decisions import Reason
 from hostfw.model.plan import Plan
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Settings

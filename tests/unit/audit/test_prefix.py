@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostfw.audit.log_prefix import MAX_PREFIX_BYTES, LogTag, decode, encode, stands_for
-from hostfw.model.decisions import Reason
+from hostfw.model.packets.decisions import Reason
 from hostfw.model.values import Action, Direction
 
 LONGEST_LABEL = 63

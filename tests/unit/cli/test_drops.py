@@ -18,7 +18,7 @@ from hostfw.control.channel import DaemonError
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import NflogRecord, interface_name
 from hostfw.journal.packet_entry import fields
-from hostfw.model.decisions import Reason
+from hostfw.model.packets.decisions import Reason
 from hostfw.model.values import Action, Direction, Family
 from lab.fakes import FakeClock, FakeNflog
 from tests.unit.audit.test_headers import PING6, SYN, UDP, v4, v6

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hostfw.cli.output.tables import Column, Gives, table
 from hostfw.cli.output.terminal import ELLIPSIS, cell_width, columns_of_terminal, printable, shortened, wrapped
-from hostfw.model.moments import moment_text
+from hostfw.model.time.moments import moment_text
 
 NAMES = tuple(map(Column, ("NAME", "TIER", "NOTE")))
 RULES = (

@@ -10,7 +10,7 @@ from hostfw.compile.layout.costs import DEFAULT_COSTS, CostModel
 from hostfw.compile.object_names import external_sets
 from hostfw.compile.ruleset import compile_plan
 from hostfw.explain.verdict import explain
-from hostfw.model.packet import Packet
+from hostfw.model.packets.packet import Packet
 from hostfw.model.plan import (
     AddressSet,
     Binding,

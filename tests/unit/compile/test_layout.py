@@ -12,7 +12,7 @@ from hostfw.compile.layout.log_limits import LOG_RECORDS
 from hostfw.compile.layout.rule_list import RuleList
 from hostfw.compile.program import Segment
 from hostfw.compile.ruleset import compile_plan
-from hostfw.model.packet import Packet
+from hostfw.model.packets.packet import Packet
 from hostfw.model.plan import (
     AddressSet,
     Binding,

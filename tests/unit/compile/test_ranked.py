@@ -18,7 +18,7 @@ from hostfw.compile.program import ProgramRule
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.explain.verdict import explain
-from hostfw.model.packet import Packet
+from hostfw.model.packets.packet import Packet
 from hostfw.model.plan import Plan, PlannedPolicy, PlannedRule
 from hostfw.model.values import ICMP, TCP, Action, Direction, Family, Icmp, PortRange
 from hostfw.nft.objects import ElementType, Ruleset

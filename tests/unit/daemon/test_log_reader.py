@@ -29,7 +29,7 @@ from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import Nflog, NflogRecord
 from hostfw.host.store.audit_checkpoint import AuditCheckpoint
 from hostfw.journal.message_ids import MessageId
-from hostfw.model.decisions import Reason
+from hostfw.model.packets.decisions import Reason
 from hostfw.model.settings import Logging
 from hostfw.model.values import Action, Direction, Family
 from lab.fakes import FakeClock, FakeJournal, FakeNflog

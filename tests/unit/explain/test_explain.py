@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostfw.explain.rule_match import _is_member, first_mismatch
-from hostfw.model.decisions import Reason
-from hostfw.model.explanation import Step, StepVerdict
-from hostfw.model.packet import ConntrackState, Packet, Path
+from hostfw.model.packets.decisions import Reason
+from hostfw.model.packets.explanation import Step, StepVerdict
+from hostfw.model.packets.packet import ConntrackState, Packet, Path
 from hostfw.model.plan import AddressSet
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Resources, Rule, Tier
 from hostfw.model.settings import (

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from hostfw.model.decisions import PolicyClass, Reason
-from hostfw.model.explanation import Explanation, StepVerdict
-from hostfw.model.packet import ConntrackState, Original, Packet
+from hostfw.model.packets.decisions import PolicyClass, Reason
+from hostfw.model.packets.explanation import Explanation, StepVerdict
+from hostfw.model.packets.packet import ConntrackState, Original, Packet
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Rule, StagedGlobalNetworkPolicy
 from hostfw.model.settings import (
     Failsafe,

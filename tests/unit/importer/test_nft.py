@@ -12,7 +12,7 @@ from hostfw.importer.policy import as_policy
 from hostfw.importer.reading import Reading
 from hostfw.importer.rule_set import Hook, Verdict
 from hostfw.importer.text import policy_text
-from hostfw.model.packet import Packet
+from hostfw.model.packets.packet import Packet
 from hostfw.model.sources import Source
 from hostfw.model.values import Family, parse_address
 from hostfw.nft.objects import TABLE

@@ -8,7 +8,7 @@ import pytest
 
 from hostfw.audit.log_prefix import LogTag
 from hostfw.journal.packet_entry import fields
-from hostfw.model.decisions import Reason
+from hostfw.model.packets.decisions import Reason
 from hostfw.model.values import FAMILIES, TCP, UDP, Action, Direction, Family
 from lab.flows import ExpectedFlow, Story, stories
 from lab.probe import Flow, Verdict

@@ -8,10 +8,10 @@ import pytest
 from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation, GenerationCache, build
 from hostfw.explain.verdict import explain
-from hostfw.model.expiry import Expired
 from hostfw.model.host.governance import NOTHING_GOVERNED, Governance
 from hostfw.model.resources import GlobalNetworkPolicy, Resources
 from hostfw.model.sources import Configuration, Source
+from hostfw.model.time.expiry import Expired
 from hostfw.model.values import Action
 from hostfw.policy.expiry import in_time, lasting
 from hostfw.policy.kept import recorded

@@ -10,9 +10,9 @@ from hostfw.exposure.services import exposure
 from hostfw.host.nftables.base_chains import OtherChain, OtherTable
 from hostfw.host.nftables.nf_tables import BaseHook
 from hostfw.host.systemd.surroundings import Surroundings, Unit
-from hostfw.model.explanation import StepVerdict
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.services import BoundAddress, HostServices, Peer, PublishedPort, Service
+from hostfw.model.packets.explanation import StepVerdict
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import TCP, UDP, Family
 from hostfw.policy.resolve.plan import resolve

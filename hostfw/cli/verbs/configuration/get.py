@@ -16,8 +16,8 @@ from hostfw.cli.output.tables import Column, Gives
 from hostfw.host.clock import now
 from hostfw.model.kinds.metadata import REASON, TICKET
 from hostfw.model.kinds.workloads import WorkloadEndpoint
-from hostfw.model.moments import moment_text
 from hostfw.model.resources import Resource
+from hostfw.model.time.moments import moment_text
 
 _NOTES = {REASON: "REASON", TICKET: "TICKET"}
 _NAME = Column("NAME", rank=1, least=24)

@@ -14,7 +14,7 @@ from hostfw.cli.output.documents import json_text
 from hostfw.cli.output.durations import duration_text
 from hostfw.cli.output.help_page import Page
 from hostfw.host.errors import HostError
-from hostfw.model.moments import moment_of
+from hostfw.model.time.moments import moment_of
 from hostfw.model.wording import counted
 
 USAGE = "DIRECTORY -o FILE --key KEY [OPTION...] | --records DIRECTORY -o FILE"

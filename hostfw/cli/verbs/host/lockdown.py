@@ -14,7 +14,7 @@ from hostfw.engine.block import Blocked, block, session_text
 from hostfw.engine.outcomes import Failed
 from hostfw.engine.reading.block_state import BlockContext
 from hostfw.model.host.baseline import Baseline
-from hostfw.model.moments import moment_text
+from hostfw.model.time.moments import moment_text
 from hostfw.model.wording import counted
 
 USAGE = "[--all] [--for TIME] [-o text|json]"

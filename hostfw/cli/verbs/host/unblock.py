@@ -11,7 +11,7 @@ from hostfw.cli.output.help_page import Page
 from hostfw.cli.verbs.host.lockdown import block_context
 from hostfw.engine.block import Unblocked, unblock
 from hostfw.engine.outcomes import Failed
-from hostfw.model.moments import moment_text
+from hostfw.model.time.moments import moment_text
 from hostfw.model.wording import counted
 
 USAGE = "[--if-until TIME] [-o text|json]"

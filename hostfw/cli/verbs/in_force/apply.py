@@ -31,9 +31,9 @@ from hostfw.host.store.files import read_configuration
 from hostfw.host.store.shown_warnings import not_yet_shown, remember_shown
 from hostfw.host.store.trial import Trial
 from hostfw.model.host.baseline import Baseline
-from hostfw.model.moments import moment_text
 from hostfw.model.problems import errors
 from hostfw.model.sources import Configuration
+from hostfw.model.time.moments import moment_text
 from hostfw.model.wording import counted
 
 USAGE = "[--add | --replace] [-f PATH...] [OPTION...]"

@@ -12,7 +12,7 @@ from hostfw.cli.output.help_page import Page
 from hostfw.control.client import ask
 from hostfw.control.messages import Confirm, Reply
 from hostfw.engine.outcomes import Confirmed, Failed, TooLate
-from hostfw.model.moments import moment_text
+from hostfw.model.time.moments import moment_text
 
 USAGE = "[--console] [-o text|json]"
 HELP = Page(

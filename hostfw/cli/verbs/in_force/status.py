@@ -28,8 +28,8 @@ from hostfw.host.store.generations import Accepted
 from hostfw.host.store.last_event import Event, EventKind
 from hostfw.host.workloads.noted_bridges import noted_bridges
 from hostfw.model.kinds.metadata import EXPIRES
-from hostfw.model.moments import moment_text
 from hostfw.model.sources import Configuration
+from hostfw.model.time.moments import moment_text
 from hostfw.model.values import Family
 from hostfw.model.wording import counted, unmet_by
 

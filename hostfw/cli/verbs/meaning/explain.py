@@ -18,10 +18,10 @@ from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column, Gives, table
 from hostfw.explain.nft_rules import nft_rules_met
 from hostfw.explain.verdict import explain
-from hostfw.model.decisions import OF_LIMITS, Reason
-from hostfw.model.explanation import Explanation, Step, StepVerdict
 from hostfw.model.kinds.nft_rules import NftRules
-from hostfw.model.packet import ConntrackState, Packet
+from hostfw.model.packets.decisions import OF_LIMITS, Reason
+from hostfw.model.packets.explanation import Explanation, Step, StepVerdict
+from hostfw.model.packets.packet import ConntrackState, Packet
 from hostfw.model.plan import Plan
 from hostfw.model.settings import Failsafe
 from hostfw.model.values import PROTOCOLS, Action, Icmp, address_text
@@ -73,7 +73,7 @@ hostfwctl explain 203.0.113.9 host --icmp 8 -f staging/ --facts web1.json""",
 
 def arguments(parser: ArgumentParser) -> None:
     """Give a parser the options and arguments of the verb."""
-    from hostfw.model.packet import ConntrackState
+    from hostfw.model.packets.packet import ConntrackState
 
     parser.add_argument("source", metavar="SRC", help="an address, the name of a HostEndpoint, or `host`")
     parser.add_argument(

@@ -15,9 +15,9 @@ from hostfw.cli.output.tables import Column, Gives
 from hostfw.exposure.services import Entry, Subject, exposure
 from hostfw.exposure.sources import Part
 from hostfw.exposure.wording import decision_text, entries_as_lines, sources_text, subject_text, target_text
-from hostfw.model.explanation import StepVerdict
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.host.services import HostServices, PublishedPort, Service
+from hostfw.model.packets.explanation import StepVerdict
 from hostfw.model.plan import Plan
 from hostfw.model.ranges import cidrs_of
 from hostfw.model.values import PROTOCOLS, Family, address_text

@@ -18,7 +18,7 @@ from hostfw.cli.quick.feed_update import Updated, update
 from hostfw.host.download.files import DownloadRecord, load_record
 from hostfw.host.errors import HostError
 from hostfw.model.kinds.sets import Feed
-from hostfw.model.moments import moment_text
+from hostfw.model.time.moments import moment_text
 from hostfw.model.wording import counted
 
 USAGE = "list | update [NAME...] [--accept-shrink] [--accept-lockout] [-o text|json]"

@@ -13,8 +13,8 @@ from pathlib import Path
 from hostfw.host.store.atomic_files import remove_leftovers, write_atomically, write_new
 from hostfw.host.store.codec import Unreadable, garbage, load_text, unreadable
 from hostfw.host.store.parts.sources import link_to
-from hostfw.model.moments import moment_of
 from hostfw.model.problems import Problem, Severity
+from hostfw.model.time.moments import moment_of
 
 MOST_SCRIPTS = 4
 """Most recent scripts that are kept: an interface that comes and goes leads back to one of them."""

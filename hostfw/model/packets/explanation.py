@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.kinds.source_limit import SourceLimit
-from hostfw.model.packet import Packet
+from hostfw.model.packets.decisions import PolicyClass, Reason
+from hostfw.model.packets.packet import Packet
 from hostfw.model.plan import RuleIdentity
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.settings import FailsafePort

@@ -1,0 +1,1 @@
+"""A packet, the verdict on it, and the reasons."""

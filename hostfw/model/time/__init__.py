@@ -1,0 +1,1 @@
+"""Moments and times: as text, as limits, and what has expired."""
