@@ -84,7 +84,7 @@ def _with_feeds(resources: Resources, files: tuple[Source, ...]) -> tuple[Resour
     """The resources with what the files of their Feeds hold, and what is wrong with these or not there."""
     if not resources.feeds:
         return resources, ()
-    from hostfw.manifest.feed_file import filled
+    from hostfw.manifest.files.feed_file import filled
 
     resources, problems = filled(resources, files)
     there = {source.path for source in files}

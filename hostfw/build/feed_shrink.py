@@ -11,7 +11,7 @@ from pathlib import Path
 from hostfw.build.cache import EngineCache, accepted_now
 from hostfw.build.candidate import Candidate
 from hostfw.manifest.decode import decode
-from hostfw.manifest.feed_file import lost, parse_feed
+from hostfw.manifest.files.feed_file import lost, parse_feed
 from hostfw.model.kinds.sets import Feed
 from hostfw.model.problems import Problem, Severity, in_order
 from hostfw.model.sources import Configuration, Source

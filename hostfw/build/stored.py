@@ -38,7 +38,7 @@ def stored_content(
         content = decoded.resources, decoded.settings
     resources, settings = content
     if resources.feeds:
-        from hostfw.manifest.feed_file import filled
+        from hostfw.manifest.files.feed_file import filled
 
         resources, _ = filled(resources, configuration.feeds)
     return resources, settings

@@ -19,8 +19,8 @@ from hostfw.host.errors import reason
 from hostfw.host.store.atomic_files import WriteError, sync_directory, write_atomically
 from hostfw.host.store.feed_files import read_own_feeds
 from hostfw.host.store.files import SETTINGS_FILE, STDIN, read_configuration
-from hostfw.manifest.add import NotAdded, added
 from hostfw.manifest.decode import decode
+from hostfw.manifest.edits.add import NotAdded, added
 from hostfw.model.problems import Problem, errors, in_order
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration, Source

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hostfw.cli.options import Output
-from hostfw.manifest.net_texts import form_hint, given_cidr
+from hostfw.manifest.scalars.net_texts import form_hint, given_cidr
 from hostfw.model.packets.decisions import Reason
 from hostfw.model.values import Cidr
 

@@ -18,7 +18,7 @@ from hostfw.exposure.wording import decision_text
 from hostfw.fleet.members import Member, Place
 from hostfw.fleet.reach import FleetReach, Service, pairs, side_of
 from hostfw.manifest.fields import Reader, Shape, boolean, choice, fields, items, text
-from hostfw.manifest.nets import is_mistaken, unless_mapped
+from hostfw.manifest.scalars.nets import is_mistaken, unless_mapped
 from hostfw.manifest.yaml.nodes import Mapping, Node, documents
 from hostfw.model.api_versions import HOSTFW_V1
 from hostfw.model.host.services import port_text

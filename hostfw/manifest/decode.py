@@ -30,7 +30,14 @@ from hostfw.manifest.kinds.seldom import (
     decode_nft_rules,
     decode_workload,
 )
-from hostfw.manifest.name_forms import NAMESPACE_NAME, NETWORK_POLICY_NAME, POLICY_NAME, SUBDOMAIN, TIER_NAME, NameForm
+from hostfw.manifest.scalars.name_forms import (
+    NAMESPACE_NAME,
+    NETWORK_POLICY_NAME,
+    POLICY_NAME,
+    SUBDOMAIN,
+    TIER_NAME,
+    NameForm,
+)
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, documents, is_null
 from hostfw.model.api_versions import CALICO_V3, CLUSTER_POLICY_V1, HOSTFW_V1, KUBERNETES_V1, NETWORKING_V1
 from hostfw.model.kinds.metadata import Metadata

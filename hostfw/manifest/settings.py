@@ -9,7 +9,7 @@ from hostfw.manifest.kinds.failsafe import decode_failsafe
 from hostfw.manifest.kinds.metadata import formed_name
 from hostfw.manifest.kinds.rule import LAST_PORT
 from hostfw.manifest.kinds.workload import decode_workloads
-from hostfw.manifest.name_forms import SUBDOMAIN
+from hostfw.manifest.scalars.name_forms import SUBDOMAIN
 from hostfw.manifest.yaml.nodes import Node, Scalar, documents
 from hostfw.model.api_versions import HOSTFW_V1
 from hostfw.model.problems import Problem, in_order

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from hostfw.manifest.kinds.rule import LAST_PORT
-from hostfw.manifest.net_texts import form_hint
+from hostfw.manifest.scalars.net_texts import form_hint
 from hostfw.model.values import (
     ICMP,
     ICMPV6,

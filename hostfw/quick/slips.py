@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from hostfw.manifest.kinds.source_limit import rate_meant
-from hostfw.manifest.net_texts import given_cidr
+from hostfw.manifest.scalars.net_texts import given_cidr
 from hostfw.model.values import Action
 from hostfw.quick.requests import RequestError
 from hostfw.quick.services import Lookup, is_bare_protocol, is_service

@@ -8,7 +8,7 @@ from textwrap import wrap
 from typing import NamedTuple
 
 from hostfw.exposure.wording import target_text
-from hostfw.manifest.name_forms import INTERFACE_NAME
+from hostfw.manifest.scalars.name_forms import INTERFACE_NAME
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.services import HostServices, PublishedPort, Service
 from hostfw.model.values import FAMILIES, PROTOCOLS, Family, address_text, host_cidr

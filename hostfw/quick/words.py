@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from hostfw.manifest.kinds.source_limit import RATE_EXPECTED, rate_meant
-from hostfw.manifest.net_texts import form_hint, given_cidr
+from hostfw.manifest.scalars.net_texts import form_hint, given_cidr
 from hostfw.model.kinds.source_limit import Rate
 from hostfw.model.resources import LOCAL
 from hostfw.model.values import Action, Cidr, Direction, address_text

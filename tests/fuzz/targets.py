@@ -23,9 +23,9 @@ from hostfw.cli.output.problems import report
 from hostfw.compile.ruleset import compile_plan
 from hostfw.journal.packet_entry import event_of, fields
 from hostfw.manifest.encode import manifest
-from hostfw.manifest.facts_file import decode_facts, facts_document
-from hostfw.manifest.feed_file import MOST_PROBLEMS, parse_feed
-from hostfw.manifest.net_texts import is_mapped, loose_cidr, says_mapped
+from hostfw.manifest.files.facts_file import decode_facts, facts_document
+from hostfw.manifest.files.feed_file import MOST_PROBLEMS, parse_feed
+from hostfw.manifest.scalars.net_texts import is_mapped, loose_cidr, says_mapped
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.problems import Problem, errors
 from hostfw.model.sources import Configuration, Source

@@ -13,7 +13,7 @@ from hostfw.audit.packet_event import EventAction
 from hostfw.bundle.manifest import Wave
 from hostfw.doctor.findings import Check, Finding, Weight
 from hostfw.journal.packet_entry import fields
-from hostfw.manifest.facts_file import facts_document
+from hostfw.manifest.files.facts_file import facts_document
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.services import BoundAddress, HostServices, PublishedPort, Service
 from hostfw.model.values import TCP, UDP, Family, parse_address

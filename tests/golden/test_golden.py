@@ -17,7 +17,7 @@ from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation, build
 from hostfw.cli.kinds import KINDS
 from hostfw.host.store.files import read_paths
-from hostfw.manifest.facts_file import decode_facts
+from hostfw.manifest.files.facts_file import decode_facts
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Source
 from lab.flows import read_story

@@ -11,7 +11,7 @@ from jsonschema import Draft7Validator
 
 from hostfw.manifest.decode import decode
 from hostfw.manifest.encode import manifest
-from hostfw.manifest.facts_file import decode_facts, facts_document
+from hostfw.manifest.files.facts_file import decode_facts, facts_document
 from hostfw.manifest.schema.documents import schema
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.kinds.metadata import SelectorText

@@ -4,7 +4,7 @@ from shlex import quote
 from typing import NamedTuple
 
 from hostfw.cli.options import Options
-from hostfw.manifest.net_texts import form_hint, given_cidr
+from hostfw.manifest.scalars.net_texts import form_hint, given_cidr
 from hostfw.model.packets.packet import ConntrackState
 from hostfw.model.values import (
     ICMP,

@@ -15,7 +15,7 @@ from hostfw.build.refused import Refused
 from hostfw.cli.output.problems import manifests
 from hostfw.host.store.feed_files import read_feeds_within
 from hostfw.host.store.files import folders_of, read_paths
-from hostfw.manifest.facts_file import decode_facts
+from hostfw.manifest.files.facts_file import decode_facts
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity, in_order

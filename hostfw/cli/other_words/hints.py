@@ -77,6 +77,6 @@ def is_plain(words: Sequence[str]) -> bool:
 
 def is_address(word: str) -> bool:
     """True for an address or a prefix."""
-    from hostfw.manifest.net_texts import given_cidr
+    from hostfw.manifest.scalars.net_texts import given_cidr
 
     return all(given_cidr(part) is not None for part in word.split(","))

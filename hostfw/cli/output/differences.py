@@ -10,7 +10,7 @@ from hostfw.cli.output.documents import Document, yaml_text
 from hostfw.cli.output.exposure_change import items
 from hostfw.engine.outcomes import Failed
 from hostfw.manifest.encode import manifest
-from hostfw.manifest.feed_file import content_line
+from hostfw.manifest.files.feed_file import content_line
 from hostfw.model.host.services import ExposureChange
 from hostfw.model.kinds.sets import Feed
 from hostfw.model.resources import Resource, Resources

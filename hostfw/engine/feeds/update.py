@@ -16,7 +16,7 @@ from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import Failed
 from hostfw.host.download.lists import read_download
 from hostfw.manifest.decode import decode
-from hostfw.manifest.feed_file import lost
+from hostfw.manifest.files.feed_file import lost
 from hostfw.model.kinds.sets import Feed
 from hostfw.model.problems import Problem, errors
 from hostfw.model.resources import Resources

@@ -22,7 +22,7 @@ from urllib.request import (
 from urllib.request import Request as HttpRequest
 
 from hostfw.host.download.messages import MOST_PREFIXES, MOST_TEXT, Answer, DownloadError, Request, plain
-from hostfw.manifest.feed_file import parse_feed
+from hostfw.manifest.files.feed_file import parse_feed
 from hostfw.model.sources import Source
 
 QUIET_S = 30.0

@@ -16,7 +16,7 @@ from hostfw.model.sources import IGNORE_FILE, Configuration, Source
 
 if TYPE_CHECKING:
     # What reads such files is loaded with the first of them: most directories have none.
-    from hostfw.manifest.ignore_file import IgnoreFile
+    from hostfw.manifest.files.ignore_file import IgnoreFile
 
 SETTINGS_FILE = "hostfw.yaml"
 STDIN = "<stdin>"
@@ -185,7 +185,7 @@ def _with_ignore_file(path: Path, walk: _Walk, *, is_link: bool) -> Generator[Pr
     if isinstance(source, Problem):
         yield source
         return walk
-    from hostfw.manifest.ignore_file import decode_ignore_file
+    from hostfw.manifest.files.ignore_file import decode_ignore_file
 
     ignored, problems = decode_ignore_file(source)
     yield from problems

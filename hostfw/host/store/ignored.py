@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from hostfw.manifest.ignore_file import IgnoreFile
+from hostfw.manifest.files.ignore_file import IgnoreFile
 
 _OUR_VERSION = re.compile(
     rb"""^[-{ \t"']*apiVersion["']?[ \t]*:\s*["']?(?:projectcalico\.org/v3|hostfw\.io/v1)\b""", re.MULTILINE

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hostfw.host.store.atomic_files import WriteError, write_atomically
 from hostfw.host.store.codec import load_json, names_in, to_json_of_many
-from hostfw.manifest.net_texts import loose_cidr
+from hostfw.manifest.scalars.net_texts import loose_cidr
 from hostfw.model.values import Cidr, address_text
 
 _FOLDER = "members"

@@ -20,9 +20,9 @@ from hostfw.manifest.fields import (
 from hostfw.manifest.kinds.metadata import formed_name, required_name
 from hostfw.manifest.kinds.refused import NETWORK_SET_FIELDS
 from hostfw.manifest.kinds.rule import LAST_PORT
-from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME, INTERFACE_NAME, NODE_NAME, SUBDOMAIN
-from hostfw.manifest.nets import net_or_address, not_of_loopback, own_address, set_nets
-from hostfw.manifest.scalars import each, each_once, protocol, warn_of_repeats
+from hostfw.manifest.scalars.name_forms import ENDPOINT_PORT_NAME, INTERFACE_NAME, NODE_NAME, SUBDOMAIN
+from hostfw.manifest.scalars.nets import net_or_address, not_of_loopback, own_address, set_nets
+from hostfw.manifest.scalars.scalars import each, each_once, protocol, warn_of_repeats
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, ScalarKind, scalar_kind
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.kinds.interface_groups import InterfaceGroup, InterfaceMatch

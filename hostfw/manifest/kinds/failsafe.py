@@ -4,9 +4,9 @@ import re
 
 from hostfw.manifest.fields import Reader, Shape, described, did_you_mean, fields, integer, items, quoted
 from hostfw.manifest.kinds.rule import LAST_PORT
-from hostfw.manifest.net_texts import form_hint, is_mapped, loose_cidr, says_mapped
-from hostfw.manifest.nets import net_or_address, unless_mapped
-from hostfw.manifest.scalars import each_once, warn_of_repeats
+from hostfw.manifest.scalars.net_texts import form_hint, is_mapped, loose_cidr, says_mapped
+from hostfw.manifest.scalars.nets import net_or_address, unless_mapped
+from hostfw.manifest.scalars.scalars import each_once, warn_of_repeats
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, ScalarKind, Sequence, scalar_kind
 from hostfw.model.settings import (
     CALICO_FAILSAFE_INBOUND,

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from hostfw.manifest.fields import Reader, Shape, boolean, described, fields, integer, items, quoted, text
-from hostfw.manifest.name_forms import SUBDOMAIN
-from hostfw.manifest.scalars import each_once
+from hostfw.manifest.scalars.name_forms import SUBDOMAIN
+from hostfw.manifest.scalars.scalars import each_once
 from hostfw.manifest.yaml.nodes import Node, Scalar
 from hostfw.model.kinds.feed_sources import DOWNLOAD_BYTES, EXTERNAL_SIZE, Download, External
 from hostfw.model.kinds.metadata import Metadata

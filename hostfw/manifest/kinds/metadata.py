@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from hostfw.manifest.fields import Blank, Reader, Refusal, Shape, did_you_mean, entries, fields, given, quoted, text
-from hostfw.manifest.name_forms import LABEL_KEY_EXPECTED, LABEL_VALUE, NAMESPACE_NAME, NameForm, is_label_key
+from hostfw.manifest.scalars.name_forms import LABEL_KEY_EXPECTED, LABEL_VALUE, NAMESPACE_NAME, NameForm, is_label_key
 from hostfw.manifest.yaml.nodes import Mapping, Node
 from hostfw.model.kinds.metadata import (
     ANNOTATIONS,

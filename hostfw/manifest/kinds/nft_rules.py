@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from hostfw.manifest.fields import Reader, Shape, choice, described, fields, items, number, quoted, text
-from hostfw.manifest.scalars import each, ip_version
+from hostfw.manifest.scalars.scalars import each, ip_version
 from hostfw.manifest.yaml.nodes import Mapping, Node, Sequence
 from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.kinds.nft_rules import NftHook, NftRule, NftRules

@@ -20,8 +20,8 @@ from hostfw.manifest.kinds.metadata import formed_name, labels
 from hostfw.manifest.kinds.refused import POLICY_FIELDS
 from hostfw.manifest.kinds.rule import decode_rules, limited_selector, of_namespace
 from hostfw.manifest.kinds.source_limit import FIELD
-from hostfw.manifest.name_forms import TIER_NAME
-from hostfw.manifest.scalars import each
+from hostfw.manifest.scalars.name_forms import TIER_NAME
+from hostfw.manifest.scalars.scalars import each
 from hostfw.manifest.yaml.nodes import Node, Scalar
 from hostfw.model.kinds.metadata import Metadata, SelectorText
 from hostfw.model.positions import NOWHERE

@@ -22,9 +22,17 @@ from hostfw.manifest.fields import (
 from hostfw.manifest.kinds.metadata import annotations
 from hostfw.manifest.kinds.refused import ENTITY_FIELDS, RULE_FIELDS
 from hostfw.manifest.kinds.source_limit import decode_source_limit
-from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME
-from hostfw.manifest.nets import strict_net
-from hostfw.manifest.scalars import each, each_once, ip_version, is_port_scalar, protocol, protocols, selector_text
+from hostfw.manifest.scalars.name_forms import ENDPOINT_PORT_NAME
+from hostfw.manifest.scalars.nets import strict_net
+from hostfw.manifest.scalars.scalars import (
+    each,
+    each_once,
+    ip_version,
+    is_port_scalar,
+    protocol,
+    protocols,
+    selector_text,
+)
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar
 from hostfw.model.kinds.metadata import Labels, SelectorText
 from hostfw.model.positions import NOWHERE

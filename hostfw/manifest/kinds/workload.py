@@ -4,9 +4,9 @@ from hostfw.manifest.fields import Blank, Reader, Refusal, Shape, choice, fields
 from hostfw.manifest.kinds.endpoint import ENDPOINT_PORT_SHAPE, endpoint_port, profile_names
 from hostfw.manifest.kinds.failsafe import decode_ports
 from hostfw.manifest.kinds.metadata import formed_name, required_name
-from hostfw.manifest.name_forms import INTERFACE_PATTERN, LABEL_VALUE, NODE_NAME, ONE_INTERFACE_NAME
-from hostfw.manifest.nets import own_network
-from hostfw.manifest.scalars import each_once
+from hostfw.manifest.scalars.name_forms import INTERFACE_PATTERN, LABEL_VALUE, NODE_NAME, ONE_INTERFACE_NAME
+from hostfw.manifest.scalars.nets import own_network
+from hostfw.manifest.scalars.scalars import each_once
 from hostfw.manifest.yaml.nodes import Node
 from hostfw.model.host.interface_names import fits
 from hostfw.model.host.loopback import LOOPBACK

@@ -11,9 +11,9 @@ from hostfw.manifest.kinds.rule import LAST_PORT
 from hostfw.manifest.kubernetes.cluster_conversion import cluster_policy
 from hostfw.manifest.kubernetes.labels import label_selector
 from hostfw.manifest.kubernetes.network_policy import PEERS, PROTOCOLS
-from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME
-from hostfw.manifest.nets import masked_net
-from hostfw.manifest.scalars import each, each_once
+from hostfw.manifest.scalars.name_forms import ENDPOINT_PORT_NAME
+from hostfw.manifest.scalars.nets import masked_net
+from hostfw.manifest.scalars.scalars import each, each_once
 from hostfw.manifest.yaml.nodes import Node
 from hostfw.model.kinds.kubernetes import (
     ClusterPeer,

@@ -15,9 +15,9 @@ from hostfw.manifest.kinds.policy import TYPES
 from hostfw.manifest.kinds.rule import LAST_PORT
 from hostfw.manifest.kubernetes.conversion import kubernetes_policy
 from hostfw.manifest.kubernetes.labels import label_selector
-from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME
-from hostfw.manifest.nets import masked_net
-from hostfw.manifest.scalars import each, each_once, warn_of_repeats
+from hostfw.manifest.scalars.name_forms import ENDPOINT_PORT_NAME
+from hostfw.manifest.scalars.nets import masked_net
+from hostfw.manifest.scalars.scalars import each, each_once, warn_of_repeats
 from hostfw.manifest.yaml.nodes import Node, Scalar, ScalarKind, scalar_kind
 from hostfw.model.kinds.kubernetes import IPBlock, LabelSelector, PeerRule, PodPolicy, PolicyPeer, PolicyPort
 from hostfw.model.kinds.metadata import Metadata

@@ -7,7 +7,7 @@ addresses, whether a selector parses) only `decode` and `check` do.
 from collections.abc import Iterator, Mapping, Sequence
 
 from hostfw.manifest.decode import LIST, RESOURCE_KINDS, RESOURCE_LIST_SHAPE, RESOURCE_SHAPE, ResourceKind
-from hostfw.manifest.name_forms import NETWORK_POLICY_NAME, POLICY_NAME, SUBDOMAIN, TIER_NAME
+from hostfw.manifest.scalars.name_forms import NETWORK_POLICY_NAME, POLICY_NAME, SUBDOMAIN, TIER_NAME
 from hostfw.manifest.schema.kubernetes import kubernetes_definitions
 from hostfw.manifest.schema.resources import definitions, metadata
 from hostfw.manifest.schema.settings import settings_definitions

@@ -52,7 +52,7 @@ from hostfw.manifest.kinds.rule import (
 )
 from hostfw.manifest.kinds.source_limit import RATE_PATTERN, SOURCE_LIMIT_SHAPE
 from hostfw.manifest.kinds.workload import WORKLOAD_PORT_SHAPE, WORKLOAD_SHAPE
-from hostfw.manifest.name_forms import (
+from hostfw.manifest.scalars.name_forms import (
     ENDPOINT_PORT_NAME,
     INTERFACE_NAME,
     LABEL_VALUE,
@@ -62,7 +62,7 @@ from hostfw.manifest.name_forms import (
     SUBDOMAIN,
     TIER_NAME,
 )
-from hostfw.manifest.scalars import VERSIONS
+from hostfw.manifest.scalars.scalars import VERSIONS
 from hostfw.manifest.schema.values import (
     ADDRESS,
     ANNOTATIONS,

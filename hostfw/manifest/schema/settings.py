@@ -5,7 +5,7 @@ from enum import StrEnum
 from hostfw.manifest.kinds.failsafe import FAILSAFE_PORT_SHAPE, FAILSAFE_SHAPE, PROTOCOL_WORDS, TEXT_FORM, WORDS
 from hostfw.manifest.kinds.rule import LAST_PORT
 from hostfw.manifest.kinds.workload import WORKLOADS_SHAPE
-from hostfw.manifest.name_forms import INTERFACE_PATTERN, SUBDOMAIN
+from hostfw.manifest.scalars.name_forms import INTERFACE_PATTERN, SUBDOMAIN
 from hostfw.manifest.schema.values import (
     BOOLEAN,
     NET_OR_ADDRESS,

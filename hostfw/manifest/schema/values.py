@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from hostfw.manifest.fields import Refusal, Shape
 from hostfw.manifest.kinds.rule import LAST_PORT
-from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME, LABEL_VALUE, SUBDOMAIN, NameForm
-from hostfw.manifest.scalars import LAST_PROTOCOL, PROTOCOLS_LIMIT, SELECTOR_LIMIT
+from hostfw.manifest.scalars.name_forms import ENDPOINT_PORT_NAME, LABEL_VALUE, SUBDOMAIN, NameForm
+from hostfw.manifest.scalars.scalars import LAST_PROTOCOL, PROTOCOLS_LIMIT, SELECTOR_LIMIT
 from hostfw.model.resources import LOCAL
 from hostfw.model.values import NAMED_PROTOCOLS
 

@@ -26,7 +26,7 @@ from hostfw.control import channel
 from hostfw.host.journal.reader import open_history, why_no_history
 from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.script_runner import NftFailure, NftResult
-from hostfw.manifest.facts_file import facts_document
+from hostfw.manifest.files.facts_file import facts_document
 from hostfw.model.values import FAMILIES
 from tests.unit.bundle_builders import bundle, signer
 from tests.unit.cli_runs import FACTS, UPLINK, WEB, Machine, Ran, machine

@@ -8,7 +8,7 @@ from hostfw.cli.output.annotate import annotated
 from hostfw.cli.output.documents import problem_list
 from hostfw.cli.output.problems import WIDTH, excerpt, problem_lines, report, tally
 from hostfw.cli.output.terminal import cell_width, glyph_width
-from hostfw.manifest.feed_file import parse_feed
+from hostfw.manifest.files.feed_file import parse_feed
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.sources import Configuration, Source

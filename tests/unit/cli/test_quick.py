@@ -96,7 +96,7 @@ def test_one_more_rule_reads_no_other_file_again(host: Machine, monkeypatch: pyt
         return manifests_of(source)
 
     monkeypatch.setattr("hostfw.manifest.decode.decode_source", decode_noted)
-    monkeypatch.setattr("hostfw.manifest.add.manifests_of", manifests_noted)
+    monkeypatch.setattr("hostfw.manifest.edits.add.manifests_of", manifests_noted)
 
     assert host.hostfwctl("allow", "tcp/9000").status == 0
     assert decoded == ["allow-tcp-9000.yaml"]

@@ -9,7 +9,7 @@ from hostfw.engine.kernel.external_members import Held
 from hostfw.engine.kernel.member_changes import _decide, change_script
 from hostfw.engine.outcomes import Failed, MembersChange
 from hostfw.host.store.members import Moment, SavedMembers, load_members, save_members, saved_sets
-from hostfw.manifest.net_texts import loose_cidr
+from hostfw.manifest.scalars.net_texts import loose_cidr
 from hostfw.model.plan import ExternalSet, Member
 from hostfw.model.values import Cidr
 

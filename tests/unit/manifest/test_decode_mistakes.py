@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.manifest.facts_file import decode_facts
+from hostfw.manifest.files.facts_file import decode_facts
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Source
 from tests.unit.policy_texts import CALICO, HOSTFW, decoded, manifest, mistakes, policy, rule

@@ -2,7 +2,7 @@
 
 import json
 
-from hostfw.manifest.facts_file import decode_facts, facts_document
+from hostfw.manifest.files.facts_file import decode_facts, facts_document
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.sources import Source
 from hostfw.model.values import Learned

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostfw.manifest.feed_file import LINES_AT_ONCE, MOST_PROBLEMS, content_line, filled, lost, parse_feed
+from hostfw.manifest.files.feed_file import LINES_AT_ONCE, MOST_PROBLEMS, content_line, filled, lost, parse_feed
 from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.kinds.sets import Feed
 from hostfw.model.positions import Position

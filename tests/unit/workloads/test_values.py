@@ -5,8 +5,8 @@ import json
 import pytest
 
 from hostfw.manifest.decode import decode_source
-from hostfw.manifest.name_forms import LABEL_VALUE, NAMESPACE_NAME, SUBDOMAIN
-from hostfw.manifest.name_forms import is_label_key as is_key_of_policy
+from hostfw.manifest.scalars.name_forms import LABEL_VALUE, NAMESPACE_NAME, SUBDOMAIN
+from hostfw.manifest.scalars.name_forms import is_label_key as is_key_of_policy
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.sources import Source
 from hostfw.workloads.values import (

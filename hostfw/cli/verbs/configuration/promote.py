@@ -11,7 +11,7 @@ from hostfw.cli.configuration import read, refuse
 from hostfw.cli.options import Options
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page
-from hostfw.manifest.promote import NotPromoted, promoted
+from hostfw.manifest.edits.promote import NotPromoted, promoted
 from hostfw.model.resources import StagedGlobalNetworkPolicy, StagedNetworkPolicy
 from hostfw.model.sources import Source
 

@@ -10,8 +10,8 @@ from hostfw.cli.output.documents import document, json_text, problem_item
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.problems import problem_lines
 from hostfw.cli.output.terminal import printable
-from hostfw.manifest.name_forms import LABEL_KEY_EXPECTED, LABEL_VALUE, is_label_key
-from hostfw.manifest.scalars import SELECTOR_LIMIT
+from hostfw.manifest.scalars.name_forms import LABEL_KEY_EXPECTED, LABEL_VALUE, is_label_key
+from hostfw.manifest.scalars.scalars import SELECTOR_LIMIT
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem
 from hostfw.selector.evaluate import Selector, SelectorError, canonical, matches, parse

@@ -16,7 +16,7 @@ from hostfw.cli.output.documents import document_text
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column, Gives
 from hostfw.explain.governing import NOBODY, Governed, governing_endpoint
-from hostfw.manifest.facts_file import facts_document
+from hostfw.manifest.files.facts_file import facts_document
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.plan import Plan
 from hostfw.model.settings import UNIDENTIFIED

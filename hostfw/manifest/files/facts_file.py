@@ -25,8 +25,8 @@ from hostfw.manifest.decode import decode_item
 from hostfw.manifest.encode import manifest
 from hostfw.manifest.fields import Reader, Shape, boolean, choice, entries, fields, integer, items, quoted, text
 from hostfw.manifest.kinds.endpoint import LEARNED, learned
-from hostfw.manifest.nets import any_address, strict_net
-from hostfw.manifest.scalars import each
+from hostfw.manifest.scalars.nets import any_address, strict_net
+from hostfw.manifest.scalars.scalars import each
 from hostfw.manifest.yaml.nodes import Mapping, Node, documents
 from hostfw.model.api_versions import HOSTFW_V1
 from hostfw.model.host.facts import BridgeFacts, HostFacts, Interface

@@ -1,7 +1,15 @@
 """Prefixes and addresses: strict in rules, loose in network sets, bare in expectedIPs."""
 
 from hostfw.manifest.fields import Reader, quoted, text
-from hostfw.manifest.net_texts import as_carried, form_hint, ipv4_of, is_mapped, loose_cidr, range_cidrs, says_mapped
+from hostfw.manifest.scalars.net_texts import (
+    as_carried,
+    form_hint,
+    ipv4_of,
+    is_mapped,
+    loose_cidr,
+    range_cidrs,
+    says_mapped,
+)
 from hostfw.manifest.yaml.nodes import Node, Scalar
 from hostfw.model.values import Cidr, host_cidr, parse_address, parse_cidr
 

@@ -19,7 +19,7 @@ from itertools import chain, repeat
 from socket import AF_INET, AF_INET6, inet_pton
 
 from hostfw.manifest.fields import quoted
-from hostfw.manifest.net_texts import form_hint, ipv4_of, is_mapped, loose_cidr, range_cidrs, says_mapped
+from hostfw.manifest.scalars.net_texts import form_hint, ipv4_of, is_mapped, loose_cidr, range_cidrs, says_mapped
 from hostfw.model.kinds.sets import Feed
 from hostfw.model.positions import Position
 from hostfw.model.prefixes import Cidrs, CidrSet, cidr_set, packed_cidrs, unpacked

@@ -1,0 +1,1 @@
+"""Edits of files that a person wrote: resources added, and staged ones promoted."""

@@ -1,0 +1,1 @@
+"""Files beside the manifests: facts of a host, feeds, and what is to be ignored."""

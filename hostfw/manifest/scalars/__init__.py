@@ -1,0 +1,1 @@
+"""Values that stand in one word of YAML: names, networks, numbers."""
