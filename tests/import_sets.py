@@ -5,11 +5,11 @@ from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
 from hostfw.importer.firewalld.reader import read_firewalld
-from hostfw.importer.iptables_save import read_iptables
+from hostfw.importer.iptables.save import read_iptables
+from hostfw.importer.iptables.ufw import read_ufw
 from hostfw.importer.nft.reader import read_nft
 from hostfw.importer.reading import PROGRAMS, Reading
 from hostfw.importer.rule_set import Continue, ForeignRule, ForeignRules, Hook, Jump, Return, Verdict
-from hostfw.importer.ufw import read_ufw
 from hostfw.model.packets.packet import Packet
 from hostfw.model.sources import Source
 from hostfw.model.values import Family

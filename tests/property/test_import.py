@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from hostfw.importer.comparison import compare
-from hostfw.importer.iptables_save import read_iptables
+from hostfw.importer.iptables.save import read_iptables
 from hostfw.importer.nft.reader import read_nft
 from hostfw.importer.policy import as_policy
 from hostfw.importer.reading import Reading

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.importer import ufw
 from hostfw.importer.firewalld.reader import FILES as FIREWALLD_FILES
 from hostfw.importer.firewalld.reader import read_firewalld
+from hostfw.importer.iptables import ufw
 from hostfw.model.sources import Source
 from hostfw.model.values import FAMILIES, ICMP, TCP, UDP
 from lab.hostfwctl import hostfwctl, install

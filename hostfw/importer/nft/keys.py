@@ -13,7 +13,7 @@ from hostfw.importer.conditions import (
     Interfaces,
     anything,
 )
-from hostfw.importer.iptables_matches import PROTOCOL_NUMBERS
+from hostfw.importer.iptables.matches import PROTOCOL_NUMBERS
 from hostfw.importer.nft.text import Json, value_text
 from hostfw.importer.special_addresses import ROUTED_KINDS, addresses_of_kind
 from hostfw.model.packets.packet import ConntrackState

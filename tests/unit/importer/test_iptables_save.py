@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.importer.iptables_save import read_iptables
+from hostfw.importer.iptables.save import read_iptables
 from hostfw.importer.policy import as_policy
 from hostfw.importer.reading import Reading
 from hostfw.importer.text import policy_text

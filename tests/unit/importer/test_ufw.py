@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from hostfw.importer.iptables.ufw import DEFAULTS, RULES, SETTINGS, read_ufw
 from hostfw.importer.policy import as_policy
 from hostfw.importer.reading import Reading
 from hostfw.importer.text import policy_text
-from hostfw.importer.ufw import DEFAULTS, RULES, SETTINGS, read_ufw
 from hostfw.model.sources import Source
 from hostfw.model.values import FAMILIES, Family
 from tests.unit.cli_runs import hostfwctl

@@ -15,11 +15,11 @@ from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.problems import report, tally
 from hostfw.engine.outcomes import Failed
-from hostfw.importer import ufw
 from hostfw.importer.comparison import PACKETS, Comparison, Difference, compare
 from hostfw.importer.firewalld.reader import FILES as FIREWALLD_FILES
 from hostfw.importer.firewalld.reader import read_firewalld
-from hostfw.importer.iptables_save import read_iptables
+from hostfw.importer.iptables import ufw
+from hostfw.importer.iptables.save import read_iptables
 from hostfw.importer.nft.reader import read_nft
 from hostfw.importer.notes import Note
 from hostfw.importer.policy import Imported, as_policy

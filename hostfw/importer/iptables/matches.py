@@ -13,7 +13,7 @@ from hostfw.importer.conditions import (
     all_but,
     anything,
 )
-from hostfw.importer.iptables_limits import MODULES, UnsaidLimitError, bound_of
+from hostfw.importer.iptables.limits import MODULES, UnsaidLimitError, bound_of
 from hostfw.importer.rule_set import Bound
 from hostfw.importer.special_addresses import addresses_of_kind
 from hostfw.model.packets.packet import ConntrackState

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from hostfw.importer.iptables_save import read_iptables
+from hostfw.importer.iptables.save import read_iptables
 from hostfw.importer.notes import Note
 from hostfw.importer.reading import Reading
 from hostfw.model.positions import Position

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from hostfw.importer.conditions import Interfaces
-from hostfw.importer.iptables_matches import read_rule
+from hostfw.importer.iptables.matches import read_rule
 from hostfw.importer.notes import Note
 from hostfw.importer.reading import PROGRAMS, Reading, loops, notes_on
 from hostfw.importer.rule_set import Continue, ForeignRule, ForeignRules, Hook, Jump, Return, Stage, Target, Verdict
