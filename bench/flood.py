@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from time import monotonic, sleep
 
-from hostfw.compile.layout.log_limits import LOG_RECORDS, LOG_SOURCES, SUPPRESSED
+from hostfw.compile.layout.nft_rules.log_limits import LOG_RECORDS, LOG_SOURCES, SUPPRESSED
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.values import FAMILIES, Family, parse_address
 from lab.flood import flood, received, spoofed, udp_frame

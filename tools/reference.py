@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from hostfw.cli.verb_table import VERBS
-from hostfw.compile.layout.log_limits import LOG_RECORDS, SUPPRESSED
+from hostfw.compile.layout.nft_rules.log_limits import LOG_RECORDS, SUPPRESSED
 from hostfw.daemon.metrics.text import AuditFigures, Figures, metrics_text
 from hostfw.engine.kernel.counters import Counter, LogCounter, OtherCounter, ReasonCounter, RuleCounter, Value, Values
 from hostfw.model.packets.decisions import Reason

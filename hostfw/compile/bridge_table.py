@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from hostfw.audit.log_prefix import LogTag, encode
 from hostfw.compile import object_names as names
-from hostfw.compile.layout.log_limits import LOG_RECORDS, SUPPRESSED
+from hostfw.compile.layout.nft_rules.log_limits import LOG_RECORDS, SUPPRESSED
 from hostfw.model.host.guests import Workload
 from hostfw.model.packets.decisions import Reason
 from hostfw.model.plan import Plan, PlannedEndpoint

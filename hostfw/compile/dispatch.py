@@ -8,9 +8,9 @@ from hostfw.compile.before_translation import BeforeTranslation
 from hostfw.compile.behind_bridges import BehindBridges, ProgramOf, interface_key, of_patterns
 from hostfw.compile.incremental.memo import CompileCache, identity
 from hostfw.compile.layout.common_ends import Split, common_ends
-from hostfw.compile.layout.cut import Layout
+from hostfw.compile.layout.cuts.cut import Layout
+from hostfw.compile.layout.nft_rules.statements import StatementWriter
 from hostfw.compile.layout.rule_list import RuleList
-from hostfw.compile.layout.statements import StatementWriter
 from hostfw.compile.multicast_answers import answers
 from hostfw.compile.neighbours import neighbours
 from hostfw.compile.plan_programs import Programs

@@ -40,7 +40,7 @@ from hostfw.compile.bridge_table import bridge_table
 from hostfw.compile.dispatch import Dispatch
 from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout.costs import DEFAULT_COSTS, CostModel
-from hostfw.compile.layout.log_limits import LOG_RECORDS, SUPPRESSED
+from hostfw.compile.layout.nft_rules.log_limits import LOG_RECORDS, SUPPRESSED
 from hostfw.compile.multicast_answers import questions
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.plan import Plan

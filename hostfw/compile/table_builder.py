@@ -6,8 +6,8 @@ from typing import TypeVar
 
 from hostfw.compile import object_names as names
 from hostfw.compile.incremental.objects_in_use import ObjectsInUse
-from hostfw.compile.layout.by_address import ShortLists
 from hostfw.compile.layout.costs import CostModel
+from hostfw.compile.layout.cuts.by_address import ShortLists
 from hostfw.compile.layout.shared_suffix import own_rules
 from hostfw.compile.program import ProgramRule
 from hostfw.model.host.interface_names import is_safe_name

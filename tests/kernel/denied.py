@@ -4,7 +4,7 @@ import socket
 import threading
 from collections import Counter
 
-from hostfw.compile.layout.log_limits import LOG_RECORDS, SUPPRESSED
+from hostfw.compile.layout.nft_rules.log_limits import LOG_RECORDS, SUPPRESSED
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.settings import Logging
 from hostfw.model.values import Family, parse_address

@@ -9,7 +9,7 @@ from time import monotonic, sleep
 import pytest
 
 from hostfw.build.candidate import check_candidate
-from hostfw.compile.layout.log_limits import LOG_SOURCES
+from hostfw.compile.layout.nft_rules.log_limits import LOG_SOURCES
 from hostfw.daemon.audit.log_reader import SETTLE_S
 from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories, Host

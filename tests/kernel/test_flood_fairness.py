@@ -10,7 +10,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from hostfw.compile.layout.log_limits import LOG_FIRSTS
+from hostfw.compile.layout.nft_rules.log_limits import LOG_FIRSTS
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.values import FAMILIES, Direction, Family
 from lab.flood import flood, spoofed, udp_frame

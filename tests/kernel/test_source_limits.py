@@ -8,7 +8,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from hostfw.compile.layout.source_limits import MOST_SOURCES
+from hostfw.compile.layout.nft_rules.source_limits import MOST_SOURCES
 from hostfw.model.values import Family
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab

@@ -10,7 +10,7 @@ from bench.mixtures import SHAPES, missing_packets, packets, plan_of, with_logs
 from hostfw.audit.log_prefix import LogTag, decode, encode
 from hostfw.compile import object_names as names
 from hostfw.compile.layout.costs import DEFAULT_COSTS, CostModel
-from hostfw.compile.layout.log_limits import LOG_RECORDS
+from hostfw.compile.layout.nft_rules.log_limits import LOG_RECORDS
 from hostfw.compile.ruleset import compile_plan
 from hostfw.explain.verdict import explain
 from hostfw.model.packets.decisions import PolicyClass, Reason

@@ -14,11 +14,12 @@ from bench.mixtures import packets, plan_of, with_logs
 from hostfw.compile import before_translation, dispatch, exempt_conditions, neighbours, plan_programs, program, ruleset
 from hostfw.compile import table_builder as builder
 from hostfw.compile.incremental.memo import CompileCache
-from hostfw.compile.layout import by_address as addresses
-from hostfw.compile.layout import by_port as ports
-from hostfw.compile.layout import cut as layout
-from hostfw.compile.layout import lookups, matches, ranked, ways, widths
-from hostfw.compile.layout.cells import port_runs
+from hostfw.compile.layout.cuts import by_address as addresses
+from hostfw.compile.layout.cuts import by_port as ports
+from hostfw.compile.layout.cuts import cut as layout
+from hostfw.compile.layout.cuts.cells import port_runs
+from hostfw.compile.layout.nft_rules import matches
+from hostfw.compile.layout.ranking import lookups, ranked, ways, widths
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.packets.packet import Packet

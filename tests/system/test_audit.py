@@ -10,7 +10,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from hostfw.compile.layout.log_limits import LOG_RECORDS
+from hostfw.compile.layout.nft_rules.log_limits import LOG_RECORDS
 from hostfw.journal.message_ids import PACKETS, MessageId
 from hostfw.model.values import FAMILIES, Family, parse_address
 from lab.flood import flood, spoofed

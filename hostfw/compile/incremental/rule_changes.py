@@ -1,6 +1,6 @@
 """Differences between the rules of two plans: rules that are gone, and rules that are new."""
 
-from hostfw.compile.layout.cells import needs_protocol, protocols_named
+from hostfw.compile.layout.cuts.cells import needs_protocol, protocols_named
 from hostfw.compile.program import ProgramRule, Segment, Staged, conditions_of, with_staged
 from hostfw.model.values import FAMILIES, Family
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from hostfw.compile.layout.cells import Cell
-from hostfw.compile.layout.matches import Tests, tests_of
-from hostfw.compile.layout.statements import StatementWriter
+from hostfw.compile.layout.cuts.cells import Cell
+from hostfw.compile.layout.nft_rules.matches import Tests, tests_of
+from hostfw.compile.layout.nft_rules.statements import StatementWriter
 from hostfw.compile.program import Allow, Deny, Exempt, Limited, LogOnly, Pass, ProgramRule, Segment, Staged
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.values import Direction

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from hostfw.compile.layout.log_limits import LOG_RECORDS
+from hostfw.compile.layout.nft_rules.log_limits import LOG_RECORDS
 from hostfw.engine.kernel.counters import Counter, LogCounter, OtherCounter, ReasonCounter, RuleCounter, Value, Values
 from hostfw.model.packets.decisions import OF_LIMITS
 from hostfw.model.values import BRIDGE, TABLE_FAMILIES, Family, TableFamily

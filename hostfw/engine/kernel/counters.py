@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from hostfw.audit.attribution import origin_of, policies_of
 from hostfw.audit.log_prefix import LogTag
-from hostfw.compile.layout.log_limits import LOG_RECORDS, SUPPRESSED
+from hostfw.compile.layout.nft_rules.log_limits import LOG_RECORDS, SUPPRESSED
 from hostfw.compile.object_names import drop_counter, failsafe_counter, limit_counter, rule_counter
 from hostfw.host.nftables.tables import KernelTables
 from hostfw.model.packets.decisions import OF_LIMITS, Reason

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from hostfw.compile.incremental.memo import CompileCache
-from hostfw.compile.layout.cut import Layout
+from hostfw.compile.layout.cuts.cut import Layout
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.plan import (

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from hostfw.compile.incremental.memo import CompileCache
-from hostfw.compile.layout.cells import Cell
 from hostfw.compile.layout.costs import DEFAULT_COSTS, CostModel
-from hostfw.compile.layout.log_limits import LOG_RECORDS
+from hostfw.compile.layout.cuts.cells import Cell
+from hostfw.compile.layout.nft_rules.log_limits import LOG_RECORDS
 from hostfw.compile.layout.rule_list import RuleList
 from hostfw.compile.program import Segment
 from hostfw.compile.ruleset import compile_plan

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from hostfw.compile.layout.log_limits import LOG_RECORDS, SUPPRESSED
+from hostfw.compile.layout.nft_rules.log_limits import LOG_RECORDS, SUPPRESSED
 from hostfw.compile.ruleset import compile_plan
 from hostfw.model.resources import Resources
 from hostfw.model.settings import DenyAction, Logging, Settings

@@ -8,11 +8,11 @@ import pytest
 
 from bench.mixtures import SHAPES, drawn_mixture, missing_packets, packets, plan_of
 from hostfw.compile.incremental.memo import CompileCache
-from hostfw.compile.layout.by_port import cut_by_port
 from hostfw.compile.layout.costs import CostModel
-from hostfw.compile.layout.ranks import MOST, chunks, ranks
-from hostfw.compile.layout.ways import Shape, runs
-from hostfw.compile.layout.widths import cut, merged_shapes, shortened_shapes, written_out
+from hostfw.compile.layout.cuts.by_port import cut_by_port
+from hostfw.compile.layout.ranking.ranks import MOST, chunks, ranks
+from hostfw.compile.layout.ranking.ways import Shape, runs
+from hostfw.compile.layout.ranking.widths import cut, merged_shapes, shortened_shapes, written_out
 from hostfw.compile.plan_programs import Programs
 from hostfw.compile.program import ProgramRule
 from hostfw.compile.ruleset import compile_plan
@@ -175,7 +175,7 @@ def test_a_tier_of_more_rules_than_ranks_is_what_explain_says(
 ) -> None:
     """It is found in parts, or where a Pass leaves it, tried in order; compiling it does not fail."""
     for module in ("ranked", "ranks"):
-        monkeypatch.setattr(f"hostfw.compile.layout.{module}.MOST", 150)
+        monkeypatch.setattr(f"hostfw.compile.layout.ranking.{module}.MOST", 150)
     plan = plan_of(weights, 400, tiers=1)
 
     ruleset = compile_plan(plan)

@@ -6,7 +6,7 @@ from types import FrameType
 
 import pytest
 
-from hostfw.compile.layout.by_port import cut_by_port
+from hostfw.compile.layout.cuts.by_port import cut_by_port
 from hostfw.compile.program import Allow, Condition, ProgramRule
 from hostfw.compile.ruleset import compile_plan
 from hostfw.model.plan import (

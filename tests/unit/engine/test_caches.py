@@ -15,7 +15,7 @@ from bench import configurations
 from hostfw.build.cache import EngineCache
 from hostfw.build.candidate import check_candidate
 from hostfw.compile.incremental.memo import CompileCache
-from hostfw.compile.layout.by_port import changed_cut, cut_by_port
+from hostfw.compile.layout.cuts.by_port import changed_cut, cut_by_port
 from hostfw.compile.program import Allow, Condition, ProgramRule
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import TableBuilder

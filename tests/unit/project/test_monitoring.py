@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hostfw.compile.layout.log_limits import LOG_RECORDS
+from hostfw.compile.layout.nft_rules.log_limits import LOG_RECORDS
 from hostfw.daemon.metrics import text as metrics
 
 _FOLDER = Path(__file__).parents[3] / "examples/monitoring"

@@ -19,13 +19,13 @@ from itertools import chain, groupby
 from operator import itemgetter
 
 from hostfw.compile.incremental.memo import Memo
-from hostfw.compile.layout.cells import Cell
-from hostfw.compile.layout.lookups import Lookups, Maps
-from hostfw.compile.layout.matches import Tests, tests_of
-from hostfw.compile.layout.ranks import MOST, chunks, ranks
+from hostfw.compile.layout.cuts.cells import Cell
+from hostfw.compile.layout.nft_rules.matches import Tests, tests_of
+from hostfw.compile.layout.ranking.lookups import Lookups, Maps
+from hostfw.compile.layout.ranking.ranks import MOST, chunks, ranks
+from hostfw.compile.layout.ranking.ways import Crowds, Found, Placement, Shape, Spot, Variant
+from hostfw.compile.layout.ranking.widths import merged_shapes, shortened_shapes, width_of
 from hostfw.compile.layout.rule_list import RuleList, decides
-from hostfw.compile.layout.ways import Crowds, Found, Placement, Shape, Spot, Variant
-from hostfw.compile.layout.widths import merged_shapes, shortened_shapes, width_of
 from hostfw.compile.program import Allow, Deny, LogOnly, Pass, ProgramRule, Segment, Staged
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.nft.objects import ElementType

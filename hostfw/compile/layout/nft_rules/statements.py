@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from hostfw.audit.log_prefix import LogTag, encode
-from hostfw.compile.layout.log_limits import LOG_RECORDS, Kind, deny_limits, log_limits
-from hostfw.compile.layout.matches import Tests
-from hostfw.compile.layout.source_limits import limited_chain
+from hostfw.compile.layout.nft_rules.log_limits import LOG_RECORDS, Kind, deny_limits, log_limits
+from hostfw.compile.layout.nft_rules.matches import Tests
+from hostfw.compile.layout.nft_rules.source_limits import limited_chain
 from hostfw.compile.program import Allow, Deny, Effect, Exempt, Limited, LogOnly, Pass, Staged, WouldDecide
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.settings import Logging

@@ -11,8 +11,8 @@ from itertools import groupby
 from operator import itemgetter
 
 from hostfw.compile.incremental.memo import Memo
-from hostfw.compile.layout.ways import PORT_BITS, Placement, Shape, Spot
-from hostfw.compile.layout.widths import PORTS, cut, width_of, written_out
+from hostfw.compile.layout.ranking.ways import PORT_BITS, Placement, Shape, Spot
+from hostfw.compile.layout.ranking.widths import PORTS, cut, width_of, written_out
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.values import Cidr, Family, PortRange, mask_of
 from hostfw.nft.objects import ElementType

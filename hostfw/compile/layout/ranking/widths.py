@@ -8,7 +8,7 @@ stand behind a key, a /64 can stand under its first 48 bits, and the rest of it 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 
-from hostfw.compile.layout.ways import PORT_BITS, Shape, Spot
+from hostfw.compile.layout.ranking.ways import PORT_BITS, Shape, Spot
 from hostfw.model.values import Family
 from hostfw.nft.rules import Key
 

@@ -11,8 +11,8 @@ from functools import cached_property
 from itertools import chain, groupby, product
 from operator import itemgetter
 
-from hostfw.compile.layout.cells import FIRST_PORT, LAST_PORT, Cell
-from hostfw.compile.layout.matches import Alternative, Tests, is_within, lists_of, tests_of
+from hostfw.compile.layout.cuts.cells import FIRST_PORT, LAST_PORT, Cell
+from hostfw.compile.layout.nft_rules.matches import Alternative, Tests, is_within, lists_of, tests_of
 from hostfw.compile.program import Condition
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.plan import PlannedSide

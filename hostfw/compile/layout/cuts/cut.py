@@ -14,15 +14,15 @@ from typing import TypeVar
 
 from hostfw.compile.incremental.memo import CompileCache, Memo
 from hostfw.compile.incremental.rule_changes import Changes, any_needs_protocol, changes, counters_of, protocols_of
-from hostfw.compile.layout.by_address import Region, denied_nets, prefixes_of, regions
-from hostfw.compile.layout.by_port import PortCut, changed_cut, cut_by_port, joined, label
-from hostfw.compile.layout.cells import (
+from hostfw.compile.layout.cuts.by_address import Region, denied_nets, prefixes_of, regions
+from hostfw.compile.layout.cuts.by_port import PortCut, changed_cut, cut_by_port, joined, label
+from hostfw.compile.layout.cuts.cells import (
     EVERYTHING,
     Cell,
     applies,
     names_ports,
 )
-from hostfw.compile.layout.ranked import RankedList
+from hostfw.compile.layout.ranking.ranked import RankedList
 from hostfw.compile.layout.rule_list import RuleList
 from hostfw.compile.program import Deny, Program, ProgramRule, Segment, conditions_of
 from hostfw.compile.table_builder import TableBuilder

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, product
 from math import prod
 
-from hostfw.compile.layout.cells import Cell
+from hostfw.compile.layout.cuts.cells import Cell
 from hostfw.compile.program import Condition
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.plan import ANY_SIDE, AddressSet, LocalNets, PlannedSide, PortMember, PortSet

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from heapq import merge
 
 from hostfw.compile.incremental.rule_changes import FEW, changes
-from hostfw.compile.layout.cells import FIRST_PORT, LAST_PORT, RunIndex, cut_points, port_runs
+from hostfw.compile.layout.cuts.cells import FIRST_PORT, LAST_PORT, RunIndex, cut_points, port_runs
 from hostfw.compile.program import ProgramRule, Segment, by_segment, conditions_of
 from hostfw.model.values import PortRange
 

@@ -1,0 +1,1 @@
+"""Rules that no cut makes short, found by rank in hash maps."""
