@@ -10,9 +10,9 @@ from hostfw.audit.packet_event import PacketEvent, packet_event
 from hostfw.audit.packet_headers import headers
 from hostfw.cli.active_plan import ActivePlan, active_plan, mark_of
 from hostfw.cli.options import Options
-from hostfw.host import clock
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import Nflog, NflogRecord, interface_name
+from hostfw.host.time import clock
 
 _RECHECK_S = 1.0
 """Interval between checks for another active generation, as long as records come."""

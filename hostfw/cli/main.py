@@ -15,8 +15,8 @@ from hostfw.cli.output.console import TROUBLE, Console, ExitCode, takes_colour
 from hostfw.cli.output.terminal import columns_of_terminal
 from hostfw.cli.parser import parse
 from hostfw.cli.verb_table import VERBS
-from hostfw.host import signals
 from hostfw.host.errors import HostError
+from hostfw.host.process import signals
 
 _DEBIAN_PACKAGES = {"nftables": "python3-nftables", "pyroute2": "python3-pyroute2", "yaml": "python3-yaml"}
 

@@ -8,7 +8,7 @@ from hostfw.control.messages import Apply, InForceNow
 from hostfw.engine.applied import Applied
 from hostfw.engine.checks.unchanged import Unchanged
 from hostfw.engine.engine import Engine
-from hostfw.host.answers import Answer, Basis, forget_answer, load_answer, save_answer
+from hostfw.host.store.answers import Answer, Basis, forget_answer, load_answer, save_answer
 from hostfw.model.sources import Configuration
 
 

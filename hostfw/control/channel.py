@@ -148,7 +148,7 @@ def is_lost(directories: Directories) -> bool:
 
 
 def _are_held_by_root(inodes: set[int]) -> bool:
-    from hostfw.host.processes import PROC, socket_inodes
+    from hostfw.host.process.processes import PROC, socket_inodes
 
     for folder in PROC.iterdir():
         with suppress(OSError):

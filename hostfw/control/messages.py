@@ -15,7 +15,7 @@ from hostfw.engine.outcomes import (
     RolledBack,
     TooLate,
 )
-from hostfw.host.processes import Ancestor
+from hostfw.host.process.processes import Ancestor
 from hostfw.host.store.trial import Trial
 from hostfw.model.host.baseline import Baseline
 from hostfw.model.host.services import ExposureChange, HostServices

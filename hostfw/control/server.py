@@ -23,8 +23,8 @@ from hostfw.control.socket import (
     socket_path,
 )
 from hostfw.engine.context import Directories
-from hostfw.host.descriptors import descriptor_identity
 from hostfw.host.errors import HostError
+from hostfw.host.process.descriptors import descriptor_identity
 
 READ_TIMEOUT_S = 60.0
 """Time limit for a request to arrive."""

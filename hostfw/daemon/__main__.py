@@ -2,7 +2,7 @@
 
 import sys
 
-from hostfw.host import signals
+from hostfw.host.process import signals
 
 
 def _main() -> int:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from hostfw.daemon.audit.log_reader import AuditHost
 from hostfw.daemon.expiries import Alarm
 from hostfw.engine.context import Host
-from hostfw.host.clock_alarm import ClockAlarm
 from hostfw.host.host_name import HostNameEvents
 from hostfw.host.journal.writer import Journal
 from hostfw.host.network.link_events import LinkEvents, LinkListener
 from hostfw.host.nftables.events import NftEvents, NftListener
 from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
+from hostfw.host.time.clock_alarm import ClockAlarm
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 from hostfw.daemon.backoff import Retry
-from hostfw.host.clock import monotonic
-from hostfw.host.descriptors import descriptor_identity
+from hostfw.host.process.descriptors import descriptor_identity
+from hostfw.host.time.clock import monotonic
 
 _SOUND_S = 5.0
 """A listener that was good for so long did not fail for the reason of the one before it."""

@@ -14,11 +14,11 @@ from hostfw.daemon import collector
 from hostfw.daemon.dependencies import Dependencies
 from hostfw.daemon.service import Service
 from hostfw.engine.context import Directories
-from hostfw.host import signals
-from hostfw.host.allocator import return_large_blocks
 from hostfw.host.errors import HostError
 from hostfw.host.journal.writer import open_journal
 from hostfw.host.lock import only_service
+from hostfw.host.process import signals
+from hostfw.host.process.allocator import return_large_blocks
 from hostfw.host.store.parts.decoded import decoder_mark
 
 _LAST_WORDS_S = 2.0

@@ -47,9 +47,9 @@ from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import UNKNOWN, Confirmed, Failed, RolledBack
 from hostfw.engine.reconcile import build_base_protection
-from hostfw.host import signals
-from hostfw.host.clock_alarm import ClockNews
+from hostfw.host.process import signals
 from hostfw.host.systemd import notify as service_manager
+from hostfw.host.time.clock_alarm import ClockNews
 from hostfw.host.workloads.events import WorkloadEvents
 from hostfw.host.workloads.reader import FOLDER
 from hostfw.model.host.services import HostServices

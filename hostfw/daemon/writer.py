@@ -21,11 +21,11 @@ from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.writer import Observer
 from hostfw.engine.outcomes import UNKNOWN, Failed, failed
-from hostfw.host.clock import monotonic
 from hostfw.host.errors import HostError, reason
 from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
 from hostfw.host.store.active import record_stamp
 from hostfw.host.store.sleep import SleepSoFar
+from hostfw.host.time.clock import monotonic
 from hostfw.model.plan import Plan
 
 _ASLEEP_S = 1.0

@@ -8,18 +8,20 @@ from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Protocol
 
-from hostfw.host import clock, host_name, members, processes
+from hostfw.host import host_name
 from hostfw.host.lock import writer_lock
 from hostfw.host.network import connection_cut, sockets
 from hostfw.host.network.conntrack import Conntrack, KernelConntrack
 from hostfw.host.network.sockets import TcpSocket
-from hostfw.host.nftables import block_table, elements, named_counters, set_digests, set_reloading, tables
+from hostfw.host.nftables import block_table, elements, members, named_counters, set_digests, set_reloading, tables
 from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.nf_tables import KernelSet
 from hostfw.host.nftables.tables import KernelTables, Names
-from hostfw.host.processes import Ancestor
+from hostfw.host.process import processes
+from hostfw.host.process.processes import Ancestor
 from hostfw.host.store import trial as pending
 from hostfw.host.systemd import rollback_timer as watchdog
+from hostfw.host.time import clock
 from hostfw.host.workloads.reader import WorkloadReader
 from hostfw.model.host.baseline import Baseline, Session
 from hostfw.model.host.facts import HostFacts, Running

@@ -54,9 +54,9 @@ from hostfw.engine.reconcile import Resumed, end_by_script, end_expired, protect
 from hostfw.engine.rollback import expire, rollback
 from hostfw.engine.rollback_to import rollback_to
 from hostfw.engine.trial import confirm
-from hostfw.host.answers import Answer, Basis
 from hostfw.host.errors import HostError
 from hostfw.host.store.active import load_active
+from hostfw.host.store.answers import Answer, Basis
 from hostfw.host.store.codec import Unreadable
 from hostfw.host.store.generations import (
     load_accepted,

@@ -13,8 +13,8 @@ import pytest
 from hostfw.control.channel import report
 from hostfw.daemon.dependencies import Dependencies
 from hostfw.engine.context import Directories, Host
-from hostfw.host import clock
 from hostfw.host.errors import HostError
+from hostfw.host.time import clock
 from hostfw.model.values import TCP, Family
 from lab.fakes import FakeJournal
 from lab.hostfwctl import Installation, hostfwctl, install

@@ -20,10 +20,10 @@ from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.explain.verdict import explain
-from hostfw.host.clock import now
 from hostfw.host.network.links import observe
 from hostfw.host.nftables.nflog import NflogRecord
 from hostfw.host.store.files import read_configuration
+from hostfw.host.time.clock import now
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.packets.decisions import Reason
 from hostfw.model.packets.explanation import Explanation, Step, StepVerdict

@@ -15,7 +15,7 @@ from hostfw.host.network.routing import Routed
 from hostfw.host.network.sockets import TcpSocket
 from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.script_runner import Nftables
-from hostfw.host.processes import Ancestor
+from hostfw.host.process.processes import Ancestor
 from hostfw.host.systemd.surroundings import Surroundings
 from hostfw.model.host.baseline import Baseline, Session
 from hostfw.model.host.facts import HostFacts, Interface

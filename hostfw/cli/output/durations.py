@@ -4,7 +4,7 @@ import re
 from argparse import ArgumentTypeError
 from datetime import datetime, timedelta
 
-from hostfw.host import clock
+from hostfw.host.time import clock
 from hostfw.model.time.trial import LONGEST_TRIAL_S, SHORTEST_TRIAL_S
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600}

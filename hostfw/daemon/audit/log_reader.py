@@ -18,11 +18,11 @@ from hostfw.audit.packet_event import PacketEvent, event_from_candidates
 from hostfw.audit.packet_headers import headers
 from hostfw.daemon.audit.losses import AuditLosses, Entries, open_audit_losses
 from hostfw.engine.kernel.log_counts import LogCounts, read_log_counts
-from hostfw.host import clock
-from hostfw.host.clock import Clock
-from hostfw.host.descriptors import descriptor_identity
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import Nflog, NflogReader, NflogRecord, interface_name
+from hostfw.host.process.descriptors import descriptor_identity
+from hostfw.host.time import clock
+from hostfw.host.time.clock import Clock
 from hostfw.journal.notices import log_readable, log_unreadable
 from hostfw.journal.packet_entry import fields
 from hostfw.model.settings import Logging

@@ -20,8 +20,8 @@ from hostfw.engine.kernel.disturbances import Enforced
 from hostfw.engine.outcomes import UNKNOWN, Failed, Status
 from hostfw.engine.reading.block_state import BlockContext
 from hostfw.engine.reconcile import Resumed, builds, is_as_accepted
-from hostfw.host.clock import monotonic
 from hostfw.host.nftables.transactions import NftNews, Transaction, What
+from hostfw.host.time.clock import monotonic
 from hostfw.journal.entry import UNKNOWN_ACTOR, Actor
 from hostfw.model.values import TableFamily
 from hostfw.nft.objects import is_external

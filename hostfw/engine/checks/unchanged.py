@@ -17,10 +17,10 @@ from hostfw.engine.reading.in_force import are_in_force
 from hostfw.engine.reading.standing import named, standing
 from hostfw.engine.reading.status import compared
 from hostfw.engine.standing_record import keep_record, record_after
-from hostfw.host.answers import Answer, Basis, digest, program_mark
 from hostfw.host.nftables.set_digests import READ_WHOLE
 from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.store.active import ActiveGeneration, has_begun, load_active, noted_links, save_active
+from hostfw.host.store.answers import Answer, Basis, digest, program_mark
 from hostfw.host.store.generations import accepted_number, accepted_until, finish_accepting, read_accepted
 from hostfw.host.store.last_event import Event, EventKind
 from hostfw.host.store.parts.sources import parts_of

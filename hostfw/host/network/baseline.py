@@ -9,14 +9,14 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from hostfw.host import processes
 from hostfw.host.network import network_needs as needs
 from hostfw.host.network import sockets
 from hostfw.host.network.original_destination import original_destinations
 from hostfw.host.network.sockets import TcpEnd
 from hostfw.host.network.ssh_servers import connections_of_caller, read_ssh_servers, remote_hosts
 from hostfw.host.nftables.published_ports import read_published
-from hostfw.host.processes import PROC
+from hostfw.host.process import processes
+from hostfw.host.process.processes import PROC
 from hostfw.host.systemd.units import systemctl
 from hostfw.model.host.baseline import Baseline, Listener, Session
 from hostfw.model.host.services import PublishedPort

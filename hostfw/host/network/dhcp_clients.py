@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from hostfw.host.processes import PROC, process
+from hostfw.host.process.processes import PROC, process
 
 CLIENTS = frozenset({"dhclient", "dhcpcd", "udhcpc"})
 """The names of programs that ask for the links that their arguments name, or for all if they name none."""

@@ -27,7 +27,6 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from hostfw.host.clock import monotonic
 from hostfw.host.netlink.messages import NETLINK_ROUTE, NetlinkSocket
 from hostfw.host.netlink.rtnetlink import (
     IFA_F_NOPREFIXROUTE,
@@ -48,6 +47,7 @@ from hostfw.host.netlink.rtnetlink import (
 from hostfw.host.network.dhcp_clients import links_being_asked_for, links_without_leases
 from hostfw.host.network.dhcp_leases import EndlessLease, endless_leases
 from hostfw.host.nftables.script_runner import nft_version
+from hostfw.host.time.clock import monotonic
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.values import FAMILIES, Cidr, Family, Learned, host_cidr, mask_of
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from hostfw.host import processes
-from hostfw.host.processes import NO_LOGIN, PROC, Ancestor
+from hostfw.host.process import processes
+from hostfw.host.process.processes import NO_LOGIN, PROC, Ancestor
 from hostfw.model.host.baseline import SSH_SERVERS
 
 LOGIND_SESSIONS = Path("/run/systemd/sessions")

@@ -27,7 +27,7 @@ from hostfw.host.nftables.deletions import delete
 from hostfw.host.nftables.elements import Edit, Keys
 from hostfw.host.nftables.set_reloading import Contents, reload_sets
 from hostfw.host.nftables.worker import ANSWER, CHECK, COMMIT, READY, REQUEST, let_packets_leave
-from hostfw.host.signals import held_back
+from hostfw.host.process.signals import held_back
 from hostfw.model.values import TableFamily
 from hostfw.nft.amendment import Amendment
 from hostfw.nft.deletion import Deletion

@@ -22,7 +22,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from hostfw.host.governance import GOVERNANCE, governance_json
 from hostfw.host.store.atomic_files import (
     folder_aside,
     link_atomically,
@@ -42,6 +41,7 @@ from hostfw.host.store.codec import (
     to_json,
     unreadable,
 )
+from hostfw.host.store.governance import GOVERNANCE, governance_json
 from hostfw.host.store.parts.scripts import (
     EXPIRES,
     LastingScript,

@@ -22,7 +22,7 @@ from hostfw.control.socket import (
     our_version,
 )
 from hostfw.engine.outcomes import Confirmed, Failed, NoTrial, RolledBack, TooLate
-from hostfw.host.processes import Ancestor
+from hostfw.host.process.processes import Ancestor
 from hostfw.host.store.last_event import Event, EventKind
 from hostfw.host.store.trial import Trial
 from hostfw.model.host.baseline import Baseline, Gateway, Lease, LeaseKind, Listener, NameServer, Session

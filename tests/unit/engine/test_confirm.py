@@ -4,7 +4,7 @@ import pytest
 
 from hostfw.engine.confirm import objection, proving_sockets, unproven
 from hostfw.host.network.sockets import TcpSocket
-from hostfw.host.processes import Ancestor
+from hostfw.host.process.processes import Ancestor
 from hostfw.model.host.baseline import Session
 from hostfw.model.plan import Plan
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Resources

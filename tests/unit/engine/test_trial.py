@@ -11,7 +11,7 @@ import pytest
 from hostfw.host.errors import HostError
 from hostfw.host.network.sockets import TcpSocket
 from hostfw.host.nftables.script_runner import NftFailure, NftResult
-from hostfw.host.processes import Ancestor
+from hostfw.host.process.processes import Ancestor
 from hostfw.host.store.codec import StateError
 from hostfw.host.store.generations import accepted_number, generations, load_accepted
 from hostfw.host.store.trial import load_rollback_timer, load_trial

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostfw.host.debounce import Debounce
+from hostfw.host.time.debounce import Debounce
 
 
 @pytest.mark.parametrize(

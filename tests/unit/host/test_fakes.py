@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from hostfw.host import clock
-from hostfw.host.clock import Clock
 from hostfw.host.nftables.script_runner import Nftables, NftFailure, NftResult
 from hostfw.host.nftables.tables import Tables
+from hostfw.host.time import clock
+from hostfw.host.time.clock import Clock
 from hostfw.model.values import Family
 from lab.fake_kernel.kernel import FakeKernel
 from lab.fakes import FakeClock

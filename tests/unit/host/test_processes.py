@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hostfw.host.processes import Ancestor, ancestors
+from hostfw.host.process.processes import Ancestor, ancestors
 from tests.unit.proc_builders import process
 
 
@@ -47,7 +47,7 @@ def test_our_own_parent_is_found() -> None:
     """By its pid, and with a socket that it holds."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        script = "from hostfw.host.processes import ancestors; print(ancestors()[0])"
+        script = "from hostfw.host.process.processes import ancestors; print(ancestors()[0])"
         done = subprocess.run(
             [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]
         )

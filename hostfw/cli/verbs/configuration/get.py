@@ -13,7 +13,7 @@ from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document_text
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column, Gives
-from hostfw.host.clock import now
+from hostfw.host.time.clock import now
 from hostfw.model.kinds.metadata import REASON, TICKET
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.resources import Resource

@@ -31,7 +31,7 @@ from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import document_text
 from hostfw.cli.output.expiry_text import notes_of
 from hostfw.cli.output.help_page import Page
-from hostfw.host.clock import now
+from hostfw.host.time.clock import now
 from hostfw.model.kinds.interface_groups import InterfaceGroup
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.nft_rules import NftRules

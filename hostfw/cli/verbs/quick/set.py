@@ -19,7 +19,7 @@ from hostfw.engine.context import Host
 from hostfw.engine.kernel.external_members import find_external, held
 from hostfw.engine.outcomes import Failed, MembersChange, MembersChanged, NoSuchSet
 from hostfw.host.nftables.tables import KernelTables
-from hostfw.host.processes import login_uid
+from hostfw.host.process.processes import login_uid
 from hostfw.manifest.scalars.net_texts import form_hint, given_cidr
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.plan import Member

@@ -26,7 +26,7 @@ from hostfw.engine.kernel.counters import (
     counters_of,
     values_of,
 )
-from hostfw.host import clock
+from hostfw.host.time import clock
 from hostfw.model.values import BRIDGE, FAMILIES, TABLE_FAMILIES, Family, TableFamily
 
 _NONE = "-"

@@ -20,9 +20,9 @@ from hostfw.cli.output.durations import duration_s, since
 from hostfw.cli.output.help_page import Page
 from hostfw.control.channel import DaemonError
 from hostfw.control.channel import report as ask_for_a_report
-from hostfw.host import clock
 from hostfw.host.journal.reader import History, open_history, why_no_history
 from hostfw.host.nftables.nflog import NflogReader
+from hostfw.host.time import clock
 from hostfw.journal.message_ids import PACKETS
 from hostfw.journal.packet_entry import event_of
 from hostfw.model.settings import Logging

@@ -1,0 +1,1 @@
+"""Processes, this one and others: memory, descriptors, signals."""
