@@ -17,7 +17,7 @@ from bench.validate import BASELINE
 from hostfw.build.candidate import check_candidate
 from hostfw.exposure.services import changes, exposure
 from hostfw.exposure.wording import change_lines, change_text
-from hostfw.host.store.files import read_paths
+from hostfw.host.store.configuration.files import read_paths
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.services import BoundAddress, HostServices, Service
 from hostfw.model.plan import Plan

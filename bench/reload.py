@@ -24,8 +24,8 @@ from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.host.nftables.script_runner import NftablesWorker
-from hostfw.host.store.feed_files import read_own_feeds
-from hostfw.host.store.files import read_configuration
+from hostfw.host.store.configuration.feed_files import read_own_feeds
+from hostfw.host.store.configuration.files import read_configuration
 from hostfw.nft.deletion import Deletion
 from lab.namespace import inside, namespace
 

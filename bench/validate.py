@@ -12,7 +12,7 @@ import yaml
 from bench import configurations
 from bench.measure import command_s, heading, medians, row
 from hostfw.build.candidate import check_candidate
-from hostfw.host.store.files import read_paths
+from hostfw.host.store.configuration.files import read_paths
 
 SIZES = (10, 100, 1000, 10_000)
 ROUNDS = 3

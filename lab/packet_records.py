@@ -14,7 +14,7 @@ from hostfw.compile.object_names import failsafe_counter, rule_counter
 from hostfw.host.network.links import observe
 from hostfw.host.nftables.nflog import NflogReader, NflogRecord
 from hostfw.host.nftables.tables import read_tables
-from hostfw.host.store.files import read_configuration
+from hostfw.host.store.configuration.files import read_configuration
 from hostfw.host.time.clock import now
 from hostfw.model.packets.decisions import Reason
 from hostfw.model.plan import Plan, PlannedRule

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from hostfw.build.candidate import Candidate, CandidateCache
 from hostfw.build.generation import GenerationCache
-from hostfw.host.store.active import ActiveGeneration, load_active, record_stamp
-from hostfw.host.store.generations import Accepted, accepted_stamp, read_accepted, save_accepted
-from hostfw.host.store.sleep import SleepSoFar
+from hostfw.host.store.generations.active import ActiveGeneration, load_active, record_stamp
+from hostfw.host.store.generations.generations import Accepted, accepted_stamp, read_accepted, save_accepted
+from hostfw.host.store.members.sleep import SleepSoFar
 from hostfw.model.host.governance import Governance
 from hostfw.model.problems import Problem
 from hostfw.nft.declarations import SetName

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hostfw.host.store.codec import Unreadable
-from hostfw.host.store.generations import generation_folder, generations
-from hostfw.host.store.parts.decoded import FileContent, load_decoded, save_decoded
-from hostfw.host.store.parts.sources import parts_of, stored_parts
+from hostfw.host.store.generations.decoded import FileContent, load_decoded, save_decoded
+from hostfw.host.store.generations.generations import generation_folder, generations
+from hostfw.host.store.generations.sources import parts_of, stored_parts
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration

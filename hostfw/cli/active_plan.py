@@ -10,8 +10,8 @@ from hostfw.engine.reading.deadline import has_expired
 from hostfw.engine.reading.in_force import read_in_force
 from hostfw.engine.reading.standing import standing
 from hostfw.engine.reading.stored_active import stored_active
-from hostfw.host.store.active import load_active
-from hostfw.host.store.generations import accepted_number
+from hostfw.host.store.generations.active import load_active
+from hostfw.host.store.generations.generations import accepted_number
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.plan import BASE_PROTECTION, Plan
 from hostfw.model.resources import Resources

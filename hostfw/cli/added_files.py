@@ -17,8 +17,8 @@ from hostfw.engine.checks.lost_policy import MOST_NAMES, missing, named
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import reason
 from hostfw.host.store.atomic_files import WriteError, sync_directory, write_atomically
-from hostfw.host.store.feed_files import read_own_feeds
-from hostfw.host.store.files import SETTINGS_FILE, STDIN, read_configuration
+from hostfw.host.store.configuration.feed_files import read_own_feeds
+from hostfw.host.store.configuration.files import SETTINGS_FILE, STDIN, read_configuration
 from hostfw.manifest.decode import decode
 from hostfw.manifest.edits.add import NotAdded, added
 from hostfw.model.problems import Problem, errors, in_order

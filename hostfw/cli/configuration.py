@@ -9,9 +9,9 @@ from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.cli.options import Options
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.problems import report, tally
-from hostfw.host.store.feed_files import read_feeds_within, read_own_feeds
-from hostfw.host.store.files import folders_of, read_configuration, read_paths
-from hostfw.host.store.path_trust import is_below
+from hostfw.host.store.configuration.feed_files import read_feeds_within, read_own_feeds
+from hostfw.host.store.configuration.files import folders_of, read_configuration, read_paths
+from hostfw.host.store.configuration.path_trust import is_below
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import Resources
 from hostfw.model.sources import Configuration

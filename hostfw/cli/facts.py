@@ -11,7 +11,7 @@ from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.problems import manifests
 from hostfw.host.errors import HostError
 from hostfw.host.network.routing import Routed
-from hostfw.host.store.files import read_paths
+from hostfw.host.store.configuration.files import read_paths
 from hostfw.manifest.files.facts_file import decode_facts
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.host.governance import NOTHING_GOVERNED, Governance

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from hostfw.cli.options import Options
-from hostfw.host.store.files import read_configuration
+from hostfw.host.store.configuration.files import read_configuration
 from hostfw.model.problems import Severity
 from hostfw.model.wording import counted, listed
 

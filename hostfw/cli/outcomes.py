@@ -12,7 +12,7 @@ from hostfw.cli.output.terminal import printable
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
-from hostfw.host.store.generations import Accepted, load_accepted
+from hostfw.host.store.generations.generations import Accepted, load_accepted
 from hostfw.model.wording import counted
 
 

@@ -22,8 +22,8 @@ from hostfw.engine.checks.exposure import ExposureRequest
 from hostfw.engine.checks.lockout import LockoutRequest
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed
-from hostfw.host.store.feed_files import read_feeds_within, read_own_feeds
-from hostfw.host.store.files import read_configuration
+from hostfw.host.store.configuration.feed_files import read_feeds_within, read_own_feeds
+from hostfw.host.store.configuration.files import read_configuration
 from hostfw.model.settings import LockoutCheck, Settings
 from hostfw.model.values import TCP
 from hostfw.nft.change import Change

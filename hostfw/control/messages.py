@@ -16,7 +16,7 @@ from hostfw.engine.outcomes import (
     TooLate,
 )
 from hostfw.host.process.processes import Ancestor
-from hostfw.host.store.trial import Trial
+from hostfw.host.store.generations.trial import Trial
 from hostfw.model.host.baseline import Baseline
 from hostfw.model.host.services import ExposureChange, HostServices
 from hostfw.model.problems import Problem

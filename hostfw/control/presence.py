@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hostfw.control.server import Server
 from hostfw.host.errors import HostError
 from hostfw.host.folder_events import FolderEvents
-from hostfw.host.store.active import record_stamp
+from hostfw.host.store.generations.active import record_stamp
 
 QUIET_S = 0.1
 """Time that whoever removes the socket has to remove its folder as well."""

@@ -20,8 +20,8 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed
 from hostfw.engine.reading.block_state import BlockContext
 from hostfw.engine.reading.deadline import is_due, left_s
-from hostfw.host.store.generations import accepted_until
-from hostfw.host.store.trial import load_trial
+from hostfw.host.store.generations.generations import accepted_until
+from hostfw.host.store.generations.trial import load_trial
 from hostfw.host.time.clock_alarm import ClockNews
 
 _ADJUSTED_S = 1.0

@@ -19,7 +19,7 @@ from hostfw.host.journal.writer import open_journal
 from hostfw.host.lock import only_service
 from hostfw.host.process import signals
 from hostfw.host.process.allocator import return_large_blocks
-from hostfw.host.store.parts.decoded import decoder_mark
+from hostfw.host.store.generations.decoded import decoder_mark
 
 _LAST_WORDS_S = 2.0
 _DESCRIPTION = """\

@@ -27,7 +27,7 @@ from hostfw.engine.outcomes import Failed
 from hostfw.engine.reading.deadline import has_expired
 from hostfw.engine.reconcile import Resumed, build_base_protection, builds
 from hostfw.host.errors import HostError
-from hostfw.host.store.generations import load_accepted
+from hostfw.host.store.generations.generations import load_accepted
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.settings import Logging, Settings
 from hostfw.model.sources import Configuration

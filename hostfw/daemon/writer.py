@@ -23,8 +23,8 @@ from hostfw.engine.kernel.writer import Observer
 from hostfw.engine.outcomes import UNKNOWN, Failed, failed
 from hostfw.host.errors import HostError, reason
 from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
-from hostfw.host.store.active import record_stamp
-from hostfw.host.store.sleep import SleepSoFar
+from hostfw.host.store.generations.active import record_stamp
+from hostfw.host.store.members.sleep import SleepSoFar
 from hostfw.host.time.clock import monotonic
 from hostfw.model.plan import Plan
 

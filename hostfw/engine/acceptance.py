@@ -10,11 +10,11 @@ from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.reading.standing import record_of
 from hostfw.engine.standing_record import keep_record
 from hostfw.host.errors import HostError
-from hostfw.host.store.active import load_active
 from hostfw.host.store.codec import Unreadable
-from hostfw.host.store.generations import Accepted, accepted_number, finish_accepting
-from hostfw.host.store.parts.scripts import LastingScript
-from hostfw.host.store.unsaved import keep_unsaved, load_unsaved, unsaved_state
+from hostfw.host.store.generations.active import load_active
+from hostfw.host.store.generations.generations import Accepted, accepted_number, finish_accepting
+from hostfw.host.store.generations.scripts import LastingScript
+from hostfw.host.store.generations.unsaved import keep_unsaved, load_unsaved, unsaved_state
 from hostfw.model.host.governance import Governance
 from hostfw.model.problems import Problem
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hostfw.build.generation import Generation
-from hostfw.host.store.trial import Trial
+from hostfw.host.store.generations.trial import Trial
 from hostfw.model.host.services import ExposureChange
 from hostfw.nft.change import Change
 

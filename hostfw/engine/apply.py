@@ -29,8 +29,8 @@ from hostfw.engine.rollback import TRIED_AGAIN, end, expire
 from hostfw.engine.standing_record import record_after
 from hostfw.engine.trial import try_out, waits
 from hostfw.host.errors import HostError
-from hostfw.host.store.generations import accepted_until
-from hostfw.host.store.trial import load_rollback_timer, load_trial
+from hostfw.host.store.generations.generations import accepted_until
+from hostfw.host.store.generations.trial import load_rollback_timer, load_trial
 from hostfw.model.host.governance import Governance
 from hostfw.model.host.services import ExposureChange
 from hostfw.nft.object_text import CommandCache

@@ -19,7 +19,7 @@ from hostfw.host.nftables.nf_tables import KernelSet
 from hostfw.host.nftables.tables import KernelTables, Names
 from hostfw.host.process import processes
 from hostfw.host.process.processes import Ancestor
-from hostfw.host.store import trial as pending
+from hostfw.host.store.generations import trial as pending
 from hostfw.host.systemd import rollback_timer as watchdog
 from hostfw.host.time import clock
 from hostfw.host.workloads.reader import WorkloadReader

@@ -15,11 +15,11 @@ from hostfw.engine.outcomes import Failed, failed
 from hostfw.engine.reading.block_state import BlockContext
 from hostfw.engine.rollback import end
 from hostfw.host.errors import HostError
-from hostfw.host.store.active import load_active
-from hostfw.host.store.generations import accepted_number, forget_accepted
-from hostfw.host.store.last_event import Event, EventKind
-from hostfw.host.store.trial import load_rollback_timer
-from hostfw.host.store.unsaved import forget_unsaved
+from hostfw.host.store.generations.active import load_active
+from hostfw.host.store.generations.generations import accepted_number, forget_accepted
+from hostfw.host.store.generations.last_event import Event, EventKind
+from hostfw.host.store.generations.trial import load_rollback_timer
+from hostfw.host.store.generations.unsaved import forget_unsaved
 from hostfw.host.systemd import units as systemd
 from hostfw.journal.notices import rules_removed
 from hostfw.nft.objects import TABLE

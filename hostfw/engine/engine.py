@@ -55,10 +55,10 @@ from hostfw.engine.rollback import expire, rollback
 from hostfw.engine.rollback_to import rollback_to
 from hostfw.engine.trial import confirm
 from hostfw.host.errors import HostError
-from hostfw.host.store.active import load_active
 from hostfw.host.store.answers import Answer, Basis
 from hostfw.host.store.codec import Unreadable
-from hostfw.host.store.generations import (
+from hostfw.host.store.generations.active import load_active
+from hostfw.host.store.generations.generations import (
     load_accepted,
 )
 from hostfw.model.host.facts import HostFacts

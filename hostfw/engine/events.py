@@ -9,7 +9,7 @@ from hostfw.engine.context import Directories, Host
 from hostfw.engine.kernel.deploy import counts
 from hostfw.engine.outcomes import Failed
 from hostfw.host.store.codec import StateError, Unreadable
-from hostfw.host.store.last_event import Event, EventKind, load_event, save_event
+from hostfw.host.store.generations.last_event import Event, EventKind, load_event, save_event
 from hostfw.journal.notices import (
     exposure_changed,
     generation_applied,

@@ -19,8 +19,8 @@ from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import UNKNOWN, Failed
 from hostfw.host.store.atomic_files import WriteError
 from hostfw.host.store.codec import Unreadable
-from hostfw.host.store.members import Moment, SavedMembers, load_members, save_members
-from hostfw.host.store.sleep import SleepSoFar, load_looks, save_looks
+from hostfw.host.store.members.members import Moment, SavedMembers, load_members, save_members
+from hostfw.host.store.members.sleep import SleepSoFar, load_looks, save_looks
 from hostfw.model.plan import ExternalSet, Member, Plan
 from hostfw.model.values import Cidr, address_text
 from hostfw.model.wording import counted

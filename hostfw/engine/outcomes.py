@@ -7,9 +7,9 @@ from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.script_runner import NftFailure, NftResult
 from hostfw.host.nftables.tables import KernelTables
-from hostfw.host.store.active import ActiveGeneration
-from hostfw.host.store.last_event import Event
-from hostfw.host.store.trial import Trial
+from hostfw.host.store.generations.active import ActiveGeneration
+from hostfw.host.store.generations.last_event import Event
+from hostfw.host.store.generations.trial import Trial
 from hostfw.model.host.governance import NOTHING_GOVERNED, Governance, GovernedInterface
 from hostfw.model.problems import Problem
 from hostfw.model.values import FAMILIES, Cidr, Family

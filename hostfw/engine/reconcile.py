@@ -30,10 +30,10 @@ from hostfw.engine.rollback import expire, restore
 from hostfw.engine.standing_record import keep_record, record_after
 from hostfw.engine.trial import keep_on_trial
 from hostfw.host.errors import HostError
-from hostfw.host.store.active import load_active
-from hostfw.host.store.generations import Accepted, accepted_number, load_accepted, load_generation
-from hostfw.host.store.trial import load_trial
-from hostfw.host.store.unsaved import unsaved_state
+from hostfw.host.store.generations.active import load_active
+from hostfw.host.store.generations.generations import Accepted, accepted_number, load_accepted, load_generation
+from hostfw.host.store.generations.trial import load_trial
+from hostfw.host.store.generations.unsaved import unsaved_state
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.host.governance import Governance
 from hostfw.model.resources import Resources

@@ -24,9 +24,9 @@ from hostfw.engine.reading.standing import named, record_of, standing
 from hostfw.engine.standing_record import keep_record, record_after
 from hostfw.host.errors import HostError
 from hostfw.host.store.codec import StateError, Unreadable
-from hostfw.host.store.generations import Accepted, accepted_number, load_generation
-from hostfw.host.store.last_event import Event, EventKind
-from hostfw.host.store.trial import RollbackTimer, Trial, forget_trial, load_rollback_timer, load_trial
+from hostfw.host.store.generations.generations import Accepted, accepted_number, load_generation
+from hostfw.host.store.generations.last_event import Event, EventKind
+from hostfw.host.store.generations.trial import RollbackTimer, Trial, forget_trial, load_rollback_timer, load_trial
 from hostfw.journal.notices import generation_confirmed, generation_rolled_back
 from hostfw.model.sources import Configuration
 from hostfw.policy.expiry import latest

@@ -17,9 +17,9 @@ from hostfw.engine.reading.standing import record_of
 from hostfw.engine.rollback import expire, restore
 from hostfw.engine.standing_record import record_after
 from hostfw.engine.trial import waits
-from hostfw.host.store.generations import load_generation, stored_generations
-from hostfw.host.store.last_event import Event, EventKind
-from hostfw.host.store.trial import load_trial
+from hostfw.host.store.generations.generations import load_generation, stored_generations
+from hostfw.host.store.generations.last_event import Event, EventKind
+from hostfw.host.store.generations.trial import load_trial
 from hostfw.journal.notices import generation_applied
 
 

@@ -8,8 +8,8 @@ from hostfw.build.generation import Generation
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.reading.standing import network_identity
 from hostfw.host.store.codec import StateError, Unreadable
-from hostfw.host.store.generations import generation_folder
-from hostfw.host.store.governance import load_governance, save_governance
+from hostfw.host.store.generations.generations import generation_folder
+from hostfw.host.store.generations.governance import load_governance, save_governance
 from hostfw.model.host.governance import Governance, GovernedInterface
 from hostfw.policy.kept import recorded
 

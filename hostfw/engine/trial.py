@@ -22,9 +22,9 @@ from hostfw.engine.reading.standing import standing
 from hostfw.engine.rollback import TRIED_AGAIN, end, expire, note_confirmed
 from hostfw.engine.standing_record import record_after
 from hostfw.host.errors import HostError
-from hostfw.host.store.active import load_active
 from hostfw.host.store.codec import StateError, Unreadable
-from hostfw.host.store.generations import (
+from hostfw.host.store.generations.active import load_active
+from hostfw.host.store.generations.generations import (
     accept_generation,
     accepted_number,
     forget_generation,
@@ -33,8 +33,8 @@ from hostfw.host.store.generations import (
     read_accepted,
     store_generation,
 )
-from hostfw.host.store.last_event import EventKind, load_event
-from hostfw.host.store.trial import (
+from hostfw.host.store.generations.last_event import EventKind, load_event
+from hostfw.host.store.generations.trial import (
     RollbackTimer,
     Trial,
     forget_trial,

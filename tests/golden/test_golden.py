@@ -16,7 +16,7 @@ import pytest
 from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation, build
 from hostfw.cli.kinds import KINDS
-from hostfw.host.store.files import read_paths
+from hostfw.host.store.configuration.files import read_paths
 from hostfw.manifest.files.facts_file import decode_facts
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Source

@@ -18,7 +18,7 @@ from hostfw.engine.context import Directories
 from hostfw.engine.reading.block_state import BlockContext
 from hostfw.host.nftables.block_table import read_block
 from hostfw.host.store.block import load_block
-from hostfw.host.store.trial import load_rollback_timer
+from hostfw.host.store.generations.trial import load_rollback_timer
 from hostfw.model.values import ICMP, TCP, Family
 from lab.hostfwctl import Installation, install
 from lab.hostfwctl import hostfwctl as run_hostfwctl

@@ -21,7 +21,7 @@ from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.host.nftables.script_runner import NftablesWorker
-from hostfw.host.store.files import read_configuration
+from hostfw.host.store.configuration.files import read_configuration
 from hostfw.manifest.encode import manifest
 from hostfw.model.packets.packet import Packet
 from hostfw.model.values import PROTOCOLS, SCTP, Family

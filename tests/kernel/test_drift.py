@@ -17,7 +17,7 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Status
 from hostfw.host.nftables.script_runner import NftablesWorker, NftResult
 from hostfw.host.nftables.tables import read_tables
-from hostfw.host.store.files import read_configuration
+from hostfw.host.store.configuration.files import read_configuration
 from hostfw.model.values import FAMILIES
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab

@@ -15,7 +15,7 @@ from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed
-from hostfw.host.store.files import read_configuration
+from hostfw.host.store.configuration.files import read_configuration
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import Namespace, inside, run

@@ -15,7 +15,7 @@ from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.reading.status import read_drift
-from hostfw.host.store.files import read_configuration
+from hostfw.host.store.configuration.files import read_configuration
 from hostfw.nft.objects import is_external
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab

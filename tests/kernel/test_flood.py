@@ -14,7 +14,7 @@ from hostfw.daemon.audit.log_reader import SETTLE_S
 from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.host.store.files import read_configuration
+from hostfw.host.store.configuration.files import read_configuration
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.values import FAMILIES, Family
 from lab.flood import checksum, flood, received, spoofed, udp_frame

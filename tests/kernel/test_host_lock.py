@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hostfw.host.lock import LockHeld, WriterLock, writer_lock
-from hostfw.host.store.active import ActiveGeneration, load_active, save_active
+from hostfw.host.store.generations.active import ActiveGeneration, load_active, save_active
 from hostfw.host.time.clock import now
 from lab.namespace import inside, namespace
 

@@ -16,7 +16,7 @@ from hostfw.engine.checks.lost_connections import check_lockout, losses
 from hostfw.host.network.baseline import collect, collect_by_ports
 from hostfw.host.network.links import observe
 from hostfw.host.network.network_needs import leases
-from hostfw.host.store.files import read_paths
+from hostfw.host.store.configuration.files import read_paths
 from hostfw.model.host.baseline import Baseline, Gateway, LeaseKind, Listener
 from hostfw.model.values import Family, parse_address
 from lab.hostfwctl import environment

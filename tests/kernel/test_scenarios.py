@@ -22,7 +22,7 @@ from hostfw.engine.engine import Engine
 from hostfw.explain.verdict import explain
 from hostfw.host.network.links import observe
 from hostfw.host.nftables.nflog import NflogRecord
-from hostfw.host.store.files import read_configuration
+from hostfw.host.store.configuration.files import read_configuration
 from hostfw.host.time.clock import now
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.packets.decisions import Reason

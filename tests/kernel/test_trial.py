@@ -13,7 +13,7 @@ from time import monotonic, sleep
 import pytest
 
 from hostfw.host.nftables.tables import read_generation
-from hostfw.host.store.trial import load_rollback_timer
+from hostfw.host.store.generations.trial import load_rollback_timer
 from hostfw.host.systemd.rollback_timer import disarm
 from hostfw.model.values import TCP, Family
 from lab.hostfwctl import Installation, environment

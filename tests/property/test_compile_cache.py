@@ -26,8 +26,8 @@ from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.installed import digests
 from hostfw.host.lock import WriterLock
-from hostfw.host.store.feed_files import read_own_feeds
-from hostfw.host.store.files import read_configuration
+from hostfw.host.store.configuration.feed_files import read_own_feeds
+from hostfw.host.store.configuration.files import read_configuration
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.plan import Plan, PlannedDirection, PlannedPolicy, PlannedTier
 from hostfw.model.values import FAMILIES

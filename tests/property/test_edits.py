@@ -23,7 +23,7 @@ from hostfw.engine.engine import Engine
 from hostfw.host.lock import WriterLock
 from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
 from hostfw.host.nftables.tables import KernelTables
-from hostfw.host.store.files import read_configuration
+from hostfw.host.store.configuration.files import read_configuration
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.values import FAMILIES
 from lab.fake_kernel.kernel import FakeKernel

@@ -13,8 +13,8 @@ from hostfw.control.messages import Files
 from hostfw.engine.context import Directories
 from hostfw.host.bundles.folders import LINK
 from hostfw.host.errors import HostError
-from hostfw.host.store.files import ENDINGS, read_configuration
-from hostfw.host.store.generations import load_accepted
+from hostfw.host.store.configuration.files import ENDINGS, read_configuration
+from hostfw.host.store.generations.generations import load_accepted
 from hostfw.model.sources import Configuration, Source
 
 

@@ -12,8 +12,8 @@ from hostfw.build.candidate import check_candidate
 from hostfw.bundle.archive import archive
 from hostfw.bundle.manifest import MOST_BUNDLE_BYTES, BundleError, File, Manifest, Wave, is_path, manifest_text, mistake
 from hostfw.host.bundles.signature import sign
-from hostfw.host.store.feed_files import read_feeds_within
-from hostfw.host.store.files import SETTINGS_FILE, folders_of, read_paths
+from hostfw.host.store.configuration.feed_files import read_feeds_within
+from hostfw.host.store.configuration.files import SETTINGS_FILE, folders_of, read_paths
 from hostfw.model.problems import Problem, errors
 from hostfw.model.sources import Configuration
 

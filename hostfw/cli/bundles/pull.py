@@ -29,7 +29,7 @@ from hostfw.host.bundles.folders import forget_others, linked_number, switch, un
 from hostfw.host.bundles.state import BundleState, Known, load_state, save_state
 from hostfw.host.errors import HostError
 from hostfw.host.store.codec import StateError
-from hostfw.host.store.trial import load_trial
+from hostfw.host.store.generations.trial import load_trial
 
 MOST_ATTEMPTS = 3
 """Pulls of one bundle that may be interrupted before it counts as failed: it may be what interrupts them."""

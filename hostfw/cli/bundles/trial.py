@@ -15,8 +15,8 @@ from hostfw.engine.checks.exposure import services_of
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Confirmed, Failed, RolledBack, TooLate
 from hostfw.host.bundles.folders import files_of
-from hostfw.host.store.generations import load_accepted, load_generation
-from hostfw.host.store.trial import Trial, load_trial
+from hostfw.host.store.generations.generations import load_accepted, load_generation
+from hostfw.host.store.generations.trial import Trial, load_trial
 from hostfw.model.problems import errors
 
 MARGIN_S = 5.0

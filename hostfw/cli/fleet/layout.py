@@ -13,8 +13,8 @@ from hostfw.build.candidate import CandidateCache, check_candidate
 from hostfw.build.generation import Generation, GenerationCache, build
 from hostfw.build.refused import Refused
 from hostfw.cli.output.problems import manifests
-from hostfw.host.store.feed_files import read_feeds_within
-from hostfw.host.store.files import folders_of, read_paths
+from hostfw.host.store.configuration.feed_files import read_feeds_within
+from hostfw.host.store.configuration.files import folders_of, read_paths
 from hostfw.manifest.files.facts_file import decode_facts
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.positions import Position

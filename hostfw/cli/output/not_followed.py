@@ -10,7 +10,7 @@ from hostfw.cli.output.service_lines import Line, line
 from hostfw.engine.context import Host
 from hostfw.engine.outcomes import Status
 from hostfw.host.errors import HostError
-from hostfw.host.store.generations import Accepted
+from hostfw.host.store.generations.generations import Accepted
 
 if TYPE_CHECKING:
     from hostfw.model.plan import Binding

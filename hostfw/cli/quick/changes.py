@@ -21,8 +21,8 @@ from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import reason
 from hostfw.host.lock import files_lock
 from hostfw.host.store.atomic_files import WriteError
-from hostfw.host.store.feed_files import read_own_feeds
-from hostfw.host.store.files import read_configuration
+from hostfw.host.store.configuration.feed_files import read_own_feeds
+from hostfw.host.store.configuration.files import read_configuration
 from hostfw.manifest.edits.add import NotAdded, added
 from hostfw.manifest.yaml.manifests import Manifest, manifests_of
 from hostfw.model.kinds.metadata import EXPIRES

@@ -15,10 +15,10 @@ from hostfw.engine.kernel.counters import Value, counters_of
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.named_counters import read_counters
 from hostfw.host.nftables.nf_tables import KernelCounter
-from hostfw.host.store.active import load_active
 from hostfw.host.store.atomic_files import WriteError, write_atomically
-from hostfw.host.store.last_event import load_event
-from hostfw.host.store.trial import load_trial
+from hostfw.host.store.generations.active import load_active
+from hostfw.host.store.generations.last_event import load_event
+from hostfw.host.store.generations.trial import load_trial
 from hostfw.model.plan import Plan
 from hostfw.model.settings import Metrics
 from hostfw.model.values import TableFamily

@@ -12,9 +12,9 @@ from pathlib import Path
 from hostfw.build.generation import Generation
 from hostfw.engine.kernel.external_members import find_external, held
 from hostfw.engine.kernel.writer import Writer
-from hostfw.host.store.active import load_active
 from hostfw.host.store.atomic_files import WriteError, write_atomically
 from hostfw.host.store.codec import load_json, to_json_of_many
+from hostfw.host.store.generations.active import load_active
 from hostfw.lockout.flows import flows, named_peers
 from hostfw.model.host.baseline import Baseline
 from hostfw.model.plan import BASE_PROTECTION, ExternalSet, Member

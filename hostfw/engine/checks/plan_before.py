@@ -8,8 +8,8 @@ from hostfw.build.stored import stored_content
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.reading.standing import standing
 from hostfw.engine.reading.stored_active import stored_active
-from hostfw.host.store.active import ActiveGeneration
-from hostfw.host.store.generations import Accepted, read_accepted
+from hostfw.host.store.generations.active import ActiveGeneration
+from hostfw.host.store.generations.generations import Accepted, read_accepted
 from hostfw.manifest.decode import DecodeCache
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.plan import BASE_PROTECTION, Plan

@@ -19,12 +19,12 @@ from hostfw.engine.reading.status import compared
 from hostfw.engine.standing_record import keep_record, record_after
 from hostfw.host.nftables.set_digests import READ_WHOLE
 from hostfw.host.nftables.tables import KernelTables
-from hostfw.host.store.active import ActiveGeneration, has_begun, load_active, noted_links, save_active
 from hostfw.host.store.answers import Answer, Basis, digest, program_mark
-from hostfw.host.store.generations import accepted_number, accepted_until, finish_accepting, read_accepted
-from hostfw.host.store.last_event import Event, EventKind
-from hostfw.host.store.parts.sources import parts_of
-from hostfw.host.store.trial import load_trial
+from hostfw.host.store.generations.active import ActiveGeneration, has_begun, load_active, noted_links, save_active
+from hostfw.host.store.generations.generations import accepted_number, accepted_until, finish_accepting, read_accepted
+from hostfw.host.store.generations.last_event import Event, EventKind
+from hostfw.host.store.generations.sources import parts_of
+from hostfw.host.store.generations.trial import load_trial
 from hostfw.journal.notices import generation_applied
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.host.governance import Governance

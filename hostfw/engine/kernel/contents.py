@@ -17,8 +17,8 @@ from hostfw.host.nftables.nf_tables import KernelSet
 from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.nftables.set_digests import READ_WHOLE
 from hostfw.host.nftables.tables import KernelTable, KernelTables
-from hostfw.host.store.active import ActiveGeneration, noted_links
-from hostfw.host.store.set_contents import load_content
+from hostfw.host.store.generations.active import ActiveGeneration, noted_links
+from hostfw.host.store.members.set_contents import load_content
 from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import TABLE_FAMILIES, TableFamily, ip_version
 from hostfw.nft.declarations import SetName, declarations_of, fixed_contents

@@ -39,7 +39,7 @@ from hostfw.engine.outcomes import (
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.nftables.tables import KernelTable
-from hostfw.host.store.active import (
+from hostfw.host.store.generations.active import (
     ActiveGeneration,
     forget_begun,
     forget_links,

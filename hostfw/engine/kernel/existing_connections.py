@@ -12,7 +12,7 @@ from hostfw.engine.context import Host
 from hostfw.explain.verdict import explain
 from hostfw.host.errors import HostError
 from hostfw.host.network.sockets import Connection
-from hostfw.host.store.active import ActiveGeneration
+from hostfw.host.store.generations.active import ActiveGeneration
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.packets.packet import Packet
 from hostfw.model.plan import Plan

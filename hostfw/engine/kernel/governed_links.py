@@ -15,7 +15,7 @@ from hostfw.compile.object_names import governed_links
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import Failed
 from hostfw.host.netlink.messages import NetlinkError
-from hostfw.host.store import active
+from hostfw.host.store.generations import active
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.values import TableFamily
 from hostfw.nft.declarations import SetName

@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from hostfw.host.nftables.nf_tables import DORMANT, KernelChain
 from hostfw.host.nftables.tables import KernelTable, KernelTables
-from hostfw.host.store.active import ActiveGeneration
+from hostfw.host.store.generations.active import ActiveGeneration
 from hostfw.model.values import BRIDGE, FAMILIES, TABLE_FAMILIES, TableFamily
 from hostfw.model.wording import counted, listed
 from hostfw.nft.amendment import Renaming, WakeUp

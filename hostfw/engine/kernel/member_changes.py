@@ -18,10 +18,10 @@ from hostfw.engine.kernel.transactions import commit, edit_members
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import Failed, MembersChange, MembersChanged, NoSuchSet
 from hostfw.host.errors import HostError
-from hostfw.host.store.active import note_commit
 from hostfw.host.store.atomic_files import WriteError, write_atomically
 from hostfw.host.store.codec import Unreadable
-from hostfw.host.store.members import Moment, SavedMembers, load_members, save_members, saved_sets
+from hostfw.host.store.generations.active import note_commit
+from hostfw.host.store.members.members import Moment, SavedMembers, load_members, save_members, saved_sets
 from hostfw.model.plan import ExternalSet, Member, Plan
 from hostfw.model.values import FAMILIES, Cidr, Family, address_text, mask_of, merge
 from hostfw.model.wording import counted

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from hostfw.build.cache import EngineCache
 from hostfw.host.errors import HostError
-from hostfw.host.store.active import ActiveGeneration, forget_active, load_active, record_stamp, save_active
 from hostfw.host.store.codec import Unreadable
-from hostfw.host.store.unsaved import forget_unsaved
+from hostfw.host.store.generations.active import ActiveGeneration, forget_active, load_active, record_stamp, save_active
+from hostfw.host.store.generations.unsaved import forget_unsaved
 
 
 def write_record(run_dir: Path, cache: EngineCache | None, record: ActiveGeneration) -> str:

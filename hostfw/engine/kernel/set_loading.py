@@ -13,7 +13,7 @@ from pathlib import Path
 from hostfw.host.nftables.elements import Edit, Keys
 from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.nftables.tables import KernelTables
-from hostfw.host.store.set_contents import load_content, save_contents
+from hostfw.host.store.members.set_contents import load_content, save_contents
 from hostfw.model.prefixes import PackedAddresses, difference
 from hostfw.nft.change import SetLoad
 from hostfw.nft.declarations import SetName

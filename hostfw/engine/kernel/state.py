@@ -16,7 +16,7 @@ from hostfw.engine.kernel.installed import Digests, digests, has_foreign_hooks, 
 from hostfw.engine.kernel.set_loading import not_loaded
 from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.nftables.tables import KernelTables, Names
-from hostfw.host.store.active import ActiveGeneration, load_active, record_stamp
+from hostfw.host.store.generations.active import ActiveGeneration, load_active, record_stamp
 from hostfw.model.values import BRIDGE, TABLE_FAMILIES, Family, TableFamily
 from hostfw.nft.declarations import SetName
 from hostfw.nft.installed import InstalledTable

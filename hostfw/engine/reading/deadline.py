@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 from hostfw.engine.context import Directories, Host
-from hostfw.host.store.active import load_active
-from hostfw.host.store.generations import accepted_number, accepted_until
-from hostfw.host.store.trial import RollbackTimer, Trial, load_rollback_timer, load_trial
+from hostfw.host.store.generations.active import load_active
+from hostfw.host.store.generations.generations import accepted_number, accepted_until
+from hostfw.host.store.generations.trial import RollbackTimer, Trial, load_rollback_timer, load_trial
 
 DEADLINE = "it was not confirmed in time"
 _SERVICE_PATIENCE = timedelta(seconds=5)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from hostfw.engine.context import Directories
-from hostfw.host.store.active import load_active
-from hostfw.host.store.generations import Stored, accepted_number, stored_generations
-from hostfw.host.store.trial import load_trial
+from hostfw.host.store.generations.active import load_active
+from hostfw.host.store.generations.generations import Stored, accepted_number, stored_generations
+from hostfw.host.store.generations.trial import load_trial
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ no change of a fact takes an interface out from under policy, and is recorded an
 from dataclasses import replace
 
 from hostfw.engine.context import Directories, Host
-from hostfw.host.store.active import load_active, network_namespace
-from hostfw.host.store.generations import accepted_number, generation_folder
-from hostfw.host.store.governance import load_governance
-from hostfw.host.store.trial import load_trial
+from hostfw.host.store.generations.active import load_active, network_namespace
+from hostfw.host.store.generations.generations import accepted_number, generation_folder
+from hostfw.host.store.generations.governance import load_governance
+from hostfw.host.store.generations.trial import load_trial
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.host.governance import Governance
 from hostfw.model.resources import Resources

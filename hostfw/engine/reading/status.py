@@ -14,10 +14,10 @@ from hostfw.engine.reading.in_force import families_in_force
 from hostfw.engine.reading.standing import standing
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.tables import KernelTables, Names
-from hostfw.host.store.active import ActiveGeneration, has_begun, load_active
 from hostfw.host.store.atomic_files import is_read_only
-from hostfw.host.store.last_event import load_event
-from hostfw.host.store.trial import load_trial
+from hostfw.host.store.generations.active import ActiveGeneration, has_begun, load_active
+from hostfw.host.store.generations.last_event import load_event
+from hostfw.host.store.generations.trial import load_trial
 from hostfw.model.values import TABLE_FAMILIES
 from hostfw.nft.objects import BASE_CHAIN_NAMES
 

@@ -1,9 +1,9 @@
 """The stored generation that is in force, without its scripts."""
 
 from hostfw.engine.context import Directories
-from hostfw.host.store.active import load_active
-from hostfw.host.store.generations import Accepted, generations, read_accepted, read_generation
-from hostfw.host.store.unsaved import load_unsaved
+from hostfw.host.store.generations.active import load_active
+from hostfw.host.store.generations.generations import Accepted, generations, read_accepted, read_generation
+from hostfw.host.store.generations.unsaved import load_unsaved
 
 
 def stored_active(directories: Directories, accepted: Accepted | None = None) -> Accepted | None:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path, PurePath
 
-from hostfw.host.store.files import file_problem, read_file
+from hostfw.host.store.configuration.files import file_problem, read_file
 from hostfw.model.kinds.sets import DOWNLOADS, downloaded_file
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Source

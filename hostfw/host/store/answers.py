@@ -14,7 +14,7 @@ from pathlib import Path
 import hostfw
 from hostfw.host.store.atomic_files import write_atomically
 from hostfw.host.store.codec import StateError, Unreadable, load_json, saving, to_json
-from hostfw.host.store.parts.decoded import decoder_mark
+from hostfw.host.store.generations.decoded import decoder_mark
 
 _FILE = "answer.json"
 

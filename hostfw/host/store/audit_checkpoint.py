@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hostfw.host.errors import reason
-from hostfw.host.store.active import network_namespace
 from hostfw.host.store.codec import StateError
+from hostfw.host.store.generations.active import network_namespace
 
 _FILE = "audit.heard"
 _LAYOUT = struct.Struct("=8sQQQ")

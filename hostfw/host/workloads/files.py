@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hostfw.host.errors import reason
-from hostfw.host.store.files import ENDINGS, distrust, file_problem, left_out, read_file
+from hostfw.host.store.configuration.files import ENDINGS, distrust, file_problem, left_out, read_file
 from hostfw.manifest.decode import DecodedSource, decode_source
 from hostfw.model.host.facts import Running
 from hostfw.model.kinds.workloads import WorkloadEndpoint

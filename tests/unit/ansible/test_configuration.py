@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host.store.files import read_configuration
+from hostfw.host.store.configuration.files import read_configuration
 
 _PATH = Path(__file__).parents[3] / "ansible/plugins/module_utils/configuration.py"
 _SPEC = spec_from_file_location("ansible_configuration", _PATH)

@@ -7,9 +7,9 @@ import pytest
 
 from hostfw.cli.active_plan import active_plan, mark_of
 from hostfw.cli.options import Options
-from hostfw.host.store.active import ActiveGeneration, forget_active, save_active
-from hostfw.host.store.files import read_configuration
-from hostfw.host.store.generations import load_accepted, store_generation
+from hostfw.host.store.configuration.files import read_configuration
+from hostfw.host.store.generations.active import ActiveGeneration, forget_active, save_active
+from hostfw.host.store.generations.generations import load_accepted, store_generation
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 
 

@@ -20,8 +20,8 @@ from hostfw.host.nftables.base_chains import OtherChain, OtherTable
 from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.nf_tables import BaseHook, KernelChain
 from hostfw.host.nftables.tables import KernelTable, KernelTables
-from hostfw.host.store.active import ActiveGeneration
-from hostfw.host.store.trial import Trial
+from hostfw.host.store.generations.active import ActiveGeneration
+from hostfw.host.store.generations.trial import Trial
 from hostfw.host.systemd.surroundings import (
     Mode,
     Surroundings,

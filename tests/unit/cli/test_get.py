@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from hostfw.build.candidate import check_candidate
-from hostfw.host.store.files import read_paths
+from hostfw.host.store.configuration.files import read_paths
 from tests.unit.cli_runs import FACTS, UPLINK, WEB, Machine, machine
 
 KINDS = ("gnp", "sgnp", "hep", "gns", "networkset", "ns", "tier", "profile", "ig")

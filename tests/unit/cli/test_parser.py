@@ -194,7 +194,7 @@ NOT_FOR_VALIDATING = NOT_FOR_JUDGING | {
     "hostfw.cli.output.documents",
     "hostfw.cli.output.tables",
     "hostfw.host.download",
-    "hostfw.host.store.ignored",
+    "hostfw.host.store.configuration.ignored",
     "hostfw.manifest.files.feed_file",
     "hostfw.manifest.files.ignore_file",
     "hostfw.manifest.kinds.feed",

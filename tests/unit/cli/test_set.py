@@ -7,7 +7,7 @@ import pytest
 
 from hostfw.host.nftables.script_runner import Nftables, NftResult
 from hostfw.host.nftables.tables import KernelTables
-from hostfw.host.store.active import load_active
+from hostfw.host.store.generations.active import load_active
 from hostfw.model.plan import Member
 from hostfw.model.values import Cidr, Family
 from lab.fake_kernel.kernel import FakeKernel

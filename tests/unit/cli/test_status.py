@@ -16,7 +16,7 @@ from hostfw.cli.output.service_lines import age
 from hostfw.control.messages import ServiceReport
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.tables import KernelTables
-from hostfw.host.store.active import note_begun
+from hostfw.host.store.generations.active import note_begun
 from hostfw.model.host.facts import HostFacts, Interface
 from lab.fake_kernel.kernel import FakeKernel
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
@@ -131,7 +131,7 @@ def test_names_are_not_read_either_where_all_was_compared(host: Machine, monkeyp
     read: list[str] = []
     for name in ("read_tables", "read_names"):
         monkeypatch.setattr(host.kernel, name, partial(_noted, read, name, getattr(host.kernel, name)))
-    monkeypatch.setattr("hostfw.host.store.generations.load_script", partial(_noted, read, "script"))
+    monkeypatch.setattr("hostfw.host.store.generations.generations.load_script", partial(_noted, read, "script"))
 
     assert host.hostfwctl("status").out.startswith("State:         in force\n")
     assert read == []

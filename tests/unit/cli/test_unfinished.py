@@ -59,5 +59,5 @@ def test_another_program_is_named_otherwise(host: Machine) -> None:
 def test_the_note_is_of_one_network_namespace(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """One in a shared run directory says nothing of the tables here."""
     _fail_midway(host)
-    monkeypatch.setattr("hostfw.host.store.active.network_namespace", lambda: 7)
+    monkeypatch.setattr("hostfw.host.store.generations.active.network_namespace", lambda: 7)
     assert "a change by hostfw" not in _said(host)

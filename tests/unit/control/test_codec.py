@@ -23,8 +23,8 @@ from hostfw.control.socket import (
 )
 from hostfw.engine.outcomes import Confirmed, Failed, NoTrial, RolledBack, TooLate
 from hostfw.host.process.processes import Ancestor
-from hostfw.host.store.last_event import Event, EventKind
-from hostfw.host.store.trial import Trial
+from hostfw.host.store.generations.last_event import Event, EventKind
+from hostfw.host.store.generations.trial import Trial
 from hostfw.model.host.baseline import Baseline, Gateway, Lease, LeaseKind, Listener, NameServer, Session
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity

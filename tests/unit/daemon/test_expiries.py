@@ -19,7 +19,7 @@ from hostfw.daemon.dependencies import Dependencies
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
-from hostfw.host.store.trial import load_trial
+from hostfw.host.store.generations.trial import load_trial
 from hostfw.host.time.clock_alarm import ClockAlarm, ClockNews
 from hostfw.journal.message_ids import MessageId
 from tests.unit.cli_runs import WEB

@@ -12,9 +12,9 @@ from hostfw.daemon.metrics.text import Figures
 from hostfw.engine.context import Directories
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nf_tables import KernelCounter
-from hostfw.host.store.active import ActiveGeneration, save_active
-from hostfw.host.store.last_event import Event, EventKind, save_event
-from hostfw.host.store.trial import Trial, save_trial
+from hostfw.host.store.generations.active import ActiveGeneration, save_active
+from hostfw.host.store.generations.last_event import Event, EventKind, save_event
+from hostfw.host.store.generations.trial import Trial, save_trial
 from hostfw.model.settings import Metrics
 from hostfw.model.values import Family, TableFamily
 

@@ -46,7 +46,7 @@ from hostfw.host.nftables.nflog import NflogRecord
 from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.nftables.transactions import NftNews, Touched, Transaction, What
 from hostfw.host.store.codec import StateError
-from hostfw.host.store.generations import load_accepted
+from hostfw.host.store.generations.generations import load_accepted
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.host.facts import Interface
 from hostfw.model.values import Family

@@ -26,8 +26,8 @@ from hostfw.engine.outcomes import UNKNOWN, Failed
 from hostfw.host.lock import WriterLock
 from hostfw.host.nftables.script_runner import NftFailure, NftResult
 from hostfw.host.nftables.tables import KernelTables
-from hostfw.host.store.files import read_configuration
-from hostfw.host.store.generations import Accepted, save_accepted
+from hostfw.host.store.configuration.files import read_configuration
+from hostfw.host.store.generations.generations import Accepted, save_accepted
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.plan import Plan, PlannedPolicy, PlannedSide
 from hostfw.model.resources import GlobalNetworkPolicy

@@ -14,10 +14,10 @@ import pytest
 import hostfw
 from hostfw.build.candidate import check_candidate
 from hostfw.build.stored import keep_decoded, stored_content
-from hostfw.host.store.files import read_paths
-from hostfw.host.store.generations import load_accepted
-from hostfw.host.store.parts import decoded as store
-from hostfw.host.store.parts.sources import parts_of
+from hostfw.host.store.configuration.files import read_paths
+from hostfw.host.store.generations import decoded as store
+from hostfw.host.store.generations.generations import load_accepted
+from hostfw.host.store.generations.sources import parts_of
 from hostfw.manifest import decode as decoding
 from hostfw.model.sources import Configuration, Source
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine

@@ -13,8 +13,8 @@ from hostfw.engine.reading.block_state import BlockContext
 from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.script_runner import NftFailure
 from hostfw.host.store.block import BlockRecord, save_block
-from hostfw.host.store.generations import accepted_number, generations
-from hostfw.host.store.last_event import EventKind, load_event
+from hostfw.host.store.generations.generations import accepted_number, generations
+from hostfw.host.store.generations.last_event import EventKind, load_event
 from tests.unit.cli_runs import WEB, Machine, machine
 
 

@@ -13,7 +13,7 @@ from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.reconcile import Resumed
 from hostfw.host.errors import HostError
-from hostfw.host.store.generations import load_accepted
+from hostfw.host.store.generations.generations import load_accepted
 from hostfw.model.host.baseline import Baseline
 from hostfw.model.host.facts import HostFacts
 from tests.unit.cli_runs import NEIGHBOURS, UPLINK, WEB, Machine, machine

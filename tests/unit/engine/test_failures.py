@@ -33,8 +33,8 @@ from hostfw.host.nftables.script_runner import NftFailure, NftResult
 from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.store import atomic_files
 from hostfw.host.store.codec import StateError
-from hostfw.host.store.files import read_configuration
-from hostfw.host.store.last_event import load_event
+from hostfw.host.store.configuration.files import read_configuration
+from hostfw.host.store.generations.last_event import load_event
 from hostfw.host.systemd.rollback_timer import WatchdogError
 from hostfw.model.host.facts import Interface
 from lab.fakes import FakeClock
@@ -299,7 +299,7 @@ def test_a_run_directory_that_is_mounted_read_only_has_nobody_blamed(
     with monkeypatch.context() as patch:
         _full("run")(host, patch)
         patch.setattr("hostfw.engine.kernel.record.forget_active", kept)
-        patch.setattr("hostfw.host.store.active.Path.write_text", frozen)
+        patch.setattr("hostfw.host.store.generations.active.Path.write_text", frozen)
         patch.setattr("hostfw.engine.reading.status.is_read_only", lambda path: path.name == "run")
         patch.setattr("hostfw.cli.verbs.configuration.diff.is_read_only", lambda path: path.name == "run")
         assert host.hostfwctl("apply").status == 0
@@ -336,7 +336,7 @@ def test_what_is_taken_back_is_so_although_its_record_stays(host: Machine, monke
     command = deadline_command(host)
     host.clock.wait(91)
     with monkeypatch.context() as patch:
-        patch.setattr("hostfw.host.store.trial.sync_directory", _refuse)
+        patch.setattr("hostfw.host.store.generations.trial.sync_directory", _refuse)
         done = host.hostfwctl(*command)
 
     assert done.status == 1
@@ -351,7 +351,7 @@ def test_what_cannot_be_accepted_goes_on_waiting(host: Machine, monkeypatch: pyt
     host.hostfwctl(*TRIAL)
     session(host, NEW)
     with monkeypatch.context() as patch:
-        patch.setattr("hostfw.host.store.generations.link_atomically", _refuse)
+        patch.setattr("hostfw.host.store.generations.generations.link_atomically", _refuse)
         done = host.hostfwctl("confirm")
 
     assert done.status == 1
@@ -366,7 +366,7 @@ def test_an_apply_that_ends_a_lost_trial_says_what_is_in_force(host: Machine, mo
     _damaged(host, monkeypatch)
     host.clock.wait(91)
     with monkeypatch.context() as patch:
-        patch.setattr("hostfw.host.store.trial.sync_directory", _refuse)
+        patch.setattr("hostfw.host.store.generations.trial.sync_directory", _refuse)
         done = host.hostfwctl("apply")
 
     assert done.status == 1

@@ -8,7 +8,7 @@ import pytest
 
 from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.host.errors import HostError
-from hostfw.host.store.generations import load_generation
+from hostfw.host.store.generations.generations import load_generation
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem

@@ -8,7 +8,7 @@ import pytest
 from hostfw.engine.kernel.external_members import Held
 from hostfw.engine.kernel.member_changes import _decide, change_script
 from hostfw.engine.outcomes import Failed, MembersChange
-from hostfw.host.store.members import Moment, SavedMembers, load_members, save_members, saved_sets
+from hostfw.host.store.members.members import Moment, SavedMembers, load_members, save_members, saved_sets
 from hostfw.manifest.scalars.net_texts import loose_cidr
 from hostfw.model.plan import ExternalSet, Member
 from hostfw.model.values import Cidr

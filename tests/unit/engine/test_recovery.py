@@ -37,9 +37,9 @@ from hostfw.engine.reconcile import Resumed, build_base_protection
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.script_runner import NftFailure, NftResult
-from hostfw.host.store.active import load_active
-from hostfw.host.store.files import read_configuration
-from hostfw.host.store.generations import load_accepted
+from hostfw.host.store.configuration.files import read_configuration
+from hostfw.host.store.generations.active import load_active
+from hostfw.host.store.generations.generations import load_accepted
 from hostfw.model.settings import Settings
 from tests.unit.cli_runs import FACTS, UPLINK, WEB, Machine
 from tests.unit.engine.test_trial import lets_in

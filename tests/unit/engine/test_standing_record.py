@@ -8,8 +8,8 @@ import pytest
 
 from hostfw.engine.context import Directories
 from hostfw.engine.standing_record import keep_record
-from hostfw.host.store.generations import generation_folder
-from hostfw.host.store.governance import load_governance, save_governance
+from hostfw.host.store.generations.generations import generation_folder
+from hostfw.host.store.generations.governance import load_governance, save_governance
 from hostfw.model.host.governance import Governance, GovernedInterface
 
 ETH0 = GovernedInterface(

@@ -13,8 +13,8 @@ from hostfw.host.network.sockets import TcpSocket
 from hostfw.host.nftables.script_runner import NftFailure, NftResult
 from hostfw.host.process.processes import Ancestor
 from hostfw.host.store.codec import StateError
-from hostfw.host.store.generations import accepted_number, generations, load_accepted
-from hostfw.host.store.trial import load_rollback_timer, load_trial
+from hostfw.host.store.generations.generations import accepted_number, generations, load_accepted
+from hostfw.host.store.generations.trial import load_rollback_timer, load_trial
 from hostfw.host.systemd.rollback_timer import WatchdogError
 from hostfw.model.values import Family
 from hostfw.nft.objects import TABLE

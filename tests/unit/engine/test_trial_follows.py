@@ -11,10 +11,10 @@ from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.reconcile import Resumed
-from hostfw.host.store.active import load_active
 from hostfw.host.store.codec import StateError
-from hostfw.host.store.generations import accepted_number, generations, load_accepted
-from hostfw.host.store.trial import load_rollback_timer, load_trial
+from hostfw.host.store.generations.active import load_active
+from hostfw.host.store.generations.generations import accepted_number, generations, load_accepted
+from hostfw.host.store.generations.trial import load_rollback_timer, load_trial
 from hostfw.model.host.facts import HostFacts, Interface
 from tests.unit.cli_runs import WEB, Machine, machine
 from tests.unit.engine.test_trial import NEW, OLD, WITHIN, lets_in, session, state

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hostfw.host.nftables.script_runner import NftResult
-from hostfw.host.store.generations import load_accepted
-from hostfw.host.store.trial import load_trial
+from hostfw.host.store.generations.generations import load_accepted
+from hostfw.host.store.generations.trial import load_trial
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 from tests.unit.engine.test_trial import WITHIN, lets_in, state
 

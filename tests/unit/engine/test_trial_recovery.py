@@ -13,7 +13,7 @@ import pytest
 
 from hostfw.engine.applied import Applied
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Confirmed, Failed, NoTrial, RolledBack
-from hostfw.host.store.trial import load_trial
+from hostfw.host.store.generations.trial import load_trial
 from tests.unit.engine.test_recovery import BEFORE, NEW, OLD, OLDER, Killed, Points, Station
 
 _WITHIN_S = 90.0

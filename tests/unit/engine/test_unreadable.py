@@ -36,14 +36,20 @@ from hostfw.engine.reconcile import Resumed
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import Nflog
 from hostfw.host.nftables.script_runner import NftResult
-from hostfw.host.store.active import load_active, record_stamp
 from hostfw.host.store.audit_checkpoint import AuditCheckpoint, AuditCheckpointFile
 from hostfw.host.store.block import load_block
 from hostfw.host.store.codec import Unreadable
-from hostfw.host.store.files import _bad_way
-from hostfw.host.store.generations import accepted_number, accepted_until, generation_folder, generations, load_accepted
-from hostfw.host.store.members import SavedMembers, load_members, save_members
-from hostfw.host.store.trial import load_trial
+from hostfw.host.store.configuration.files import _bad_way
+from hostfw.host.store.generations.active import load_active, record_stamp
+from hostfw.host.store.generations.generations import (
+    accepted_number,
+    accepted_until,
+    generation_folder,
+    generations,
+    load_accepted,
+)
+from hostfw.host.store.generations.trial import load_trial
+from hostfw.host.store.members.members import SavedMembers, load_members, save_members
 from hostfw.model.plan import ExternalSet
 from hostfw.model.values import Family, host_cidr
 from tests.unit.cli_runs import DIRECTORIES, UPLINK, WEB, Machine, machine
@@ -409,7 +415,7 @@ def failing(number: int) -> Callable[..., object]:
 
 def test_the_way_to_the_configuration_is_not_trusted_unseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody else's folder may be above it."""
-    monkeypatch.setattr("hostfw.host.store.files.suspicion", failing(errno.EIO))
+    monkeypatch.setattr("hostfw.host.store.configuration.files.suspicion", failing(errno.EIO))
     problem = _bad_way(tmp_path, 0)
     assert problem is not None
     assert "cannot be read" in problem.message

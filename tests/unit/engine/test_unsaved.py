@@ -16,10 +16,10 @@ from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, NoTrial, RolledBa
 from hostfw.engine.reading.stored_active import stored_active
 from hostfw.engine.reconcile import Resumed
 from hostfw.host.nftables.script_runner import NftFailure
-from hostfw.host.store.active import load_active
 from hostfw.host.store.codec import StateError
-from hostfw.host.store.generations import load_accepted
-from hostfw.host.store.trial import load_trial
+from hostfw.host.store.generations.active import load_active
+from hostfw.host.store.generations.generations import load_accepted
+from hostfw.host.store.generations.trial import load_trial
 from hostfw.model.plan import ExternalSet, Member
 from hostfw.model.values import Family, host_cidr
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine

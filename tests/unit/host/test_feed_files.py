@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host.store.feed_files import FeedTexts, read_feeds_within, read_own_feeds
-from hostfw.host.store.files import folders_of, read_configuration, read_paths
+from hostfw.host.store.configuration.feed_files import FeedTexts, read_feeds_within, read_own_feeds
+from hostfw.host.store.configuration.files import folders_of, read_configuration, read_paths
 from tests.unit.cli_runs import hostfwctl
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="ownership is checked for root alone")

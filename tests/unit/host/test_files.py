@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host.store import files
 from hostfw.host.store.atomic_files import WriteError, folder_aside, link_atomically, remove_leftovers, write_atomically
-from hostfw.host.store.files import read_configuration, read_paths
+from hostfw.host.store.configuration import files
+from hostfw.host.store.configuration.files import read_configuration, read_paths
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.sources import Configuration
 

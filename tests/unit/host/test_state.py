@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host.store.active import (
+from hostfw.host.store.codec import StateError, Unreadable
+from hostfw.host.store.generations.active import (
     ActiveGeneration,
     forget_active,
     load_active,
@@ -25,8 +26,7 @@ from hostfw.host.store.active import (
     noted_links,
     save_active,
 )
-from hostfw.host.store.codec import StateError, Unreadable
-from hostfw.host.store.generations import (
+from hostfw.host.store.generations.generations import (
     Accepted,
     Stored,
     accept_generation,
@@ -38,7 +38,7 @@ from hostfw.host.store.generations import (
     store_generation,
     stored_generations,
 )
-from hostfw.host.store.set_contents import save_contents
+from hostfw.host.store.members.set_contents import save_contents
 from hostfw.model.problems import Severity
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import FAMILIES, Family, TableFamily
@@ -377,7 +377,7 @@ import os, sys
 from pathlib import Path
 from dataclasses import replace
 from datetime import UTC, datetime
-from hostfw.host.store.generations import Accepted, save_accepted
+from hostfw.host.store.generations.generations import Accepted, save_accepted
 from hostfw.model.sources import Configuration, Source
 directory, survive = Path(sys.argv[1]), int(sys.argv[2])
 calls = 0
@@ -422,10 +422,10 @@ import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from hostfw.host.store.active import *
-from hostfw.host.store.generations import *
-from hostfw.host.store.active import ActiveGeneration
-from hostfw.host.store.generations import Accepted
+from hostfw.host.store.generations.active import *
+from hostfw.host.store.generations.generations import *
+from hostfw.host.store.generations.active import ActiveGeneration
+from hostfw.host.store.generations.generations import Accepted
 from hostfw.host.store.codec import StateError
 from hostfw.model.sources import Configuration, Source
 directory = Path({str(tmp_path)!r})

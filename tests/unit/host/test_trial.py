@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host.store.last_event import Event, EventKind, load_event, save_event
-from hostfw.host.store.trial import (
+from hostfw.host.store.generations.last_event import Event, EventKind, load_event, save_event
+from hostfw.host.store.generations.trial import (
     RollbackTimer,
     Trial,
     boot_id,

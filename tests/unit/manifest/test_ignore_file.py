@@ -5,7 +5,7 @@ from time import process_time
 
 import pytest
 
-from hostfw.host.store.files import read_configuration, read_paths
+from hostfw.host.store.configuration.files import read_configuration, read_paths
 from hostfw.manifest.files.ignore_file import decode_ignore_file
 from hostfw.model.sources import Source
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine

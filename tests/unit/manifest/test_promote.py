@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hostfw.build.candidate import check_candidate
-from hostfw.host.store.files import read_configuration
+from hostfw.host.store.configuration.files import read_configuration
 from tests.unit.cli_runs import Machine, hostfwctl, machine
 
 STAGED = """\

@@ -24,8 +24,8 @@ from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.terminal import cell_width, printable, wrapped
 from hostfw.engine.outcomes import UNRECORDED, Failed
 from hostfw.host.errors import HostError
-from hostfw.host.store.active import has_begun
 from hostfw.host.store.atomic_files import is_read_only
+from hostfw.host.store.generations.active import has_begun
 from hostfw.model.host.services import ExposureChange
 from hostfw.model.wording import counted
 

@@ -28,7 +28,7 @@ from hostfw.engine.reading.standing import standing
 from hostfw.host.errors import HostError
 from hostfw.host.journal.reader import why_no_history
 from hostfw.host.store.atomic_files import is_full, is_read_only
-from hostfw.host.store.generations import load_accepted
+from hostfw.host.store.generations.generations import load_accepted
 from hostfw.host.systemd.surroundings import look_around, unloadable
 from hostfw.host.systemd.units import runs_here
 from hostfw.model.host.facts import HostFacts

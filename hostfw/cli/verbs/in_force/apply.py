@@ -27,9 +27,9 @@ from hostfw.engine.checks.exposure import services_of
 from hostfw.engine.outcomes import Failed
 from hostfw.host.lock import files_lock
 from hostfw.host.store.atomic_files import WriteError
-from hostfw.host.store.files import read_configuration
+from hostfw.host.store.configuration.files import read_configuration
+from hostfw.host.store.generations.trial import Trial
 from hostfw.host.store.shown_warnings import not_yet_shown, remember_shown
-from hostfw.host.store.trial import Trial
 from hostfw.model.host.baseline import Baseline
 from hostfw.model.problems import errors
 from hostfw.model.sources import Configuration

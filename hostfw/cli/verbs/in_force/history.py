@@ -11,7 +11,7 @@ from hostfw.cli.output.documents import Document, document, document_text
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column, Gives
 from hostfw.engine.reading.history import History, history
-from hostfw.host.store.generations import Stored
+from hostfw.host.store.generations.generations import Stored
 from hostfw.model.time.moments import moment_text
 
 _COLUMNS = (

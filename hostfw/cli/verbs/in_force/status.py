@@ -22,10 +22,10 @@ from hostfw.engine.outcomes import UNRECORDED, Failed, RolledBack, Status
 from hostfw.engine.reading.block_state import BlockContext, BlockState, block_state
 from hostfw.engine.reading.deadline import has_expired
 from hostfw.engine.reading.status import read_status
-from hostfw.host.store.feed_files import read_own_feeds
-from hostfw.host.store.files import read_configuration
-from hostfw.host.store.generations import Accepted
-from hostfw.host.store.last_event import Event, EventKind
+from hostfw.host.store.configuration.feed_files import read_own_feeds
+from hostfw.host.store.configuration.files import read_configuration
+from hostfw.host.store.generations.generations import Accepted
+from hostfw.host.store.generations.last_event import Event, EventKind
 from hostfw.host.workloads.noted_bridges import noted_bridges
 from hostfw.model.kinds.metadata import EXPIRES
 from hostfw.model.sources import Configuration

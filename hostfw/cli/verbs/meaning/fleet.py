@@ -14,7 +14,7 @@ from hostfw.cli.output.documents import json_text
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.problems import manifests
 from hostfw.fleet.policy_test import Expectation, decode_tests, parse_service
-from hostfw.host.store.files import read_paths
+from hostfw.host.store.configuration.files import read_paths
 from hostfw.model.problems import Problem
 
 USAGE = "DIR [--against DIR] [--tests FILE...] [--reach PORT...] [--scripts DIR] [-o FORM]"

@@ -10,7 +10,7 @@ from hostfw.cli.output.help_page import Page
 from hostfw.doctor.environment import OTHER_UNITS, other_firewalls
 from hostfw.engine.outcomes import Failed
 from hostfw.host.store.atomic_files import WriteError, write_atomically
-from hostfw.host.store.files import read_configuration
+from hostfw.host.store.configuration.files import read_configuration
 from hostfw.host.systemd.surroundings import look_at_firewalls
 from hostfw.model.settings import Settings
 from hostfw.quick.starter import OtherFirewall, starter

@@ -26,7 +26,7 @@ from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import CLEARED, UNCHANGED, UNKNOWN, Failed
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.tables import KernelTables
-from hostfw.host.store.active import forget_links, load_active, note_links, noted_links
+from hostfw.host.store.generations.active import forget_links, load_active, note_links, noted_links
 from hostfw.model.values import TABLE_FAMILIES
 from hostfw.model.wording import counted as counted_words
 from hostfw.nft.amendment import deletions_after

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from hostfw.host.errors import reason
-from hostfw.host.store.path_trust import OTHERS_MAY_WRITE, is_below, is_made_up, suspicion
+from hostfw.host.store.configuration.path_trust import OTHERS_MAY_WRITE, is_below, is_made_up, suspicion
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity, in_order
 from hostfw.model.sources import IGNORE_FILE, Configuration, Source
@@ -206,7 +206,7 @@ def _left_out_problem(path: Path, by: str, walk: _Walk, *, is_folder: bool) -> I
 
 
 def _holds_resources(path: Path) -> bool:
-    from hostfw.host.store.ignored import holds_resources
+    from hostfw.host.store.configuration.ignored import holds_resources
 
     return holds_resources(path)
 
@@ -214,7 +214,7 @@ def _holds_resources(path: Path) -> bool:
 def _entry(path: Path, walk: _Walk, *, is_link: bool) -> Iterator[_File | Problem]:
     wanted = path.name.endswith(ENDINGS)
     if walk.ignored:
-        from hostfw.host.store.ignored import left_out_by
+        from hostfw.host.store.configuration.ignored import left_out_by
 
         is_folder = os.path.isdir(path)  # noqa: PTH112  Path.is_dir raises where a directory above cannot be searched
         by = left_out_by(path, walk.ignored, is_folder=is_folder)

@@ -41,8 +41,8 @@ from hostfw.host.store.codec import (
     to_json,
     unreadable,
 )
-from hostfw.host.store.governance import GOVERNANCE, governance_json
-from hostfw.host.store.parts.scripts import (
+from hostfw.host.store.generations.governance import GOVERNANCE, governance_json
+from hostfw.host.store.generations.scripts import (
     EXPIRES,
     LastingScript,
     about_lasting,
@@ -51,7 +51,7 @@ from hostfw.host.store.parts.scripts import (
     save_lasting,
     save_script,
 )
-from hostfw.host.store.parts.sources import load_parts, parts_of, save_parts, stored_parts
+from hostfw.host.store.generations.sources import load_parts, parts_of, save_parts, stored_parts
 from hostfw.model.host.governance import NOTHING_GOVERNED, Governance
 from hostfw.model.problems import Problem
 from hostfw.model.settings import HISTORY_LIMIT

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hostfw.host.errors import HostError
-from hostfw.host.store.generations import Accepted, read_accepted, save_accepted
+from hostfw.host.store.generations.generations import Accepted, read_accepted, save_accepted
 from hostfw.model.host.governance import Governance
 
 _UNSAVED = "unsaved"

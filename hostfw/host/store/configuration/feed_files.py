@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 
 from hostfw.host.errors import reason
-from hostfw.host.store.files import file_problem, leads_out, read_file
-from hostfw.host.store.path_trust import is_below, is_made_up, suspicion
+from hostfw.host.store.configuration.files import file_problem, leads_out, read_file
+from hostfw.host.store.configuration.path_trust import is_below, is_made_up, suspicion
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.sources import Source
 

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import hostfw
-from hostfw.host.store.parts.sources import Part
-from hostfw.host.store.path_trust import OTHERS_MAY_WRITE
+from hostfw.host.store.configuration.path_trust import OTHERS_MAY_WRITE
+from hostfw.host.store.generations.sources import Part
 from hostfw.model.problems import Problem
 from hostfw.model.resources import Resource
 from hostfw.model.settings import Settings

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hostfw.host.store.atomic_files import remove_leftovers, write_atomically, write_new
 from hostfw.host.store.codec import Unreadable, garbage, load_text, unreadable
-from hostfw.host.store.parts.sources import link_to
+from hostfw.host.store.generations.sources import link_to
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.time.moments import moment_of
 

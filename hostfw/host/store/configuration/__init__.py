@@ -1,0 +1,1 @@
+"""The configuration directory: which files count, and what they say."""

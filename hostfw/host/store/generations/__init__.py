@@ -1,0 +1,1 @@
+"""Generations on disk: the active one, the accepted ones, and their parts."""

@@ -1,0 +1,1 @@
+"""Members of sets on disk, and the time that they have left."""
