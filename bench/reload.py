@@ -23,7 +23,7 @@ from hostfw.build.candidate import check_candidate
 from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.host.nftables.script_runner import NftablesWorker
+from hostfw.host.nftables.writing.script_runner import NftablesWorker
 from hostfw.host.store.configuration.feed_files import read_own_feeds
 from hostfw.host.store.configuration.files import read_configuration
 from hostfw.nft.deletion import Deletion

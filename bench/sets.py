@@ -15,7 +15,7 @@ from time import perf_counter
 
 from bench.measure import command_s, heading, medians, network_namespace, row
 from hostfw.host.netlink.messages import NETLINK_NETFILTER, NetlinkSocket
-from hostfw.host.nftables.elements import BATCH_ELEMENTS, NEW, Keys, add_elements, batches
+from hostfw.host.nftables.sets.elements import BATCH_ELEMENTS, NEW, Keys, add_elements, batches
 from hostfw.manifest.files.feed_file import parse_feed
 from hostfw.model.prefixes import CidrSet, cidr_set
 from hostfw.model.sources import Source

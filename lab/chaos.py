@@ -34,7 +34,15 @@ RATE = struct.Struct("=I")
 _SELDOM = 20
 """The weight of a function that has not failed yet, where that of any other is 1."""
 _PURE = frozenset(
-    {"allocator", "clock", "debounce", "errors", "netlink.messages", "nftables.nf_tables", "nftables.worker"}
+    {
+        "errors",
+        "netlink.messages",
+        "nftables.nf_tables",
+        "nftables.writing.worker",
+        "process.allocator",
+        "time.clock",
+        "time.debounce",
+    }
 )
 """Modules that ask nothing of anybody, apart from the netlink sockets, which have failures of their own here."""
 _LONGEST_DELAY_S = 0.3

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hostfw.host.network.link_events import LinkNews
-from hostfw.host.nftables.transactions import NftNews
+from hostfw.host.nftables.writing.transactions import NftNews
 
 
 class FakeNftEvents:

@@ -10,7 +10,7 @@ from hostfw.host.host_name import HostNameEvents
 from hostfw.host.journal.writer import Journal
 from hostfw.host.network.link_events import LinkEvents, LinkListener
 from hostfw.host.nftables.events import NftEvents, NftListener
-from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
+from hostfw.host.nftables.writing.script_runner import Nftables, NftablesWorker
 from hostfw.host.time.clock_alarm import ClockAlarm
 
 

@@ -22,7 +22,7 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.writer import Observer
 from hostfw.engine.outcomes import UNKNOWN, Failed, failed
 from hostfw.host.errors import HostError, reason
-from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
+from hostfw.host.nftables.writing.script_runner import Nftables, NftablesWorker
 from hostfw.host.store.generations.active import record_stamp
 from hostfw.host.store.members.sleep import SleepSoFar
 from hostfw.host.time.clock import monotonic

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, failed, refusal
 from hostfw.engine.reading.block_state import BlockContext
 from hostfw.host.errors import HostError
-from hostfw.host.nftables.block_table import BlockTable
-from hostfw.host.nftables.script_runner import NftFailure
+from hostfw.host.nftables.writing.block_table import BlockTable
+from hostfw.host.nftables.writing.script_runner import NftFailure
 from hostfw.host.store.block import BlockRecord, forget_block, load_block, save_block
 from hostfw.host.store.codec import StateError, Unreadable
 from hostfw.journal.notices import host_blocked, host_unblocked

@@ -13,10 +13,12 @@ from hostfw.host.lock import writer_lock
 from hostfw.host.network import connection_cut, sockets
 from hostfw.host.network.conntrack import Conntrack, KernelConntrack
 from hostfw.host.network.sockets import TcpSocket
-from hostfw.host.nftables import block_table, elements, members, named_counters, set_digests, set_reloading, tables
-from hostfw.host.nftables.block_table import BlockTable
+from hostfw.host.nftables import named_counters, tables
 from hostfw.host.nftables.nf_tables import KernelSet
+from hostfw.host.nftables.sets import elements, members, set_digests, set_reloading
 from hostfw.host.nftables.tables import KernelTables, Names
+from hostfw.host.nftables.writing import block_table
+from hostfw.host.nftables.writing.block_table import BlockTable
 from hostfw.host.process import processes
 from hostfw.host.process.processes import Ancestor
 from hostfw.host.store.generations import trial as pending
@@ -33,7 +35,7 @@ from hostfw.nft.timed_edit import TimedEdit
 
 if TYPE_CHECKING:
     from hostfw.host.network.routing import Routed
-    from hostfw.host.nftables.script_runner import Nftables
+    from hostfw.host.nftables.writing.script_runner import Nftables
 
 
 class Lock(Protocol):
@@ -81,7 +83,7 @@ def _services() -> HostServices:
 
 
 def _published() -> tuple[PublishedPort, ...]:
-    from hostfw.host.nftables.published_ports import read_published
+    from hostfw.host.nftables.nat.published_ports import read_published
 
     return read_published()
 
@@ -111,7 +113,7 @@ def _forwards(family: Family, interface: str) -> bool:
 
 
 def _nftables(keep_open: Sequence[int]) -> "Nftables":
-    from hostfw.host.nftables.script_runner import NftablesWorker
+    from hostfw.host.nftables.writing.script_runner import NftablesWorker
 
     return NftablesWorker(keep_open=keep_open)
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError
-from hostfw.host.nftables.script_runner import NftFailure, NftResult
 from hostfw.host.nftables.tables import KernelTables
+from hostfw.host.nftables.writing.script_runner import NftFailure, NftResult
 from hostfw.host.store.generations.active import ActiveGeneration
 from hostfw.host.store.generations.last_event import Event
 from hostfw.host.store.generations.trial import Trial

@@ -1,11 +1,11 @@
 """Errors of the outside world, as exceptions that a person can read.
 
     HostError
-     |- NetlinkError      host/netlink   the kernel refused a request
-     |- NftFailure        host/nftables  the nft worker died, hung or could not start
-     |- LockHeld          host/lock      another writer is at work in this network namespace
-     |- StateError        host/stored    what must survive a crash could not be written
-     |- WatchdogError     host/watchdog  nothing would take back at the deadline what is not confirmed
+     |- NetlinkError      host/netlink             the kernel refused a request
+     |- NftFailure        host/nftables/writing    the nft worker died, hung or could not start
+     |- LockHeld          host/lock                another writer is at work in this network namespace
+     |- StateError        host/store               what must survive a crash could not be written
+     |- WatchdogError     host/systemd             nothing would roll back at the deadline what is not confirmed
 
 Whatever a person can get wrong in a file is a `Problem` instead and is never raised.
 """

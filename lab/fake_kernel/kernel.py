@@ -7,11 +7,11 @@ from dataclasses import replace
 from hashlib import sha256
 
 from hostfw.host.netlink.messages import NetlinkError
-from hostfw.host.nftables.elements import Edit, Keys
 from hostfw.host.nftables.nf_tables import DORMANT, KernelCounter, KernelSet
-from hostfw.host.nftables.script_runner import NftFailure, NftResult
-from hostfw.host.nftables.set_reloading import Contents
+from hostfw.host.nftables.sets.elements import Edit, Keys
+from hostfw.host.nftables.sets.set_reloading import Contents
 from hostfw.host.nftables.tables import KernelTable, KernelTables, Names
+from hostfw.host.nftables.writing.script_runner import NftFailure, NftResult
 from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import TABLE_FAMILIES, TableFamily
 from hostfw.nft.amendment import Amendment

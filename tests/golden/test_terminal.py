@@ -8,7 +8,7 @@ import pytest
 
 from hostfw.cli.output.terminal import cell_width
 from hostfw.cli.verb_table import VERBS
-from hostfw.host.nftables.script_runner import NftResult
+from hostfw.host.nftables.writing.script_runner import NftResult
 from tests.golden.terminal_host import LONG, terminal_host
 from tests.golden.test_golden import compare
 from tests.unit.cli_runs import Machine, hostfwctl

@@ -12,9 +12,9 @@ from subprocess import CompletedProcess
 import pytest
 
 from hostfw.host.netlink.messages import NetlinkError
-from hostfw.host.nftables import elements
-from hostfw.host.nftables.elements import Edit, Keys, add_elements, is_loaded, replace_elements
-from hostfw.host.nftables.set_digests import READ_WHOLE
+from hostfw.host.nftables.sets import elements
+from hostfw.host.nftables.sets.elements import Edit, Keys, add_elements, is_loaded, replace_elements
+from hostfw.host.nftables.sets.set_digests import READ_WHOLE
 from hostfw.host.nftables.tables import read_generation, read_tables
 from hostfw.model.prefixes import EDITED_IN_PLACE_FROM, PACKED_FROM
 from hostfw.model.values import TCP, Family
@@ -212,7 +212,7 @@ def test_packets_meet_what_the_feed_says(
 KILLED = """\
 import os, signal, sys
 from hostfw.cli.main import run
-from hostfw.host.nftables import elements
+from hostfw.host.nftables.sets import elements
 
 add = elements.add_elements
 
@@ -357,7 +357,7 @@ def test_the_accepted_script_gives_a_set_apart_its_content(
 REPLACED = """\
 import os, signal, sys
 from hostfw.cli.main import run
-from hostfw.host.nftables import elements
+from hostfw.host.nftables.sets import elements
 
 replace = elements.replace_elements
 

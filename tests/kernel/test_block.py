@@ -16,7 +16,7 @@ import pytest
 from hostfw.engine.block import restore_block
 from hostfw.engine.context import Directories
 from hostfw.engine.reading.block_state import BlockContext
-from hostfw.host.nftables.block_table import read_block
+from hostfw.host.nftables.writing.block_table import read_block
 from hostfw.host.store.block import load_block
 from hostfw.host.store.generations.trial import load_rollback_timer
 from hostfw.model.values import ICMP, TCP, Family

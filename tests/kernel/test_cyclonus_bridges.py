@@ -14,7 +14,7 @@ import yaml
 
 from hostfw.build.candidate import check_candidate
 from hostfw.engine.context import Directories
-from hostfw.host.nftables.script_runner import NftablesWorker
+from hostfw.host.nftables.writing.script_runner import NftablesWorker
 from hostfw.host.store.configuration.files import read_configuration
 from hostfw.manifest.encode import manifest
 from hostfw.model.values import Mac

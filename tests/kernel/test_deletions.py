@@ -8,9 +8,9 @@ import pytest
 
 from hostfw.host.netlink.batch import BatchSocket
 from hostfw.host.netlink.messages import NetlinkError
-from hostfw.host.nftables.deletions import delete
-from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.host.nftables.tables import read_generation, read_tables
+from hostfw.host.nftables.writing.deletions import delete
+from hostfw.host.nftables.writing.script_runner import NftablesWorker
 from hostfw.model.values import Family
 from hostfw.nft.deletion import Deletion, DeletionKind
 from lab.namespace import Namespace, inside, namespace

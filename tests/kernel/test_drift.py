@@ -15,8 +15,8 @@ from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Status
-from hostfw.host.nftables.script_runner import NftablesWorker, NftResult
 from hostfw.host.nftables.tables import read_tables
+from hostfw.host.nftables.writing.script_runner import NftablesWorker, NftResult
 from hostfw.host.store.configuration.files import read_configuration
 from hostfw.model.values import FAMILIES
 from lab.hostfwctl import Installation

@@ -17,10 +17,10 @@ from hostfw.host.netlink.messages import (
     text,
 )
 from hostfw.host.nftables.base_chains import read_noted_sets, read_others
-from hostfw.host.nftables.block_table import read_block
 from hostfw.host.nftables.named_counters import read_counters
 from hostfw.host.nftables.nf_tables import FIRST_SEQUENCE, SUBSYSTEM, TABLE_NAME
 from hostfw.host.nftables.tables import KernelTables, read_names, read_tables
+from hostfw.host.nftables.writing.block_table import read_block
 from lab.namespace import Namespace, inside, namespace, run
 
 OBJECTS = 400

@@ -11,7 +11,7 @@ import pytest
 
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import NflogReader, NflogRecord
-from hostfw.host.nftables.script_runner import NftablesWorker
+from hostfw.host.nftables.writing.script_runner import NftablesWorker
 from hostfw.model.values import Family
 from lab.laboratory import Lab
 from lab.namespace import inside, open_socket, run

@@ -9,8 +9,8 @@ from time import monotonic
 
 import pytest
 
-from hostfw.host.nftables.script_runner import NftablesWorker, NftFailure, NftResult, nft_version
 from hostfw.host.nftables.tables import read_generation, read_tables
+from hostfw.host.nftables.writing.script_runner import NftablesWorker, NftFailure, NftResult, nft_version
 from lab.namespace import Namespace, inside, namespace
 
 ROOT = Path(__file__).parents[2]
@@ -145,7 +145,7 @@ def test_the_worker_is_found_wherever_the_package_is(tmp_path: Path) -> None:
     """A checkout in the current directory, without PYTHONPATH and without being installed."""
     script = """
 import os
-from hostfw.host.nftables.script_runner import NftablesWorker
+from hostfw.host.nftables.writing.script_runner import NftablesWorker
 os.chdir("/")
 with NftablesWorker() as nft:
     print(nft.check("add table ip hostfw"))
@@ -174,7 +174,7 @@ def test_the_version_of_nft_is_known() -> None:
 def test_without_the_right_nft_says_so() -> None:
     """A result like any other refusal."""
     script = """
-from hostfw.host.nftables.script_runner import NftablesWorker
+from hostfw.host.nftables.writing.script_runner import NftablesWorker
 with NftablesWorker() as nft:
     result = nft.commit("add table ip hostfw")
     print(result.ok, result.error)

@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hostfw.host.nftables.nf_tables import BaseHook
-from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.host.nftables.tables import (
     KernelTable,
     KernelTables,
@@ -27,6 +26,7 @@ from hostfw.host.nftables.tables import (
     read_some,
     read_tables,
 )
+from hostfw.host.nftables.writing.script_runner import NftablesWorker
 from hostfw.model.values import Family
 from lab.fake_kernel.kernel import FakeKernel
 from lab.namespace import Namespace, inside, namespace, run

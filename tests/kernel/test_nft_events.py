@@ -11,11 +11,11 @@ from time import monotonic
 import pytest
 
 from hostfw.host.netlink.messages import NetlinkError
-from hostfw.host.nftables.elements import Keys, add_elements
 from hostfw.host.nftables.events import NAMES, NftEvents
-from hostfw.host.nftables.script_runner import NftablesWorker
+from hostfw.host.nftables.sets.elements import Keys, add_elements
 from hostfw.host.nftables.tables import read_generation
-from hostfw.host.nftables.transactions import NftNews, Touched, Transaction, What
+from hostfw.host.nftables.writing.script_runner import NftablesWorker
+from hostfw.host.nftables.writing.transactions import NftNews, Touched, Transaction, What
 from hostfw.model.values import Family
 from lab.namespace import inside, namespace, run
 

@@ -15,8 +15,8 @@ from hostfw.engine.disable import Disabled, Units, disable
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.disturbances import WRITTEN_AGAIN
 from hostfw.engine.outcomes import Failed, Status
-from hostfw.host.nftables.script_runner import NftablesWorker, NftResult
 from hostfw.host.nftables.tables import read_tables
+from hostfw.host.nftables.writing.script_runner import NftablesWorker, NftResult
 from hostfw.host.store.configuration.files import read_configuration
 from hostfw.model.values import FAMILIES
 from hostfw.nft.deletion import Deletion

@@ -6,8 +6,8 @@ import pytest
 
 from hostfw.engine.kernel.transactions import reload_sets
 from hostfw.engine.outcomes import UNCHANGED, Failed
-from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.host.nftables.tables import read_generation, read_tables
+from hostfw.host.nftables.writing.script_runner import NftablesWorker
 from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import FAMILIES, Family, PortRange, TableFamily
 from hostfw.nft.object_text import render

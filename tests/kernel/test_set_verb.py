@@ -16,7 +16,7 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.kernel import transactions
 from hostfw.engine.outcomes import Failed, MembersChange, MembersChanged
 from hostfw.engine.reconcile import Resumed
-from hostfw.host.nftables.script_runner import Nftables
+from hostfw.host.nftables.writing.script_runner import Nftables
 from hostfw.manifest.scalars.net_texts import loose_cidr
 from hostfw.model.values import Cidr
 from lab.hostfwctl import Installation, environment

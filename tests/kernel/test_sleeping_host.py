@@ -14,7 +14,7 @@ from hostfw.engine.context import Directories, Host
 from hostfw.engine.kernel import transactions
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
-from hostfw.host.nftables.script_runner import Nftables
+from hostfw.host.nftables.writing.script_runner import Nftables
 from lab.fakes import FakeJournal
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab

@@ -30,7 +30,7 @@ from hostfw.host.netlink import messages as netlink
 from hostfw.host.netlink.messages import NETLINK_NETFILTER, NFGENMSG, NetlinkSocket, text, u32
 from hostfw.host.nftables import nf_tables
 from hostfw.host.nftables.nflog import NflogReader, NflogRecord
-from hostfw.host.nftables.script_runner import NftablesWorker
+from hostfw.host.nftables.writing.script_runner import NftablesWorker
 from hostfw.model.packets.packet import ConntrackState, Packet, Path
 from hostfw.model.settings import Logging
 from hostfw.model.values import FAMILIES, Family, address_text

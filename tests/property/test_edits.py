@@ -21,8 +21,8 @@ from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.host.lock import WriterLock
-from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
 from hostfw.host.nftables.tables import KernelTables
+from hostfw.host.nftables.writing.script_runner import Nftables, NftablesWorker
 from hostfw.host.store.configuration.files import read_configuration
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.values import FAMILIES

@@ -11,8 +11,8 @@ from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.context import Host
 from hostfw.engine.kernel.contents import altered, altered_by_name, misdeclared
 from hostfw.engine.kernel.transactions import reload_sets
-from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.host.nftables.tables import read_tables
+from hostfw.host.nftables.writing.script_runner import NftablesWorker
 from hostfw.model.plan import Plan
 from hostfw.model.values import FAMILIES
 from hostfw.nft.object_text import render

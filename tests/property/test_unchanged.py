@@ -18,7 +18,7 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.reading.status import compared
 from hostfw.host.lock import WriterLock
 from hostfw.host.network.sockets import Connection, ConnectionState
-from hostfw.host.nftables.set_reloading import Contents
+from hostfw.host.nftables.sets.set_reloading import Contents
 from hostfw.host.store.answers import forget_answer, load_answer
 from hostfw.host.store.generations.active import load_active
 from hostfw.model.host.facts import HostFacts, Interface

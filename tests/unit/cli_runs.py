@@ -13,8 +13,8 @@ from hostfw.engine.context import Host
 from hostfw.host.lock import WriterLock
 from hostfw.host.network.routing import Routed
 from hostfw.host.network.sockets import TcpSocket
-from hostfw.host.nftables.block_table import BlockTable
-from hostfw.host.nftables.script_runner import Nftables
+from hostfw.host.nftables.writing.block_table import BlockTable
+from hostfw.host.nftables.writing.script_runner import Nftables
 from hostfw.host.process.processes import Ancestor
 from hostfw.host.systemd.surroundings import Surroundings
 from hostfw.model.host.baseline import Baseline, Session

@@ -13,8 +13,8 @@ from hostfw.engine.kernel.installed import amendments, unprotected
 from hostfw.engine.outcomes import UNKNOWN, Failed, refusal
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError
-from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.nftables.tables import KernelTables, Names, read_some
+from hostfw.host.nftables.writing.script_runner import Nftables
 from hostfw.model.values import TABLE_FAMILIES, TableFamily
 from hostfw.nft.amendment import deletions_after
 from hostfw.nft.object_text import table_name

@@ -8,7 +8,7 @@ is necessary.
 from collections.abc import Collection
 from threading import Condition
 
-from hostfw.host.nftables.transactions import NftNews
+from hostfw.host.nftables.writing.transactions import NftNews
 
 PATIENCE_S = 0.2
 """Longest wait for the event loop to read the events of a commit that is asked about."""

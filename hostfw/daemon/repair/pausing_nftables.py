@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from hostfw.host.nftables.elements import Edit, Keys
-from hostfw.host.nftables.script_runner import Nftables, NftResult
-from hostfw.host.nftables.set_reloading import Contents
+from hostfw.host.nftables.sets.elements import Edit, Keys
+from hostfw.host.nftables.sets.set_reloading import Contents
+from hostfw.host.nftables.writing.script_runner import Nftables, NftResult
 from hostfw.model.values import TableFamily
 from hostfw.nft.amendment import Amendment
 from hostfw.nft.deletion import Deletion

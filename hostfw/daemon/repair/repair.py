@@ -20,7 +20,7 @@ from hostfw.engine.kernel.disturbances import Enforced
 from hostfw.engine.outcomes import UNKNOWN, Failed, Status
 from hostfw.engine.reading.block_state import BlockContext
 from hostfw.engine.reconcile import Resumed, builds, is_as_accepted
-from hostfw.host.nftables.transactions import NftNews, Transaction, What
+from hostfw.host.nftables.writing.transactions import NftNews, Transaction, What
 from hostfw.host.time.clock import monotonic
 from hostfw.journal.entry import UNKNOWN_ACTOR, Actor
 from hostfw.model.values import TableFamily

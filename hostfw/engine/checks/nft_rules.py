@@ -13,7 +13,7 @@ from hostfw.build.refused import Refused
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
-from hostfw.host.nftables.script_runner import Nftables
+from hostfw.host.nftables.writing.script_runner import Nftables
 from hostfw.model.kinds.nft_rules import NftHook, NftRule, NftRules
 from hostfw.model.plan import Plan
 from hostfw.model.problems import Problem, in_order

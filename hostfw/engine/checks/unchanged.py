@@ -17,7 +17,7 @@ from hostfw.engine.reading.in_force import are_in_force
 from hostfw.engine.reading.standing import named, standing
 from hostfw.engine.reading.status import compared
 from hostfw.engine.standing_record import keep_record, record_after
-from hostfw.host.nftables.set_digests import READ_WHOLE
+from hostfw.host.nftables.sets.set_digests import READ_WHOLE
 from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.store.answers import Answer, Basis, digest, program_mark
 from hostfw.host.store.generations.active import ActiveGeneration, has_begun, load_active, noted_links, save_active

@@ -14,9 +14,9 @@ from pathlib import Path
 from hostfw.engine.context import Host
 from hostfw.engine.kernel.set_loading import keys_of
 from hostfw.host.nftables.nf_tables import KernelSet
-from hostfw.host.nftables.script_runner import Nftables
-from hostfw.host.nftables.set_digests import READ_WHOLE
+from hostfw.host.nftables.sets.set_digests import READ_WHOLE
 from hostfw.host.nftables.tables import KernelTable, KernelTables
+from hostfw.host.nftables.writing.script_runner import Nftables
 from hostfw.host.store.generations.active import ActiveGeneration, noted_links
 from hostfw.host.store.members.set_contents import load_content
 from hostfw.model.prefixes import PackedAddresses

@@ -37,8 +37,8 @@ from hostfw.engine.outcomes import (
     Failed,
 )
 from hostfw.host.errors import HostError
-from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.nftables.tables import KernelTable
+from hostfw.host.nftables.writing.script_runner import Nftables
 from hostfw.host.store.generations.active import (
     ActiveGeneration,
     forget_begun,

@@ -13,7 +13,7 @@ from hostfw.engine.context import Host
 from hostfw.engine.kernel.installed import Digests
 from hostfw.engine.kernel.state import KernelState, read_back, untouched_chains
 from hostfw.engine.outcomes import UNKNOWN, Failed
-from hostfw.host.nftables.script_runner import Nftables
+from hostfw.host.nftables.writing.script_runner import Nftables
 from hostfw.model.values import TableFamily
 from hostfw.nft.change import change
 from hostfw.nft.object_text import table_name

@@ -10,9 +10,9 @@ content; the content itself is kept in the run directory, so the next one is sen
 from collections.abc import Iterable
 from pathlib import Path
 
-from hostfw.host.nftables.elements import Edit, Keys
-from hostfw.host.nftables.script_runner import Nftables
+from hostfw.host.nftables.sets.elements import Edit, Keys
 from hostfw.host.nftables.tables import KernelTables
+from hostfw.host.nftables.writing.script_runner import Nftables
 from hostfw.host.store.members.set_contents import load_content, save_contents
 from hostfw.model.prefixes import PackedAddresses, difference
 from hostfw.nft.change import SetLoad

@@ -21,7 +21,7 @@ from hostfw.engine.outcomes import (
 )
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError
-from hostfw.host.nftables.script_runner import Nftables, NftFailure, NftResult
+from hostfw.host.nftables.writing.script_runner import Nftables, NftFailure, NftResult
 from hostfw.nft.amendment import Amendment
 from hostfw.nft.change import Change, SetLoad
 from hostfw.nft.declarations import SetName, fixed_contents

@@ -8,7 +8,7 @@ from hostfw.build.generation import Generation
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, failed
 from hostfw.host.errors import HostError
-from hostfw.host.nftables.script_runner import Nftables
+from hostfw.host.nftables.writing.script_runner import Nftables
 
 
 def _nobody(_: Generation | None) -> None:

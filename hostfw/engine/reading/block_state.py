@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from hostfw.engine.context import Directories, Host
-from hostfw.host.nftables.block_table import BlockTable
+from hostfw.host.nftables.writing.block_table import BlockTable
 from hostfw.host.store.block import BlockRecord, load_block
 
 

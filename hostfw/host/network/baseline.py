@@ -14,7 +14,7 @@ from hostfw.host.network import sockets
 from hostfw.host.network.original_destination import original_destinations
 from hostfw.host.network.sockets import TcpEnd
 from hostfw.host.network.ssh_servers import connections_of_caller, read_ssh_servers, remote_hosts
-from hostfw.host.nftables.published_ports import read_published
+from hostfw.host.nftables.nat.published_ports import read_published
 from hostfw.host.process import processes
 from hostfw.host.process.processes import PROC
 from hostfw.host.systemd.units import systemctl

@@ -46,7 +46,7 @@ from hostfw.host.netlink.rtnetlink import (
 )
 from hostfw.host.network.dhcp_clients import links_being_asked_for, links_without_leases
 from hostfw.host.network.dhcp_leases import EndlessLease, endless_leases
-from hostfw.host.nftables.script_runner import nft_version
+from hostfw.host.nftables.writing.script_runner import nft_version
 from hostfw.host.time.clock import monotonic
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.values import FAMILIES, Cidr, Family, Learned, host_cidr, mask_of

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from hostfw.host.network import network_needs as needs
 from hostfw.host.network import sockets
 from hostfw.host.network.sockets import TcpEnd
-from hostfw.host.nftables.published_ports import read_published
+from hostfw.host.nftables.nat.published_ports import read_published
 from hostfw.host.process import processes
 from hostfw.host.systemd.units import runs_here, systemctl
 from hostfw.model.host.services import BoundAddress, HostServices, Peer, Service

@@ -26,7 +26,7 @@ from hostfw.host.netlink.messages import (
 )
 from hostfw.host.nftables import nf_tables
 from hostfw.host.nftables.nf_tables import NFPROTO, OWN_SEQUENCES, SUBSYSTEM, TABLE_NAME
-from hostfw.host.nftables.transactions import NftNews, Touched, Transaction, What
+from hostfw.host.nftables.writing.transactions import NftNews, Touched, Transaction, What
 from hostfw.model.values import TableFamily
 from hostfw.nft.objects import TABLE
 

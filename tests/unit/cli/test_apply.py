@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hostfw.host.netlink.messages import NetlinkError
-from hostfw.host.nftables.script_runner import NftResult
 from hostfw.host.nftables.tables import KernelTables
+from hostfw.host.nftables.writing.script_runner import NftResult
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 
 

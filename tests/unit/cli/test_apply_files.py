@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host.nftables.script_runner import NftResult
+from hostfw.host.nftables.writing.script_runner import NftResult
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 
 TIER = "apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: NAME}\nspec: {order: 7}\n"

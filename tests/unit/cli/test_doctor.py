@@ -17,9 +17,9 @@ from hostfw.engine.outcomes import Status
 from hostfw.engine.reading.block_state import BlockState
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.base_chains import OtherChain, OtherTable
-from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.nf_tables import BaseHook, KernelChain
 from hostfw.host.nftables.tables import KernelTable, KernelTables
+from hostfw.host.nftables.writing.block_table import BlockTable
 from hostfw.host.store.generations.active import ActiveGeneration
 from hostfw.host.store.generations.trial import Trial
 from hostfw.host.systemd.surroundings import (

@@ -24,8 +24,8 @@ from hostfw.cli.output.documents import json_text
 from hostfw.cli.verb_table import VERBS
 from hostfw.control import channel
 from hostfw.host.journal.reader import open_history, why_no_history
-from hostfw.host.nftables.block_table import BlockTable
-from hostfw.host.nftables.script_runner import NftFailure, NftResult
+from hostfw.host.nftables.writing.block_table import BlockTable
+from hostfw.host.nftables.writing.script_runner import NftFailure, NftResult
 from hostfw.manifest.files.facts_file import facts_document
 from hostfw.model.values import FAMILIES
 from tests.unit.bundle_builders import bundle, signer

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from hostfw.host.lock import files_lock
-from hostfw.host.nftables.script_runner import NftResult
+from hostfw.host.nftables.writing.script_runner import NftResult
 from hostfw.host.store.atomic_files import WriteError
 from hostfw.manifest.decode import DecodedSource, decode_source
 from hostfw.manifest.yaml.manifests import Manifest, manifests_of

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host.nftables.script_runner import Nftables, NftResult
 from hostfw.host.nftables.tables import KernelTables
+from hostfw.host.nftables.writing.script_runner import Nftables, NftResult
 from hostfw.host.store.generations.active import load_active
 from hostfw.model.plan import Member
 from hostfw.model.values import Cidr, Family

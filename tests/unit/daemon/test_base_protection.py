@@ -6,7 +6,7 @@ from hostfw.daemon.repair.base_protection import BaseProtection
 from hostfw.engine.kernel.installed import unprotected
 from hostfw.engine.outcomes import Failed
 from hostfw.engine.reconcile import build_base_protection
-from hostfw.host.nftables.script_runner import NftResult
+from hostfw.host.nftables.writing.script_runner import NftResult
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.settings import Settings
 from lab.fake_kernel.kernel import FakeKernel

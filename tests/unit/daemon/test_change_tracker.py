@@ -6,8 +6,8 @@ import pytest
 
 from hostfw.daemon.repair import change_tracker as module
 from hostfw.daemon.repair.change_tracker import ChangeTracker
-from hostfw.host.nftables.transactions import NftNews, Touched, Transaction, What
-from hostfw.host.nftables.worker import NAME
+from hostfw.host.nftables.writing.transactions import NftNews, Touched, Transaction, What
+from hostfw.host.nftables.writing.worker import NAME
 from hostfw.model.values import Family
 
 OURS, PROTECTION = 100, 101

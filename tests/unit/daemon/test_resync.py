@@ -9,7 +9,7 @@ import pytest
 
 from hostfw.engine.context import Host
 from hostfw.host.network.link_events import LinkNews
-from hostfw.host.nftables.script_runner import Nftables
+from hostfw.host.nftables.writing.script_runner import Nftables
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.values import Family, host_cidr
 from tests.unit.daemon.test_service import UPLINKS, World, live, serving, until

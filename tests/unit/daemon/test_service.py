@@ -43,8 +43,8 @@ from hostfw.host.lock import LockHeld
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.network.link_events import LinkNews
 from hostfw.host.nftables.nflog import NflogRecord
-from hostfw.host.nftables.script_runner import Nftables
-from hostfw.host.nftables.transactions import NftNews, Touched, Transaction, What
+from hostfw.host.nftables.writing.script_runner import Nftables
+from hostfw.host.nftables.writing.transactions import NftNews, Touched, Transaction, What
 from hostfw.host.store.codec import StateError
 from hostfw.host.store.generations.generations import load_accepted
 from hostfw.journal.message_ids import MessageId

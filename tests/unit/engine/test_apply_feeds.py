@@ -8,8 +8,8 @@ from shutil import rmtree
 import pytest
 
 from hostfw.host.netlink.messages import NetlinkError
-from hostfw.host.nftables.elements import Edit, Keys
-from hostfw.host.nftables.script_runner import NftResult
+from hostfw.host.nftables.sets.elements import Edit, Keys
+from hostfw.host.nftables.writing.script_runner import NftResult
 from hostfw.model.prefixes import EDITED_IN_PLACE_FROM, PACKED_FROM
 from hostfw.model.values import TableFamily
 from tests.unit.cli_runs import UPLINK, Machine, machine

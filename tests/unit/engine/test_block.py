@@ -11,8 +11,8 @@ from hostfw.engine.context import Directories, Host
 from hostfw.engine.outcomes import Failed
 from hostfw.engine.reading.block_state import BlockContext, BlockState, block_state
 from hostfw.host.netlink.messages import NetlinkError
-from hostfw.host.nftables.block_table import BlockTable
-from hostfw.host.nftables.script_runner import NftFailure, NftResult
+from hostfw.host.nftables.writing.block_table import BlockTable
+from hostfw.host.nftables.writing.script_runner import NftFailure, NftResult
 from hostfw.host.store.block import load_block
 from hostfw.host.store.codec import StateError
 from hostfw.model.host.baseline import Baseline, Lease, LeaseKind, Session

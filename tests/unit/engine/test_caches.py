@@ -24,8 +24,8 @@ from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import UNKNOWN, Failed
 from hostfw.host.lock import WriterLock
-from hostfw.host.nftables.script_runner import NftFailure, NftResult
 from hostfw.host.nftables.tables import KernelTables
+from hostfw.host.nftables.writing.script_runner import NftFailure, NftResult
 from hostfw.host.store.configuration.files import read_configuration
 from hostfw.host.store.generations.generations import Accepted, save_accepted
 from hostfw.model.host.facts import HostFacts, Interface

@@ -10,8 +10,8 @@ from hostfw.engine.context import Directories
 from hostfw.engine.disable import Disabled, Units, disable
 from hostfw.engine.outcomes import Failed
 from hostfw.engine.reading.block_state import BlockContext
-from hostfw.host.nftables.block_table import BlockTable
-from hostfw.host.nftables.script_runner import NftFailure
+from hostfw.host.nftables.writing.block_table import BlockTable
+from hostfw.host.nftables.writing.script_runner import NftFailure
 from hostfw.host.store.block import BlockRecord, save_block
 from hostfw.host.store.generations.generations import accepted_number, generations
 from hostfw.host.store.generations.last_event import EventKind, load_event

@@ -28,9 +28,9 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed, NoTrial
 from hostfw.host.lock import LockHeld
 from hostfw.host.netlink.messages import NetlinkError
-from hostfw.host.nftables.block_table import BlockTable
-from hostfw.host.nftables.script_runner import NftFailure, NftResult
 from hostfw.host.nftables.tables import KernelTables
+from hostfw.host.nftables.writing.block_table import BlockTable
+from hostfw.host.nftables.writing.script_runner import NftFailure, NftResult
 from hostfw.host.store import atomic_files
 from hostfw.host.store.codec import StateError
 from hostfw.host.store.configuration.files import read_configuration
@@ -552,7 +552,7 @@ def test_a_block_is_ended_although_it_cannot_be_forgotten(host: Machine, monkeyp
     assert host.hostfwctl(*BLOCK).status == 0
     host.blocked = BlockTable(())
     monkeypatch.setattr("hostfw.host.store.block.sync_directory", _refuse)
-    monkeypatch.setattr("hostfw.host.nftables.block_table.delete_block", lambda: True)
+    monkeypatch.setattr("hostfw.host.nftables.writing.block_table.delete_block", lambda: True)
     done = host.hostfwctl("unblock")
 
     assert done.status == 1

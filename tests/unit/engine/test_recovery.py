@@ -36,7 +36,7 @@ from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, Status
 from hostfw.engine.reconcile import Resumed, build_base_protection
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError
-from hostfw.host.nftables.script_runner import NftFailure, NftResult
+from hostfw.host.nftables.writing.script_runner import NftFailure, NftResult
 from hostfw.host.store.configuration.files import read_configuration
 from hostfw.host.store.generations.active import load_active
 from hostfw.host.store.generations.generations import load_accepted

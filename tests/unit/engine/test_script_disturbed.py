@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host.nftables.script_runner import NftResult
+from hostfw.host.nftables.writing.script_runner import NftResult
 from hostfw.model.values import Family
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 from tests.unit.engine.test_edits_meanwhile import flush_at

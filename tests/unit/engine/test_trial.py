@@ -10,7 +10,7 @@ import pytest
 
 from hostfw.host.errors import HostError
 from hostfw.host.network.sockets import TcpSocket
-from hostfw.host.nftables.script_runner import NftFailure, NftResult
+from hostfw.host.nftables.writing.script_runner import NftFailure, NftResult
 from hostfw.host.process.processes import Ancestor
 from hostfw.host.store.codec import StateError
 from hostfw.host.store.generations.generations import accepted_number, generations, load_accepted

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host.nftables.script_runner import NftResult
+from hostfw.host.nftables.writing.script_runner import NftResult
 from hostfw.host.store.generations.generations import load_accepted
 from hostfw.host.store.generations.trial import load_trial
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine

@@ -35,7 +35,7 @@ from hostfw.engine.reading.standing import standing
 from hostfw.engine.reconcile import Resumed
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import Nflog
-from hostfw.host.nftables.script_runner import NftResult
+from hostfw.host.nftables.writing.script_runner import NftResult
 from hostfw.host.store.audit_checkpoint import AuditCheckpoint, AuditCheckpointFile
 from hostfw.host.store.block import load_block
 from hostfw.host.store.codec import Unreadable

@@ -15,7 +15,7 @@ from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, NoTrial, RolledBack
 from hostfw.engine.reading.stored_active import stored_active
 from hostfw.engine.reconcile import Resumed
-from hostfw.host.nftables.script_runner import NftFailure
+from hostfw.host.nftables.writing.script_runner import NftFailure
 from hostfw.host.store.codec import StateError
 from hostfw.host.store.generations.active import load_active
 from hostfw.host.store.generations.generations import load_accepted

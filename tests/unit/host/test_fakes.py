@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from hostfw.host.nftables.script_runner import Nftables, NftFailure, NftResult
 from hostfw.host.nftables.tables import Tables
+from hostfw.host.nftables.writing.script_runner import Nftables, NftFailure, NftResult
 from hostfw.host.time import clock
 from hostfw.host.time.clock import Clock
 from hostfw.model.values import Family

@@ -15,8 +15,8 @@ from time import monotonic, sleep
 import pytest
 
 from hostfw.host.lock import LockHeld, WriterLock
-from hostfw.host.nftables import script_runner as nftables
-from hostfw.host.nftables.script_runner import NftablesWorker, NftFailure, NftResult, nft_version
+from hostfw.host.nftables.writing import script_runner as nftables
+from hostfw.host.nftables.writing.script_runner import NftablesWorker, NftFailure, NftResult, nft_version
 
 ROOT = Path(__file__).parents[3]
 STAND_IN = """
@@ -214,7 +214,7 @@ from pathlib import Path
 from hostfw.host.lock import WriterLock
 from hostfw.host import nftables
 from hostfw.host.lock import LockHeld, WriterLock
-from hostfw.host.nftables.script_runner import NftablesWorker
+from hostfw.host.nftables.writing.script_runner import NftablesWorker
 with WriterLock(Path({str(tmp_path)!r})) as lock:
     worker = NftablesWorker(keep_open=(lock.fileno(),))
     worker.check("fine")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host.nftables import worker as nftables_worker
-from hostfw.host.nftables.worker import let_packets_leave
+from hostfw.host.nftables.writing import worker as nftables_worker
+from hostfw.host.nftables.writing.worker import let_packets_leave
 
 
 class _Nft:

@@ -25,8 +25,9 @@ from hostfw.host.netlink.messages import (
     text,
     u32,
 )
-from hostfw.host.nftables import elements
-from hostfw.host.nftables.elements import (
+from hostfw.host.nftables.nf_tables import FIRST_SEQUENCE
+from hostfw.host.nftables.sets import elements
+from hostfw.host.nftables.sets.elements import (
     BATCH_ELEMENTS,
     DELETE,
     NEW,
@@ -37,7 +38,6 @@ from hostfw.host.nftables.elements import (
     is_loaded,
     replace_elements,
 )
-from hostfw.host.nftables.nf_tables import FIRST_SEQUENCE
 from hostfw.model.values import Family
 
 BEGIN, END, NEW_ELEMENTS, DELETE_ELEMENTS = 0x10, 0x11, 10 << 8 | 12, 10 << 8 | 14

@@ -17,7 +17,7 @@ from hostfw.host.netlink.messages import (
 )
 from hostfw.host.network import network_needs as needs
 from hostfw.host.nftables import nf_tables
-from hostfw.host.nftables.nat_rules import Translation, Walk
+from hostfw.host.nftables.nat.nat_rules import Translation, Walk
 from hostfw.model.host.services import PublishedPort
 from hostfw.model.values import PORT_PROTOCOLS, TCP, UDP, Family
 from hostfw.nft.objects import TABLE

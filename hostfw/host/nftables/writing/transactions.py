@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from hostfw.host.nftables.worker import NAME
+from hostfw.host.nftables.writing.worker import NAME
 from hostfw.model.values import TABLE_FAMILIES, TableFamily
 from hostfw.nft.objects import TABLE, is_external
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from hostfw.host.netlink.batch import BatchSocket, Request
 from hostfw.host.netlink.messages import NLM_F_CREATE, attribute, nested, text, u32
-from hostfw.host.nftables.elements import LIST_ELEMENTS, NEW, Keys, element_requests, list_head
 from hostfw.host.nftables.nf_tables import DELSETELEM, NEWSETELEM
+from hostfw.host.nftables.sets.elements import LIST_ELEMENTS, NEW, Keys, element_requests, list_head
 from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import Family, PortRange, TableFamily
 from hostfw.nft.objects import TABLE, Element, ElementType, KeyType, Set, VerdictMap

@@ -20,13 +20,13 @@ from typing import Protocol, Self
 
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.batch import BatchSocket
-from hostfw.host.nftables import elements
-from hostfw.host.nftables import worker as worker_module
-from hostfw.host.nftables.amendments import amend
-from hostfw.host.nftables.deletions import delete
-from hostfw.host.nftables.elements import Edit, Keys
-from hostfw.host.nftables.set_reloading import Contents, reload_sets
-from hostfw.host.nftables.worker import ANSWER, CHECK, COMMIT, READY, REQUEST, let_packets_leave
+from hostfw.host.nftables.sets import elements
+from hostfw.host.nftables.sets.elements import Edit, Keys
+from hostfw.host.nftables.sets.set_reloading import Contents, reload_sets
+from hostfw.host.nftables.writing import worker as worker_module
+from hostfw.host.nftables.writing.amendments import amend
+from hostfw.host.nftables.writing.deletions import delete
+from hostfw.host.nftables.writing.worker import ANSWER, CHECK, COMMIT, READY, REQUEST, let_packets_leave
 from hostfw.host.process.signals import held_back
 from hostfw.model.values import TableFamily
 from hostfw.nft.amendment import Amendment
@@ -36,7 +36,7 @@ TIMEOUT_S = 30.0
 """Time limit for a request; a transaction of 20,000 rules takes half a second (nft 1.0.6)."""
 
 _POSITION = re.compile(r"^(\d+):(\d+)(?:-\d+)?: Error", re.MULTILINE)
-_PACKAGE_DIRECTORY = str(Path(__file__).parents[3])
+_PACKAGE_DIRECTORY = str(Path(__file__).parents[4])
 _KERNEL_S = 60.0
 """Time limit for the kernel to take a batch that this process sends."""
 _END_S = 2.0

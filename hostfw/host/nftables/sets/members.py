@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from hostfw.host.netlink.messages import NFGENMSG, attribute_list, attributes, u32_of, u64_of
-from hostfw.host.nftables.set_digests import dumped
+from hostfw.host.nftables.sets.set_digests import dumped
 from hostfw.model.plan import Member
 from hostfw.model.ranges import cidrs_of
 from hostfw.model.values import Cidr, Family, ip_version

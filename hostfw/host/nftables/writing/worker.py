@@ -1,4 +1,4 @@
-"""The process in which libnftables runs: `python3 -m hostfw.host.nftables.worker`, requests on standard input.
+"""The process in which libnftables runs: `python3 -m hostfw.host.nftables.writing.worker`, requests on standard input.
 
 libnftables stays out of every other process: 1.0.6 dies (SIGSEGV) on sets that a newer nft wrote into any table of
 the host, and can hang while others commit. Standard input is a socket: a request is a verb, the seconds after which

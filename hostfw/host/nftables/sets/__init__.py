@@ -1,0 +1,1 @@
+"""Sets in the kernel: their elements, read, compared and loaded."""
