@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hostfw.host.network.link_events import LinkNews
+from hostfw.host.network.interfaces.link_events import LinkNews
 from hostfw.host.nftables.writing.transactions import NftNews
 
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from hostfw.host.errors import HostError
-from hostfw.host.network.conntrack import Learnt
-from hostfw.host.network.sockets import Connection
+from hostfw.host.network.connections.conntrack import Learnt
+from hostfw.host.network.sockets.sockets import Connection
 from hostfw.host.nftables.nflog import NflogRecord
 
 

@@ -11,7 +11,7 @@ from hostfw.audit.packet_headers import Headers, headers
 from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation, build
 from hostfw.compile.object_names import failsafe_counter, rule_counter
-from hostfw.host.network.links import observe
+from hostfw.host.network.interfaces.links import observe
 from hostfw.host.nftables.nflog import NflogReader, NflogRecord
 from hostfw.host.nftables.tables import read_tables
 from hostfw.host.store.configuration.files import read_configuration

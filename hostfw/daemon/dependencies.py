@@ -8,7 +8,7 @@ from hostfw.daemon.expiries import Alarm
 from hostfw.engine.context import Host
 from hostfw.host.host_name import HostNameEvents
 from hostfw.host.journal.writer import Journal
-from hostfw.host.network.link_events import LinkEvents, LinkListener
+from hostfw.host.network.interfaces.link_events import LinkEvents, LinkListener
 from hostfw.host.nftables.events import NftEvents, NftListener
 from hostfw.host.nftables.writing.script_runner import Nftables, NftablesWorker
 from hostfw.host.time.clock_alarm import ClockAlarm

@@ -17,8 +17,8 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.governed_links import Port, governed_masters
 from hostfw.engine.outcomes import Failed
 from hostfw.engine.reading.deadline import has_expired
-from hostfw.host.network.link_events import LinkNews
-from hostfw.host.network.links import SETTLED_S
+from hostfw.host.network.interfaces.link_events import LinkNews
+from hostfw.host.network.interfaces.links import SETTLED_S
 from hostfw.host.time.clock import monotonic
 from hostfw.host.time.debounce import Debounce
 from hostfw.policy.interest import Interest, interest

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from hostfw.engine.checks.lost_connections import decided_by
 from hostfw.explain.verdict import explain
-from hostfw.host.network.sockets import TcpSocket
+from hostfw.host.network.sockets.sockets import TcpSocket
 from hostfw.host.process.processes import Ancestor
 from hostfw.lockout.ssh_packets import session_packet
 from hostfw.model.host.baseline import SSH_SERVERS, Session

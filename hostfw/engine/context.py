@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from hostfw.host import host_name
 from hostfw.host.lock import writer_lock
-from hostfw.host.network import connection_cut, sockets
-from hostfw.host.network.conntrack import Conntrack, KernelConntrack
-from hostfw.host.network.sockets import TcpSocket
+from hostfw.host.network.connections import connection_cut
+from hostfw.host.network.connections.conntrack import Conntrack, KernelConntrack
+from hostfw.host.network.sockets import sockets
+from hostfw.host.network.sockets.sockets import TcpSocket
 from hostfw.host.nftables import named_counters, tables
 from hostfw.host.nftables.nf_tables import KernelSet
 from hostfw.host.nftables.sets import elements, members, set_digests, set_reloading
@@ -47,7 +48,7 @@ class Lock(Protocol):
 
 def _filter_bridges(run_dir: Path, names: Collection[str]) -> None:
     if names:
-        from hostfw.host.network.bridges import filter_bridges
+        from hostfw.host.network.interfaces.bridges import filter_bridges
 
         filter_bridges(run_dir, names)
 
@@ -56,14 +57,14 @@ def _release_bridges(run_dir: Path, names: Collection[str]) -> None:
     from hostfw.host.workloads.noted_bridges import noted_bridges
 
     if noted_bridges(run_dir).keys() - set(names):
-        from hostfw.host.network.bridges import release_bridges
+        from hostfw.host.network.interfaces.bridges import release_bridges
 
         release_bridges(run_dir, names)
 
 
 def _observe(node: str | None) -> HostFacts:
     # What reads the host is imported by those who do: `compile --facts` and `diff` of nothing need none of it.
-    from hostfw.host.network.links import observe
+    from hostfw.host.network.interfaces.links import observe
 
     return observe(node)
 
@@ -77,7 +78,7 @@ def _baseline() -> Baseline:
 
 def _services() -> HostServices:
     # Another look at every process, and at the tables of other programs.
-    from hostfw.host.network.services import collect
+    from hostfw.host.network.sockets.services import collect
 
     return collect()
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host.network import links
-from hostfw.host.network.dhcp_clients import links_being_asked_for, links_without_leases
-from hostfw.host.network.links import observe
+from hostfw.host.network.dhcp.dhcp_clients import links_being_asked_for, links_without_leases
+from hostfw.host.network.interfaces import links
+from hostfw.host.network.interfaces.links import observe
 from hostfw.model.values import Learned
 from lab.namespace import Namespace, inside, process, run
 

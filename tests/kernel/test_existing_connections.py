@@ -17,8 +17,8 @@ from time import monotonic
 import pytest
 
 from hostfw.host.netlink.messages import NETLINK_NETFILTER, NFGENMSG, NetlinkSocket
-from hostfw.host.network.conntrack import KernelConntrack
-from hostfw.host.network.sockets import read_connections
+from hostfw.host.network.connections.conntrack import KernelConntrack
+from hostfw.host.network.sockets.sockets import read_connections
 from hostfw.model.values import FAMILIES, TCP, Family
 from lab.hostfwctl import Installation, hostfwctl, install
 from lab.laboratory import Lab

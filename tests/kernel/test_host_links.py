@@ -11,8 +11,8 @@ from time import monotonic
 
 import pytest
 
-from hostfw.host.network.links import observe
-from hostfw.host.network.pyroute2_comparison import differences
+from hostfw.host.network.interfaces.links import observe
+from hostfw.host.network.interfaces.pyroute2_comparison import differences
 from hostfw.model.host.facts import HostFacts, Interface
 from lab.namespace import Namespace, inside, namespace
 

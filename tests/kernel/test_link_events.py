@@ -8,7 +8,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from hostfw.host.network.link_events import LinkEvents, LinkNews
+from hostfw.host.network.interfaces.link_events import LinkEvents, LinkNews
 from lab.namespace import Namespace, inside, namespace
 
 

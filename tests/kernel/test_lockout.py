@@ -14,7 +14,7 @@ from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation, build
 from hostfw.engine.checks.lost_connections import check_lockout, losses
 from hostfw.host.network.baseline import collect, collect_by_ports
-from hostfw.host.network.links import observe
+from hostfw.host.network.interfaces.links import observe
 from hostfw.host.network.network_needs import leases
 from hostfw.host.store.configuration.files import read_paths
 from hostfw.model.host.baseline import Baseline, Gateway, LeaseKind, Listener

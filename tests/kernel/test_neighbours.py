@@ -17,8 +17,8 @@ from time import monotonic, sleep
 
 import pytest
 
-from hostfw.host.network.dhcp_leases import EndlessLease, endless_leases
-from hostfw.host.network.links import observe
+from hostfw.host.network.dhcp.dhcp_leases import EndlessLease, endless_leases
+from hostfw.host.network.interfaces.links import observe
 from hostfw.model.host.facts import Interface
 from hostfw.model.values import UDP, Family, Learned
 from lab.hostfwctl import Installation
@@ -164,9 +164,9 @@ each_attack = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: atta
 def _eth0(host: Namespace, leases: Path) -> Interface:
     """The observation of eth0, as in the mount namespace of its DHCP client."""
     with inside(host), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hostfw.host.network.links.endless_leases", lambda: _leases_in(leases))
+        patch.setattr("hostfw.host.network.interfaces.links.endless_leases", lambda: _leases_in(leases))
         # The administrator's addresses are as new as the lease here, and the file is to tell them apart.
-        patch.setattr("hostfw.host.network.links.SETTLED_S", 0.0)
+        patch.setattr("hostfw.host.network.interfaces.links.SETTLED_S", 0.0)
         found = observe("host", nft="").interface("eth0")
     assert found is not None
     return found

@@ -20,7 +20,7 @@ from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.explain.verdict import explain
-from hostfw.host.network.links import observe
+from hostfw.host.network.interfaces.links import observe
 from hostfw.host.nftables.nflog import NflogRecord
 from hostfw.host.store.configuration.files import read_configuration
 from hostfw.host.time.clock import now

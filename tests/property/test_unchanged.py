@@ -17,7 +17,7 @@ from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.engine.reading.status import compared
 from hostfw.host.lock import WriterLock
-from hostfw.host.network.sockets import Connection, ConnectionState
+from hostfw.host.network.sockets.sockets import Connection, ConnectionState
 from hostfw.host.nftables.sets.set_reloading import Contents
 from hostfw.host.store.answers import forget_answer, load_answer
 from hostfw.host.store.generations.active import load_active

@@ -12,7 +12,7 @@ from itertools import count
 import pytest
 
 from hostfw.daemon.resync import LATER_S
-from hostfw.host.network.links import SETTLED_S
+from hostfw.host.network.interfaces.links import SETTLED_S
 from lab.hosts.host import Host
 from lab.hosts.wire import Uplink, plug
 from lab.load import crowding

@@ -12,7 +12,7 @@ from hostfw.cli.main import run
 from hostfw.engine.context import Host
 from hostfw.host.lock import WriterLock
 from hostfw.host.network.routing import Routed
-from hostfw.host.network.sockets import TcpSocket
+from hostfw.host.network.sockets.sockets import TcpSocket
 from hostfw.host.nftables.writing.block_table import BlockTable
 from hostfw.host.nftables.writing.script_runner import Nftables
 from hostfw.host.process.processes import Ancestor

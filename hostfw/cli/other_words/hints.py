@@ -44,7 +44,7 @@ def systemctl(verb: str) -> str:
 
 def quick_rule(action: Action | None, words: Sequence[str], *, taken_back: bool = False, dry: bool = False) -> str:
     """The command for a quick rule of these words, or for taking it back; empty where they mean nothing."""
-    from hostfw.host.network.service_names import ports_of_service
+    from hostfw.host.network.sockets.service_names import ports_of_service
     from hostfw.quick.services import is_service
     from hostfw.quick.slips import words_meant
 
@@ -59,7 +59,7 @@ def quick_rule(action: Action | None, words: Sequence[str], *, taken_back: bool 
 
 def is_rule(action: Action, words: Sequence[str]) -> bool:
     """True for the words of a quick rule, as they are."""
-    from hostfw.host.network.service_names import ports_of_service
+    from hostfw.host.network.sockets.service_names import ports_of_service
     from hostfw.quick.requests import RequestError
     from hostfw.quick.words import parse_words
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from hostfw.audit.packet_event import EventAction, PacketEvent
 from hostfw.audit.packet_headers import Headers
 from hostfw.host.errors import HostError
-from hostfw.host.network.sockets import find_connection
+from hostfw.host.network.sockets.sockets import find_connection
 from hostfw.model.values import TCP, UDP, Direction, Family
 
 MOST_DENIED = 4096

@@ -11,7 +11,7 @@ from enum import Enum
 from hostfw.engine.context import Host
 from hostfw.explain.verdict import explain
 from hostfw.host.errors import HostError
-from hostfw.host.network.sockets import Connection
+from hostfw.host.network.sockets.sockets import Connection
 from hostfw.host.store.generations.active import ActiveGeneration
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.packets.packet import Packet

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from hostfw.host.network import network_needs as needs
-from hostfw.host.network import sockets
-from hostfw.host.network.original_destination import original_destinations
-from hostfw.host.network.sockets import TcpEnd
-from hostfw.host.network.ssh_servers import connections_of_caller, read_ssh_servers, remote_hosts
+from hostfw.host.network.connections.original_destination import original_destinations
+from hostfw.host.network.sockets import sockets
+from hostfw.host.network.sockets.sockets import TcpEnd
+from hostfw.host.network.sockets.ssh_servers import connections_of_caller, read_ssh_servers, remote_hosts
 from hostfw.host.nftables.nat.published_ports import read_published
 from hostfw.host.process import processes
 from hostfw.host.process.processes import PROC

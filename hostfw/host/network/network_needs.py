@@ -14,8 +14,8 @@ from typing import NamedTuple
 from hostfw.host.errors import HostError
 from hostfw.host.netlink import rtnetlink
 from hostfw.host.netlink.messages import NETLINK_ROUTE, NetlinkSocket
-from hostfw.host.network import dhcp_leases
-from hostfw.host.network.dhcp_leases import DHCLIENT_LEASES, NETWORKD_LEASES
+from hostfw.host.network.dhcp import dhcp_leases
+from hostfw.host.network.dhcp.dhcp_leases import DHCLIENT_LEASES, NETWORKD_LEASES
 from hostfw.model.host.baseline import Gateway, Lease, LeaseKind, NameServer
 from hostfw.model.values import FAMILIES, Family, parse_address
 

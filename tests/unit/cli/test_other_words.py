@@ -13,7 +13,7 @@ from hostfw.cli.other_words.own_verbs import meant
 from hostfw.cli.output.console import ExitCode
 from hostfw.cli.parser import parse
 from hostfw.cli.verb_table import VERBS
-from hostfw.host.network.service_names import ports_of_service
+from hostfw.host.network.sockets.service_names import ports_of_service
 from hostfw.model.values import Action
 from hostfw.quick.words import parse_words
 from tests.unit.cli.other_words import Line, commands, effect, lines

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from hostfw.host.errors import HostError
-from hostfw.host.network.link_events import LinkEvents
+from hostfw.host.network.interfaces.link_events import LinkEvents
 from hostfw.host.nftables.events import NftEvents
 from hostfw.host.nftables.nflog import NflogReader
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hostfw.engine.context import Host
-from hostfw.host.network.link_events import LinkNews
+from hostfw.host.network.interfaces.link_events import LinkNews
 from hostfw.host.nftables.writing.script_runner import Nftables
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.values import Family, host_cidr

@@ -41,7 +41,7 @@ from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
 from hostfw.host.lock import LockHeld
 from hostfw.host.netlink.messages import NetlinkError
-from hostfw.host.network.link_events import LinkNews
+from hostfw.host.network.interfaces.link_events import LinkNews
 from hostfw.host.nftables.nflog import NflogRecord
 from hostfw.host.nftables.writing.script_runner import Nftables
 from hostfw.host.nftables.writing.transactions import NftNews, Touched, Transaction, What

@@ -9,7 +9,7 @@ from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.existing_connections import relearn
 from hostfw.host.errors import HostError
-from hostfw.host.network.sockets import Connection, ConnectionState
+from hostfw.host.network.sockets.sockets import Connection, ConnectionState
 from hostfw.model.values import TCP, UDP, Family, parse_address
 from hostfw.policy.resolve.plan import resolve
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine

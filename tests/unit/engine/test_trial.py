@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hostfw.host.errors import HostError
-from hostfw.host.network.sockets import TcpSocket
+from hostfw.host.network.sockets.sockets import TcpSocket
 from hostfw.host.nftables.writing.script_runner import NftFailure, NftResult
 from hostfw.host.process.processes import Ancestor
 from hostfw.host.store.codec import StateError

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hostfw.host.netlink.rtnetlink import IFA_F_PERMANENT, Hop, Link, LinkAddress, Route
-from hostfw.host.network.dhcp_leases import EndlessLease, endless_leases
-from hostfw.host.network.links import Network, interfaces_of, link_groups
+from hostfw.host.network.dhcp.dhcp_leases import EndlessLease, endless_leases
+from hostfw.host.network.interfaces.links import Network, interfaces_of, link_groups
 from hostfw.model.values import Cidr, Family, Learned, address_text, host_cidr, parse_address, parse_cidr
 
 

@@ -7,7 +7,7 @@ import pytest
 from hostfw.host.network import baseline
 from hostfw.host.network import network_needs as needs
 from hostfw.host.network.network_needs import Route, name_servers
-from hostfw.host.network.sockets import TcpEnd
+from hostfw.host.network.sockets.sockets import TcpEnd
 from hostfw.model.host.baseline import NameServer
 from hostfw.model.values import Family, parse_address
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host.network.services import Owner, read_owners
+from hostfw.host.network.sockets.services import Owner, read_owners
 from tests.unit.proc_builders import process
 
 UNITS = [

@@ -6,7 +6,13 @@ import struct
 
 import pytest
 
-from hostfw.host.network.sockets import ConnectionState, TcpSocket, find_connection, read_connections, read_tcp_sockets
+from hostfw.host.network.sockets.sockets import (
+    ConnectionState,
+    TcpSocket,
+    find_connection,
+    read_connections,
+    read_tcp_sockets,
+)
 from hostfw.model.values import Family
 
 _SO_COOKIE = 57

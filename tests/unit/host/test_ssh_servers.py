@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host.network.ssh_servers import SshServer, connections_of_caller, read_ssh_servers, remote_hosts
+from hostfw.host.network.sockets.ssh_servers import SshServer, connections_of_caller, read_ssh_servers, remote_hosts
 from hostfw.host.process.processes import Ancestor
 from tests.unit.proc_builders import NOBODY, ROOTS, process
 

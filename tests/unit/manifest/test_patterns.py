@@ -127,7 +127,7 @@ def test_leases_that_never_end_are_passed_over_soon() -> None:
     """A file of them is read to its end once."""
     text = "lease {\n  fixed-address 192.0.2.1;\n" * LONG
     before = process_time()
-    assert PATTERNS["hostfw.host.network.dhcp_leases._DHCLIENT"].findall(f"{text}}}\n") == [
+    assert PATTERNS["hostfw.host.network.dhcp.dhcp_leases._DHCLIENT"].findall(f"{text}}}\n") == [
         "  fixed-address 192.0.2.1;\n"
     ]
     assert process_time() - before < MOST_S

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 
-from hostfw.host.network.service_names import ports_of_service
+from hostfw.host.network.sockets.service_names import ports_of_service
 from hostfw.model.values import Action
 from hostfw.quick.manifests import policy_name
 from hostfw.quick.words import parse_words, rule_words

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostfw.host.network.service_names import ports_of_service
+from hostfw.host.network.sockets.service_names import ports_of_service
 from hostfw.model.values import Action
 from hostfw.quick.slips import words_meant
 

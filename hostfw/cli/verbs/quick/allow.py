@@ -13,7 +13,7 @@ from hostfw.cli.outcomes import this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.quick.changes import add, alone, read_directory
-from hostfw.host.network.service_names import ports_of_service
+from hostfw.host.network.sockets.service_names import ports_of_service
 from hostfw.model.values import Action, host_cidr
 from hostfw.model.wording import counted
 from hostfw.policy.order import every_tier, tiers_in_order

@@ -15,7 +15,7 @@ from hostfw.cli.output.help_page import Page
 from hostfw.cli.quick.changes import Directory, alone, read_directory, take_away
 from hostfw.cli.quick.rules_in_order import rules_in_order
 from hostfw.host.errors import HostError
-from hostfw.host.network.service_names import ports_of_service
+from hostfw.host.network.sockets.service_names import ports_of_service
 from hostfw.manifest.yaml.manifests import manifests_of
 from hostfw.model.values import Action
 from hostfw.quick.manifests import TIER, is_quick, policy_name

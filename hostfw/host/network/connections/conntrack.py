@@ -29,7 +29,7 @@ from hostfw.host.netlink.messages import (
     nested,
     u32,
 )
-from hostfw.host.network.sockets import Connection, ConnectionState, read_connections
+from hostfw.host.network.sockets.sockets import Connection, ConnectionState, read_connections
 from hostfw.model.values import TCP, Family
 
 _SUBSYSTEM = 1 << 8

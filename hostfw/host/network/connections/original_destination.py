@@ -18,7 +18,7 @@ from hostfw.host.netlink.messages import (
     attributes,
     nested,
 )
-from hostfw.host.network.sockets import TcpEnd
+from hostfw.host.network.sockets.sockets import TcpEnd
 from hostfw.model.values import TCP, Family
 
 _GET = 1 << 8 | 1

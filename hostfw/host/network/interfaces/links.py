@@ -44,8 +44,8 @@ from hostfw.host.netlink.rtnetlink import (
     read_routes,
     with_hops,
 )
-from hostfw.host.network.dhcp_clients import links_being_asked_for, links_without_leases
-from hostfw.host.network.dhcp_leases import EndlessLease, endless_leases
+from hostfw.host.network.dhcp.dhcp_clients import links_being_asked_for, links_without_leases
+from hostfw.host.network.dhcp.dhcp_leases import EndlessLease, endless_leases
 from hostfw.host.nftables.writing.script_runner import nft_version
 from hostfw.host.time.clock import monotonic
 from hostfw.model.host.facts import HostFacts, Interface

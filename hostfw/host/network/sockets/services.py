@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hostfw.host.network import network_needs as needs
-from hostfw.host.network import sockets
-from hostfw.host.network.sockets import TcpEnd
+from hostfw.host.network.sockets import sockets
+from hostfw.host.network.sockets.sockets import TcpEnd
 from hostfw.host.nftables.nat.published_ports import read_published
 from hostfw.host.process import processes
 from hostfw.host.systemd.units import runs_here, systemctl

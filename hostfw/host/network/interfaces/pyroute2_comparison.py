@@ -9,7 +9,7 @@ from typing import Any
 
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.rtnetlink import IFA_F_PERMANENT, Link, LinkAddress
-from hostfw.host.network.links import Network, interfaces_of, observe
+from hostfw.host.network.interfaces.links import Network, interfaces_of, observe
 from hostfw.model.host.facts import Interface
 from hostfw.model.values import parse_address
 

@@ -1,0 +1,1 @@
+"""Connection tracking: entries read, made and ended."""

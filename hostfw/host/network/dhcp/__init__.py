@@ -1,0 +1,1 @@
+"""DHCP: clients at work, and the leases that they keep."""

@@ -1,0 +1,1 @@
+"""Interfaces: their addresses, bridges, and changes of them."""

@@ -1,0 +1,1 @@
+"""Sockets, and the services and ssh sessions behind them."""
