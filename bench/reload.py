@@ -20,7 +20,7 @@ from bench import configurations
 from bench.measure import ROUNDS, heading, row
 from hostfw.build.cache import EngineCache
 from hostfw.build.candidate import check_candidate
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.host.nftables.writing.script_runner import NftablesWorker

@@ -71,7 +71,7 @@ def planned(options: Options, console: Console) -> PlannedHost | ExitCode:
     if options.facts is not None:
         return PlannedHost(candidate, facts, plan)
     from hostfw.cli.outcomes import this_host
-    from hostfw.engine.kernel.external_members import with_members_now
+    from hostfw.engine.members.external_members import with_members_now
 
     host = this_host()
     try:

@@ -5,7 +5,7 @@ Commands that run by themselves keep it. The service has what it compiled in mem
 
 from hostfw.control.codec import CodecError, decode, encode
 from hostfw.control.messages import Apply, InForceNow
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.checks.unchanged import Unchanged
 from hostfw.engine.engine import Engine
 from hostfw.host.store.answers import Answer, Basis, forget_answer, load_answer, save_answer

@@ -17,7 +17,7 @@ from hostfw.control.messages import (
     RollbackTo,
     UpdateFeed,
 )
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.checks.exposure import ExposureRequest
 from hostfw.engine.checks.lockout import LockoutRequest
 from hostfw.engine.engine import Engine

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hostfw.build.refused import Refused
-from hostfw.engine.asked import Asked
+from hostfw.engine.apply.asked import Asked
 from hostfw.engine.outcomes import (
     Confirmed,
     Failed,

@@ -12,7 +12,7 @@ from hostfw.build.refused import Refused
 from hostfw.daemon.backoff import Retry
 from hostfw.daemon.troubles import Part, Troubles
 from hostfw.daemon.writer import WriterThread
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.governed_links import Port, governed_masters
 from hostfw.engine.outcomes import Failed

@@ -41,7 +41,7 @@ from hostfw.daemon.saving import Saving
 from hostfw.daemon.takeover import Takeover
 from hostfw.daemon.troubles import Part
 from hostfw.daemon.writer import WriterThread
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.checks.exposure import services_of
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine

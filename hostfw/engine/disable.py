@@ -13,7 +13,7 @@ from hostfw.engine.kernel.deploy import enforce_nothing
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import Failed, failed
 from hostfw.engine.reading.block_state import BlockContext
-from hostfw.engine.rollback import end
+from hostfw.engine.trial.rollback import end
 from hostfw.host.errors import HostError
 from hostfw.host.store.generations.active import load_active
 from hostfw.host.store.generations.generations import accepted_number, forget_accepted

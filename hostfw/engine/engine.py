@@ -14,9 +14,9 @@ from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.feed_shrink import keep_accepted_feeds
 from hostfw.build.generation import Generation, build
 from hostfw.build.refused import Refused
-from hostfw.engine.applied import Applied
-from hostfw.engine.apply import apply
-from hostfw.engine.asked import Asked
+from hostfw.engine.apply.applied import Applied
+from hostfw.engine.apply.apply import apply
+from hostfw.engine.apply.asked import Asked
 from hostfw.engine.checks.exposure import ExposureRequest
 from hostfw.engine.checks.lockout import LockoutRequest, lockout_by
 from hostfw.engine.checks.lost_policy import refusal
@@ -25,15 +25,15 @@ from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.checks.unchanged import Unchanged, basis_of, confirm_unchanged
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.events import note_failed, note_refused
-from hostfw.engine.feeds.update import update_feed
 from hostfw.engine.kernel.disturbances import Enforced
 from hostfw.engine.kernel.existing_connections import relearn
 from hostfw.engine.kernel.governed_links import Port, note_masters
 from hostfw.engine.kernel.lazy_nftables import LazyNftables
-from hostfw.engine.kernel.member_changes import change_members, needs_nft
 from hostfw.engine.kernel.state import installed_by
 from hostfw.engine.kernel.transactions import reload_sets
 from hostfw.engine.kernel.writer import Observer, Sent, Writer
+from hostfw.engine.members.feed_update import update_feed
+from hostfw.engine.members.member_changes import change_members, needs_nft
 from hostfw.engine.outcomes import (
     Confirmed,
     Failed,
@@ -51,9 +51,9 @@ from hostfw.engine.reading.history import History, history
 from hostfw.engine.reading.standing import named, standing
 from hostfw.engine.reading.status import read_drift, read_status
 from hostfw.engine.reconcile import Resumed, end_by_script, end_expired, protect, repair, resume, resync, save
-from hostfw.engine.rollback import expire, rollback
-from hostfw.engine.rollback_to import rollback_to
-from hostfw.engine.trial import confirm
+from hostfw.engine.trial.rollback import expire, rollback
+from hostfw.engine.trial.rollback_to import rollback_to
+from hostfw.engine.trial.trial import confirm
 from hostfw.host.errors import HostError
 from hostfw.host.store.answers import Answer, Basis
 from hostfw.host.store.codec import Unreadable

@@ -11,24 +11,24 @@ from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.generation import Generation, build, script_id
 from hostfw.build.refused import Refused
 from hostfw.build.stored import keep_decoded
-from hostfw.engine.acceptance import accept_as, accepted_of, unsaved_of
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.acceptance import accept_as, accepted_of, unsaved_of
+from hostfw.engine.apply.applied import Applied
+from hostfw.engine.apply.standing_record import keep_record, record_after
 from hostfw.engine.block import restore_block
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.kernel.deploy import enforce
 from hostfw.engine.kernel.disturbances import Enforced
 from hostfw.engine.kernel.governed_links import note_links
-from hostfw.engine.kernel.member_changes import restore_members
 from hostfw.engine.kernel.record import forget_record, is_of_another, note_saved, write_owed
 from hostfw.engine.kernel.script.deploy import enforce_script
 from hostfw.engine.kernel.writer import Writer
-from hostfw.engine.member_times import settle_members
+from hostfw.engine.members.member_changes import restore_members
+from hostfw.engine.members.member_times import settle_members
 from hostfw.engine.outcomes import Failed, RolledBack
 from hostfw.engine.reading.block_state import BlockContext
 from hostfw.engine.reading.standing import standing, standing_number
-from hostfw.engine.rollback import expire, restore
-from hostfw.engine.standing_record import keep_record, record_after
-from hostfw.engine.trial import keep_on_trial
+from hostfw.engine.trial.rollback import expire, restore
+from hostfw.engine.trial.trial import keep_on_trial
 from hostfw.host.errors import HostError
 from hostfw.host.store.generations.active import load_active
 from hostfw.host.store.generations.generations import Accepted, accepted_number, load_accepted, load_generation

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from hostfw.build.candidate import Candidate, check_candidate
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.host.nftables.writing.script_runner import NftablesWorker

@@ -11,7 +11,7 @@ from time import monotonic, sleep
 import pytest
 
 from hostfw.build.candidate import check_candidate
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from hostfw.build.candidate import check_candidate
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.reading.status import read_drift

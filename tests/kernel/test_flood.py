@@ -11,7 +11,7 @@ import pytest
 from hostfw.build.candidate import check_candidate
 from hostfw.compile.layout.nft_rules.log_limits import LOG_SOURCES
 from hostfw.daemon.audit.log_reader import SETTLE_S
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.host.store.configuration.files import read_configuration

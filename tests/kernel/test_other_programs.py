@@ -9,7 +9,7 @@ import pytest
 
 from hostfw.build.cache import EngineCache
 from hostfw.build.candidate import check_candidate
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.disable import Disabled, Units, disable
 from hostfw.engine.engine import Engine

@@ -16,7 +16,7 @@ from hostfw.audit.packet_headers import headers
 from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation
 from hostfw.compile import object_names as names
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.explain.verdict import explain

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from hostfw.build.candidate import check_candidate
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.reconcile import Resumed
@@ -88,7 +88,7 @@ def test_the_stored_script_puts_right_what_another_program_did(
     before = lasting(host)
     nft(host, CHANGES[change](host))
 
-    monkeypatch.setattr("hostfw.engine.rollback.check_candidate", broken)
+    monkeypatch.setattr("hostfw.engine.trial.rollback.check_candidate", broken)
     with inside(host):
         resumed = engine.resume()
 

@@ -450,7 +450,7 @@ def test_what_the_kernel_refused_to_shorten_is_shortened_later(
     def refuse(script: str, nftables: Nftables) -> Failed | None:
         return Failed("no memory") if refusing and refusing in script else commit(script, nftables)
 
-    monkeypatch.setattr("hostfw.engine.member_times.commit", refuse)
+    monkeypatch.setattr("hostfw.engine.members.member_times.commit", refuse)
     with inside(installation.node):
         directories = Directories(installation.config, installation.state, installation.run)
         engine = Engine(directories, Host(uptime=lambda: monotonic() + 7200), cache=cache)

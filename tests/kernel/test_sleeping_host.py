@@ -106,7 +106,7 @@ def test_what_cannot_be_shortened_is_trouble_and_tried_again(
     def refuse(script: str, nftables: Nftables) -> Failed | None:
         return Failed("no memory") if refusing[0] else commit(script, nftables)
 
-    monkeypatch.setattr("hostfw.engine.member_times.commit", refuse)
+    monkeypatch.setattr("hostfw.engine.members.member_times.commit", refuse)
 
     def story() -> None:
         until(lambda: sleeper.trouble() == "")

@@ -13,7 +13,7 @@ import hostfw.engine.engine as engine_module
 from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.generation import Generation, build
 from hostfw.build.refused import Refused
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.host.nftables.tables import read_names

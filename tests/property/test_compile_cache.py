@@ -21,7 +21,7 @@ from hostfw.compile import table_builder as builder
 from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout.costs import DEFAULT_COSTS, CostModel
 from hostfw.compile.ruleset import compile_plan
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.installed import digests

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.host.lock import WriterLock

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hostfw.control.handlers import handle
 from hostfw.control.messages import Apply, InForceNow, Reply
-from hostfw.engine.asked import Asked
+from hostfw.engine.apply.asked import Asked
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.engine.reading.status import compared

@@ -10,7 +10,7 @@ from hostfw.cli.bundles.health import Health
 from hostfw.cli.quick.feed_update import SANDBOXED
 from hostfw.control.client import ask
 from hostfw.control.messages import Apply, Confirm, InForceNow, Reply, Rollback
-from hostfw.engine.asked import Asked
+from hostfw.engine.apply.asked import Asked
 from hostfw.engine.checks.exposure import services_of
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Confirmed, Failed, RolledBack, TooLate

@@ -7,7 +7,7 @@ from hostfw.build.generation import Generation
 from hostfw.compile.object_names import failsafe_counter, rule_counter
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.context import Host
-from hostfw.engine.kernel.external_members import with_members_now
+from hostfw.engine.members.external_members import with_members_now
 from hostfw.exposure.forwarding import Forwards, forwarding_changes
 from hostfw.exposure.services import Change, Kind, changes, exposure
 from hostfw.exposure.wording import Line, change_lines, change_text, decision_text

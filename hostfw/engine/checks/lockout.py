@@ -6,7 +6,7 @@ from hostfw.build.cache import accepted_now
 from hostfw.build.generation import Generation, Lasting
 from hostfw.engine.checks.lost_connections import Lockout, check_lockout, losses
 from hostfw.engine.checks.plan_before import Before
-from hostfw.engine.kernel.external_members import with_members_now
+from hostfw.engine.members.external_members import with_members_now
 from hostfw.model.host.baseline import Baseline
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.plan import Plan

@@ -4,9 +4,9 @@ from hostfw.engine.checks.lockout import LockoutRequest
 from hostfw.engine.checks.lost_connections import check_lockout, losses
 from hostfw.engine.checks.named_peers import concerns_nobody
 from hostfw.engine.checks.plan_before import Before
-from hostfw.engine.kernel.external_members import with_members_now
-from hostfw.engine.kernel.member_changes import Check
 from hostfw.engine.kernel.writer import Writer
+from hostfw.engine.members.external_members import with_members_now
+from hostfw.engine.members.member_changes import Check
 from hostfw.engine.outcomes import Failed
 from hostfw.engine.reading.stored_active import stored_active
 from hostfw.manifest.decode import DecodeCache, decode

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostfw.build.generation import Generation
-from hostfw.engine.kernel.external_members import find_external, held
 from hostfw.engine.kernel.writer import Writer
+from hostfw.engine.members.external_members import find_external, held
 from hostfw.host.store.atomic_files import WriteError, write_atomically
 from hostfw.host.store.codec import load_json, to_json_of_many
 from hostfw.host.store.generations.active import load_active

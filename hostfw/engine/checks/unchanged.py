@@ -9,14 +9,14 @@ more than that: resources that expire, files of Feeds, and members that other pr
 from dataclasses import dataclass, replace
 
 from hostfw.build.generation import Generation
-from hostfw.engine.asked import Asked
+from hostfw.engine.apply.asked import Asked
+from hostfw.engine.apply.standing_record import keep_record, record_after
 from hostfw.engine.events import note, three
 from hostfw.engine.kernel.contents import is_unchanged_since
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.reading.in_force import are_in_force
 from hostfw.engine.reading.standing import named, standing
 from hostfw.engine.reading.status import compared
-from hostfw.engine.standing_record import keep_record, record_after
 from hostfw.host.nftables.sets.set_digests import READ_WHOLE
 from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.store.answers import Answer, Basis, digest, program_mark

@@ -22,14 +22,14 @@ from hostfw.engine.kernel.installed import (
     drift,
     in_sentences,
 )
-from hostfw.engine.kernel.member_changes import restore_members
 from hostfw.engine.kernel.record import forget_record, write_record
 from hostfw.engine.kernel.rewriting import ensure_ours
 from hostfw.engine.kernel.set_loading import load_sets, remember_contents
 from hostfw.engine.kernel.state import KernelState, read_back, read_kernel_state
 from hostfw.engine.kernel.transactions import delete, prepare, send, send_change
 from hostfw.engine.kernel.writer import Writer
-from hostfw.engine.member_times import settle_members
+from hostfw.engine.members.member_changes import restore_members
+from hostfw.engine.members.member_times import settle_members
 from hostfw.engine.outcomes import (
     CLEARED,
     UNCHANGED,

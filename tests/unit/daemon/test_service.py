@@ -33,7 +33,7 @@ from hostfw.daemon.resync import Resync
 from hostfw.daemon.saving import Saving
 from hostfw.daemon.service import Service
 from hostfw.daemon.takeover import BOOT_RULES, Takeover
-from hostfw.engine import acceptance
+from hostfw.engine.apply import acceptance
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel import record
@@ -529,7 +529,7 @@ def test_a_refused_request_is_the_clients_business(world: World) -> None:
 
 def test_what_could_not_be_saved_is_saved_in_the_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without anybody who requests it, and the trouble passes with it."""
-    state = "hostfw.engine.acceptance.accept"
+    state = "hostfw.engine.apply.acceptance.accept"
     accept = world.faults.wrap("accept", getattr(acceptance, "accept"))  # noqa: B009  it is not its own
     monkeypatch.setattr(state, accept)
 

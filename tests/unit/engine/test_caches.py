@@ -19,7 +19,7 @@ from hostfw.compile.layout.cuts.by_port import changed_cut, cut_by_port
 from hostfw.compile.program import Allow, Condition, ProgramRule
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import TableBuilder
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import UNKNOWN, Failed

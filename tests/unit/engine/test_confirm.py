@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostfw.engine.confirm import objection, proving_sockets, unproven
+from hostfw.engine.trial.confirm import objection, proving_sockets, unproven
 from hostfw.host.network.sockets.sockets import TcpSocket
 from hostfw.host.process.processes import Ancestor
 from hostfw.model.host.baseline import Session

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from hostfw.build.cache import EngineCache
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.reconcile import Resumed

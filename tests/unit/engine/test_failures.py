@@ -22,7 +22,7 @@ from hostfw.control import channel, client
 from hostfw.control.handlers import handle
 from hostfw.control.messages import Apply, Report, ServiceReport
 from hostfw.control.socket import Refusal, answer_bytes, our_version
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed, NoTrial

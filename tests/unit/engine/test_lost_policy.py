@@ -211,7 +211,7 @@ def test_a_script_that_no_plan_judges_is_asked_as_well(
     held, sent = went.kernel.read_tables(), len(went.kernel.committed)
     first, _ = load_generation(went.directory / "var", 1)
     assert first is not None
-    monkeypatch.setattr("hostfw.engine.rollback.check_candidate", fault)
+    monkeypatch.setattr("hostfw.engine.trial.rollback.check_candidate", fault)
 
     refused = went.hostfwctl("rollback", "--to", "1")
 

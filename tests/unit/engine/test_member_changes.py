@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.engine.kernel.external_members import Held
-from hostfw.engine.kernel.member_changes import _decide, change_script
+from hostfw.engine.members.external_members import Held
+from hostfw.engine.members.member_changes import _decide, change_script
 from hostfw.engine.outcomes import Failed, MembersChange
 from hostfw.host.store.members.members import Moment, SavedMembers, load_members, save_members, saved_sets
 from hostfw.manifest.scalars.net_texts import loose_cidr

@@ -27,7 +27,7 @@ from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation
 from hostfw.daemon.repair.repair import Tampering, _repair
 from hostfw.daemon.writer import defect
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.disturbances import Enforced

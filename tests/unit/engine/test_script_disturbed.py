@@ -24,7 +24,7 @@ def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     assert made.hostfwctl("apply").status == 0
     made.write(web=WEB.replace("80", "443"))
     assert made.hostfwctl(*WITHIN).status == 0
-    monkeypatch.setattr("hostfw.engine.rollback.check_candidate", broken)
+    monkeypatch.setattr("hostfw.engine.trial.rollback.check_candidate", broken)
     return made
 
 

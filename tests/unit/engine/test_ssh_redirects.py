@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hostfw.engine.checks.lost_connections import losses
-from hostfw.engine.confirm import unproven
+from hostfw.engine.trial.confirm import unproven
 from hostfw.model.host.baseline import Baseline, Listener
 from hostfw.model.host.services import PublishedPort
 from hostfw.model.plan import Plan

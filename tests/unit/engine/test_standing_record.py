@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from hostfw.engine.apply.standing_record import keep_record
 from hostfw.engine.context import Directories
-from hostfw.engine.standing_record import keep_record
 from hostfw.host.store.generations.generations import generation_folder
 from hostfw.host.store.generations.governance import load_governance, save_governance
 from hostfw.model.host.governance import Governance, GovernedInterface
@@ -58,7 +58,7 @@ def test_it_is_written_when_it_says_something_else(
         saved.append(governance)
         save_governance(into, governance)
 
-    monkeypatch.setattr("hostfw.engine.standing_record.save_governance", counted)
+    monkeypatch.setattr("hostfw.engine.apply.standing_record.save_governance", counted)
 
     assert keep_record(directories, 1, now, None) == ()
     assert saved == ([now] if written else [])

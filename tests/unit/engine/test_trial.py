@@ -345,7 +345,7 @@ def test_what_protects_an_unknown_host_goes_back_to_protection(tmp_path: Path, m
 def test_sources_that_no_longer_build_leave_the_stored_script(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """As when the host cannot be observed: what was in force byte for byte is in force again."""
     host.hostfwctl(*WITHIN)
-    monkeypatch.setattr("hostfw.engine.rollback.check_candidate", broken)
+    monkeypatch.setattr("hostfw.engine.trial.rollback.check_candidate", broken)
 
     done = host.hostfwctl("rollback")
 
@@ -500,7 +500,7 @@ def test_a_way_back_that_cannot_be_written_changes_nothing(host: Machine, monkey
     def refuse(*_: object) -> None:
         raise StateError("the way back could not be saved: the disk is full")
 
-    monkeypatch.setattr("hostfw.engine.trial.save_trial", refuse)
+    monkeypatch.setattr("hostfw.engine.trial.trial.save_trial", refuse)
 
     done = host.hostfwctl(*WITHIN)
 

@@ -7,7 +7,7 @@ import pytest
 
 from hostfw.build.cache import EngineCache
 from hostfw.build.generation import Generation
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.reconcile import Resumed
@@ -122,7 +122,7 @@ def test_what_cannot_be_written_down_is_said(host: Machine, monkeypatch: pytest.
     def refuse(*_: object) -> int:
         raise StateError("the generation could not be saved: the disk is full")
 
-    monkeypatch.setattr("hostfw.engine.trial.store_generation", refuse)
+    monkeypatch.setattr("hostfw.engine.trial.trial.store_generation", refuse)
     plug_in(host, "eth7")
     outcome = engine.resync(current)
 

@@ -11,7 +11,7 @@ from zlib import crc32
 
 import pytest
 
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Confirmed, Failed, NoTrial, RolledBack
 from hostfw.host.store.generations.trial import load_trial
 from tests.unit.engine.test_recovery import BEFORE, NEW, OLD, OLDER, Killed, Points, Station

@@ -20,15 +20,15 @@ from hostfw.build.cache import EngineCache
 from hostfw.cli.log_events import LogEvents
 from hostfw.cli.parser import parse
 from hostfw.daemon.audit.losses import Entries, open_audit_losses
-from hostfw.engine.applied import Applied
+from hostfw.engine.apply.applied import Applied
 from hostfw.engine.block import restore_block
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
-from hostfw.engine.kernel.external_members import Held
 from hostfw.engine.kernel.log_counts import LogCounts
-from hostfw.engine.kernel.member_changes import _Decision, _kept, moment
 from hostfw.engine.kernel.record import is_of_another, write_owed
 from hostfw.engine.kernel.writer import Writer
+from hostfw.engine.members.external_members import Held
+from hostfw.engine.members.member_changes import _Decision, _kept, moment
 from hostfw.engine.outcomes import Confirmed, Failed, MembersChange, MembersChanged, NoTrial, RolledBack
 from hostfw.engine.reading.block_state import BlockContext
 from hostfw.engine.reading.standing import standing

@@ -199,7 +199,7 @@ def test_a_trial_whose_record_stays_does_not_stand_in_the_way(
         raise StateError("that nothing is pending could not be saved")
 
     with monkeypatch.context() as patch:
-        patch.setattr("hostfw.engine.rollback.forget_trial", refuse)
+        patch.setattr("hostfw.engine.trial.rollback.forget_trial", refuse)
         done = expired.hostfwctl("reload")
     assert "more seconds" not in done.err
     assert done.status == 1
@@ -222,7 +222,7 @@ def test_a_trial_that_could_not_be_given_up_is_not_said_to_have_changed_nothing(
 
     expired.kernel.failures.extend([ok, NftFailure("it died", unchanged=True)])
     with monkeypatch.context() as patch:
-        patch.setattr("hostfw.engine.trial.forget_trial", refuse)
+        patch.setattr("hostfw.engine.trial.trial.forget_trial", refuse)
         done = expired.hostfwctl("apply", "--confirm-within", "90s")
     expired.kernel.failures.clear()
     assert done.status == 1

@@ -21,7 +21,7 @@ from hostfw.doctor.environment import UNIT_NAMES
 from hostfw.doctor.findings import Finding, Weight
 from hostfw.doctor.host import HostReport, Service, examine
 from hostfw.engine.engine import Engine
-from hostfw.engine.kernel.external_members import with_members_now
+from hostfw.engine.members.external_members import with_members_now
 from hostfw.engine.outcomes import Failed, Status
 from hostfw.engine.reading.block_state import BlockContext, block_state
 from hostfw.engine.reading.standing import standing

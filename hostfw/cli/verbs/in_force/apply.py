@@ -22,7 +22,7 @@ from hostfw.cli.output.progress import progress
 from hostfw.control.client import ask
 from hostfw.control.handlers import handle
 from hostfw.control.messages import Apply, Files, InForceNow, Reply
-from hostfw.engine.asked import Asked
+from hostfw.engine.apply.asked import Asked
 from hostfw.engine.checks.exposure import services_of
 from hostfw.engine.outcomes import Failed
 from hostfw.host.lock import files_lock

@@ -16,7 +16,7 @@ from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column
 from hostfw.control.messages import ChangeMembers, Reply
 from hostfw.engine.context import Host
-from hostfw.engine.kernel.external_members import find_external, held
+from hostfw.engine.members.external_members import find_external, held
 from hostfw.engine.outcomes import Failed, MembersChange, MembersChanged, NoSuchSet
 from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.process.processes import login_uid

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from hostfw.compile.object_names import external_sets
 from hostfw.engine.context import Host
-from hostfw.engine.kernel.external_members import Held, find_external, held
 from hostfw.engine.kernel.transactions import commit, edit_members
 from hostfw.engine.kernel.writer import Writer
+from hostfw.engine.members.external_members import Held, find_external, held
 from hostfw.engine.outcomes import Failed, MembersChange, MembersChanged, NoSuchSet
 from hostfw.host.errors import HostError
 from hostfw.host.store.atomic_files import WriteError, write_atomically

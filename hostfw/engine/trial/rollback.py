@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from hostfw.build.cache import accepted_now, cached_governance
 from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation, build, script_id
-from hostfw.engine.acceptance import accept_as, accepted_of, superseded
+from hostfw.engine.apply.acceptance import accept_as, accepted_of, superseded
+from hostfw.engine.apply.standing_record import keep_record, record_after
 from hostfw.engine.checks.lockout import LockoutRequest, lockout_of
 from hostfw.engine.checks.lost_connections import Lockout
 from hostfw.engine.checks.lost_policy import lost_interfaces
@@ -21,7 +22,6 @@ from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import Failed, NoTrial, RolledBack
 from hostfw.engine.reading.deadline import DEADLINE, REBOOT, due
 from hostfw.engine.reading.standing import named, record_of, standing
-from hostfw.engine.standing_record import keep_record, record_after
 from hostfw.host.errors import HostError
 from hostfw.host.store.codec import StateError, Unreadable
 from hostfw.host.store.generations.generations import Accepted, accepted_number, load_generation

@@ -8,9 +8,9 @@ from dataclasses import replace
 from hostfw.build.cache import accepted_now
 from hostfw.build.candidate import check_candidate
 from hostfw.build.refused import Refused
-from hostfw.engine.acceptance import unsaved_of
-from hostfw.engine.applied import Applied
-from hostfw.engine.apply import apply
+from hostfw.engine.apply.acceptance import unsaved_of
+from hostfw.engine.apply.applied import Applied
+from hostfw.engine.apply.apply import apply
 from hostfw.engine.checks.lockout import LockoutRequest
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import Failed

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from hostfw.build.generation import Generation
-from hostfw.engine.acceptance import accept_as, accepted_of
+from hostfw.engine.apply.acceptance import accept_as, accepted_of
+from hostfw.engine.apply.standing_record import record_after
 from hostfw.engine.checks.lockout import LockoutRequest, lockout_of
 from hostfw.engine.checks.lost_connections import Lockout
 from hostfw.engine.checks.lost_policy import refusal, script_refusal
@@ -14,9 +15,8 @@ from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import Failed, RolledBack
 from hostfw.engine.reading.deadline import left_s
 from hostfw.engine.reading.standing import record_of
-from hostfw.engine.rollback import expire, restore
-from hostfw.engine.standing_record import record_after
-from hostfw.engine.trial import waits
+from hostfw.engine.trial.rollback import expire, restore
+from hostfw.engine.trial.trial import waits
 from hostfw.host.store.generations.generations import load_generation, stored_generations
 from hostfw.host.store.generations.last_event import Event, EventKind
 from hostfw.host.store.generations.trial import load_trial

@@ -8,9 +8,9 @@ from datetime import timedelta
 from hostfw.build.cache import cached_governance
 from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation
-from hostfw.engine.acceptance import accepted_of, save_first
-from hostfw.engine.applied import Applied
-from hostfw.engine.confirm import objection, proving_sockets, unproven
+from hostfw.engine.apply.acceptance import accepted_of, save_first
+from hostfw.engine.apply.applied import Applied
+from hostfw.engine.apply.standing_record import record_after
 from hostfw.engine.kernel.contents import altered_by_name, is_unchanged_since
 from hostfw.engine.kernel.deploy import enforce
 from hostfw.engine.kernel.installed import drift, in_sentences
@@ -19,8 +19,8 @@ from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Confirmed, Failed, RolledBack, TooLate
 from hostfw.engine.reading.deadline import left_s
 from hostfw.engine.reading.standing import standing
-from hostfw.engine.rollback import TRIED_AGAIN, end, expire, note_confirmed
-from hostfw.engine.standing_record import record_after
+from hostfw.engine.trial.confirm import objection, proving_sockets, unproven
+from hostfw.engine.trial.rollback import TRIED_AGAIN, end, expire, note_confirmed
 from hostfw.host.errors import HostError
 from hostfw.host.store.codec import StateError, Unreadable
 from hostfw.host.store.generations.active import load_active

@@ -8,9 +8,10 @@ from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.generation import Generation, GenerationCache, build
 from hostfw.build.refused import Refused
 from hostfw.build.stored import keep_decoded
-from hostfw.engine.acceptance import accept_as, accepted_of
-from hostfw.engine.applied import Applied
-from hostfw.engine.asked import Asked
+from hostfw.engine.apply.acceptance import accept_as, accepted_of
+from hostfw.engine.apply.applied import Applied
+from hostfw.engine.apply.asked import Asked
+from hostfw.engine.apply.standing_record import record_after
 from hostfw.engine.block import BELOW_A_BLOCK, UNCONFIRMABLE
 from hostfw.engine.checks.exposure import ExposureRequest, exposure_of
 from hostfw.engine.checks.lockout import LockoutRequest, lockout_of
@@ -25,9 +26,8 @@ from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, RolledBack
 from hostfw.engine.reading.deadline import left_s
 from hostfw.engine.reading.standing import named, standing
-from hostfw.engine.rollback import TRIED_AGAIN, end, expire
-from hostfw.engine.standing_record import record_after
-from hostfw.engine.trial import try_out, waits
+from hostfw.engine.trial.rollback import TRIED_AGAIN, end, expire
+from hostfw.engine.trial.trial import try_out, waits
 from hostfw.host.errors import HostError
 from hostfw.host.store.generations.generations import accepted_until
 from hostfw.host.store.generations.trial import load_rollback_timer, load_trial

@@ -12,10 +12,10 @@ shorten is owed: the next look at the set counts from the last one that was comp
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from hostfw.engine.kernel.external_members import find_external, held
-from hostfw.engine.kernel.member_changes import AddressRange, change_script, ends_of, moment, range_text, ranges_script
 from hostfw.engine.kernel.transactions import commit
 from hostfw.engine.kernel.writer import Writer
+from hostfw.engine.members.external_members import find_external, held
+from hostfw.engine.members.member_changes import AddressRange, change_script, ends_of, moment, range_text, ranges_script
 from hostfw.engine.outcomes import UNKNOWN, Failed
 from hostfw.host.store.atomic_files import WriteError
 from hostfw.host.store.codec import Unreadable

@@ -1,1 +1,0 @@
-"""Feeds that hostfw downloads, on their way into force."""

@@ -1,0 +1,1 @@
+"""Members of sets that change without a generation."""
