@@ -8,7 +8,15 @@ from typing import NamedTuple
 from hostfw.cli.verb_table import VERBS
 from hostfw.compile.layout.nft_rules.log_limits import LOG_RECORDS, SUPPRESSED
 from hostfw.daemon.metrics.text import AuditFigures, Figures, metrics_text
-from hostfw.engine.kernel.counters import Counter, LogCounter, OtherCounter, ReasonCounter, RuleCounter, Value, Values
+from hostfw.engine.kernel.counts.counters import (
+    Counter,
+    LogCounter,
+    OtherCounter,
+    ReasonCounter,
+    RuleCounter,
+    Value,
+    Values,
+)
 from hostfw.model.packets.decisions import Reason
 from hostfw.model.plan import RuleIdentity
 from hostfw.model.settings import FailsafePort

@@ -17,7 +17,7 @@ from hostfw.daemon.metrics.text import AuditFigures, Figures
 from hostfw.daemon.notifier import Notifier
 from hostfw.daemon.troubles import Troubles
 from hostfw.daemon.writer import WriterThread
-from hostfw.engine.kernel.deploy import counts
+from hostfw.engine.kernel.deploy.deploy import counts
 from hostfw.engine.outcomes import Failed
 from hostfw.model.wording import counted
 

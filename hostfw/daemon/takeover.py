@@ -22,7 +22,7 @@ from hostfw.daemon.repair.repair import Repairer
 from hostfw.daemon.troubles import Part, Troubles
 from hostfw.daemon.writer import WriterThread
 from hostfw.engine.engine import Engine
-from hostfw.engine.kernel.installed import unprotected
+from hostfw.engine.kernel.state.installed import unprotected
 from hostfw.engine.outcomes import Failed
 from hostfw.engine.reading.deadline import has_expired
 from hostfw.engine.reconcile import Resumed, build_base_protection, builds

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hostfw.engine.block import Unblocked, unblock
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.events import note
-from hostfw.engine.kernel.deploy import enforce_nothing
+from hostfw.engine.kernel.deploy.deploy import enforce_nothing
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import Failed, failed
 from hostfw.engine.reading.block_state import BlockContext

@@ -25,12 +25,12 @@ from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.checks.unchanged import Unchanged, basis_of, confirm_unchanged
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.events import note_failed, note_refused
-from hostfw.engine.kernel.disturbances import Enforced
-from hostfw.engine.kernel.existing_connections import relearn
+from hostfw.engine.kernel.deploy.disturbances import Enforced
+from hostfw.engine.kernel.deploy.existing_connections import relearn
+from hostfw.engine.kernel.deploy.transactions import reload_sets
 from hostfw.engine.kernel.governed_links import Port, note_masters
 from hostfw.engine.kernel.lazy_nftables import LazyNftables
-from hostfw.engine.kernel.state import installed_by
-from hostfw.engine.kernel.transactions import reload_sets
+from hostfw.engine.kernel.state.state import installed_by
 from hostfw.engine.kernel.writer import Observer, Sent, Writer
 from hostfw.engine.members.feed_update import update_feed
 from hostfw.engine.members.member_changes import change_members, needs_nft

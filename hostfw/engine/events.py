@@ -6,7 +6,7 @@ from contextlib import suppress
 from hostfw.build.refused import Refused
 from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.kernel.deploy import counts
+from hostfw.engine.kernel.deploy.deploy import counts
 from hostfw.engine.outcomes import Failed
 from hostfw.host.store.codec import StateError, Unreadable
 from hostfw.host.store.generations.last_event import Event, EventKind, load_event, save_event

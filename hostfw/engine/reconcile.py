@@ -16,11 +16,11 @@ from hostfw.engine.apply.applied import Applied
 from hostfw.engine.apply.standing_record import keep_record, record_after
 from hostfw.engine.block import restore_block
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.kernel.deploy import enforce
-from hostfw.engine.kernel.disturbances import Enforced
+from hostfw.engine.kernel.deploy.deploy import enforce
+from hostfw.engine.kernel.deploy.disturbances import Enforced
 from hostfw.engine.kernel.governed_links import note_links
-from hostfw.engine.kernel.record import forget_record, is_of_another, note_saved, write_owed
 from hostfw.engine.kernel.script.deploy import enforce_script
+from hostfw.engine.kernel.state.record import forget_record, is_of_another, note_saved, write_owed
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.members.member_changes import restore_members
 from hostfw.engine.members.member_times import settle_members

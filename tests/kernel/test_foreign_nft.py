@@ -13,8 +13,8 @@ import pytest
 from bench.mixtures import SHAPES, plan_of, with_logs
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.kernel.deploy import enforce_nothing
-from hostfw.engine.kernel.disturbances import Enforced
+from hostfw.engine.kernel.deploy.deploy import enforce_nothing
+from hostfw.engine.kernel.deploy.disturbances import Enforced
 from hostfw.engine.kernel.script.deploy import enforce_script
 from hostfw.engine.kernel.writer import Writer
 from hostfw.host.nftables.tables import read_generation

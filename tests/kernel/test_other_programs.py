@@ -13,7 +13,7 @@ from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.disable import Disabled, Units, disable
 from hostfw.engine.engine import Engine
-from hostfw.engine.kernel.disturbances import WRITTEN_AGAIN
+from hostfw.engine.kernel.deploy.disturbances import WRITTEN_AGAIN
 from hostfw.engine.outcomes import Failed, Status
 from hostfw.host.nftables.tables import read_tables
 from hostfw.host.nftables.writing.script_runner import NftablesWorker, NftResult

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hostfw.engine.kernel.transactions import reload_sets
+from hostfw.engine.kernel.deploy.transactions import reload_sets
 from hostfw.engine.outcomes import UNCHANGED, Failed
 from hostfw.host.nftables.tables import read_generation, read_tables
 from hostfw.host.nftables.writing.script_runner import NftablesWorker

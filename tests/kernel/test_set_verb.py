@@ -13,7 +13,7 @@ from hostfw.engine.checks.lockout import LockoutRequest
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.kernel import transactions
+from hostfw.engine.kernel.deploy import transactions
 from hostfw.engine.outcomes import Failed, MembersChange, MembersChanged
 from hostfw.engine.reconcile import Resumed
 from hostfw.host.nftables.writing.script_runner import Nftables

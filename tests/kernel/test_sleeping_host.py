@@ -11,7 +11,7 @@ import pytest
 from hostfw.control.channel import report
 from hostfw.daemon.dependencies import Dependencies
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.kernel import transactions
+from hostfw.engine.kernel.deploy import transactions
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.writing.script_runner import Nftables

@@ -10,7 +10,7 @@ from hostfw.audit.log_prefix import decode
 from hostfw.audit.packet_event import packet_event
 from hostfw.audit.packet_headers import Headers
 from hostfw.compile.ruleset import compile_plan
-from hostfw.engine.kernel.counters import OtherCounter, Value, counters_of
+from hostfw.engine.kernel.counts.counters import OtherCounter, Value, counters_of
 from hostfw.model.packets.decisions import OF_RULES
 from hostfw.model.plan import Plan
 from hostfw.nft.objects import Ruleset

@@ -24,7 +24,7 @@ from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.kernel.installed import digests
+from hostfw.engine.kernel.state.installed import digests
 from hostfw.host.lock import WriterLock
 from hostfw.host.store.configuration.feed_files import read_own_feeds
 from hostfw.host.store.configuration.files import read_configuration

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.context import Host
-from hostfw.engine.kernel.contents import altered, altered_by_name, misdeclared
-from hostfw.engine.kernel.transactions import reload_sets
+from hostfw.engine.kernel.deploy.transactions import reload_sets
+from hostfw.engine.kernel.state.contents import altered, altered_by_name, misdeclared
 from hostfw.host.nftables.tables import read_tables
 from hostfw.host.nftables.writing.script_runner import NftablesWorker
 from hostfw.model.plan import Plan

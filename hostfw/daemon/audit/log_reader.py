@@ -17,7 +17,7 @@ from hostfw.audit.attribution import Attribution
 from hostfw.audit.packet_event import PacketEvent, event_from_candidates
 from hostfw.audit.packet_headers import headers
 from hostfw.daemon.audit.losses import AuditLosses, Entries, open_audit_losses
-from hostfw.engine.kernel.log_counts import LogCounts, read_log_counts
+from hostfw.engine.kernel.counts.log_counts import LogCounts, read_log_counts
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import Nflog, NflogReader, NflogRecord, interface_name
 from hostfw.host.process.descriptors import descriptor_identity

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from hostfw.engine.kernel.log_counts import LogCounts, read_log_counts
+from hostfw.engine.kernel.counts.log_counts import LogCounts, read_log_counts
 from hostfw.host.errors import HostError
 from hostfw.host.store.audit_checkpoint import AuditCheckpoint, AuditCheckpointFile
 from hostfw.journal.entry import warning

@@ -11,7 +11,7 @@ from pathlib import Path
 from hostfw.daemon.backoff import Retry
 from hostfw.daemon.metrics.text import Figures, metrics_text
 from hostfw.engine.context import Directories
-from hostfw.engine.kernel.counters import Value, counters_of
+from hostfw.engine.kernel.counts.counters import Value, counters_of
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.named_counters import read_counters
 from hostfw.host.nftables.nf_tables import KernelCounter

@@ -10,7 +10,15 @@ from datetime import datetime
 from typing import NamedTuple
 
 from hostfw.compile.layout.nft_rules.log_limits import LOG_RECORDS
-from hostfw.engine.kernel.counters import Counter, LogCounter, OtherCounter, ReasonCounter, RuleCounter, Value, Values
+from hostfw.engine.kernel.counts.counters import (
+    Counter,
+    LogCounter,
+    OtherCounter,
+    ReasonCounter,
+    RuleCounter,
+    Value,
+    Values,
+)
 from hostfw.model.packets.decisions import OF_LIMITS
 from hostfw.model.values import BRIDGE, TABLE_FAMILIES, Family, TableFamily
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from hostfw.engine.kernel.installed import amendments, unprotected
+from hostfw.engine.kernel.state.installed import amendments, unprotected
 from hostfw.engine.outcomes import UNKNOWN, Failed, refusal
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError

@@ -16,7 +16,7 @@ from hostfw.daemon.repair.base_protection import BaseProtection
 from hostfw.daemon.writer import WriterThread, defect
 from hostfw.engine.block import restore_block
 from hostfw.engine.engine import Engine
-from hostfw.engine.kernel.disturbances import Enforced
+from hostfw.engine.kernel.deploy.disturbances import Enforced
 from hostfw.engine.outcomes import UNKNOWN, Failed, Status
 from hostfw.engine.reading.block_state import BlockContext
 from hostfw.engine.reconcile import Resumed, builds, is_as_accepted

@@ -5,8 +5,8 @@ from dataclasses import replace
 from hostfw.build.cache import accept, accepted_now
 from hostfw.build.generation import Generation
 from hostfw.engine.apply.standing_record import keep_record
-from hostfw.engine.kernel.deploy import counts
-from hostfw.engine.kernel.record import note_saved
+from hostfw.engine.kernel.deploy.deploy import counts
+from hostfw.engine.kernel.state.record import note_saved
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.reading.standing import record_of
 from hostfw.host.errors import HostError

@@ -20,8 +20,8 @@ from hostfw.engine.checks.lost_policy import refusal
 from hostfw.engine.checks.nft_rules import refusal_of_denials, refused_by_nft
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.events import note_applied, note_failed, note_refused
-from hostfw.engine.kernel.deploy import enforce
-from hostfw.engine.kernel.existing_connections import relearn
+from hostfw.engine.kernel.deploy.deploy import enforce
+from hostfw.engine.kernel.deploy.existing_connections import relearn
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, RolledBack
 from hostfw.engine.reading.deadline import left_s

@@ -12,7 +12,7 @@ from hostfw.build.generation import Generation
 from hostfw.engine.apply.asked import Asked
 from hostfw.engine.apply.standing_record import keep_record, record_after
 from hostfw.engine.events import note, three
-from hostfw.engine.kernel.contents import is_unchanged_since
+from hostfw.engine.kernel.state.contents import is_unchanged_since
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.reading.in_force import are_in_force
 from hostfw.engine.reading.standing import named, standing

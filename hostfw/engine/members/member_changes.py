@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hostfw.compile.object_names import external_sets
 from hostfw.engine.context import Host
-from hostfw.engine.kernel.transactions import commit, edit_members
+from hostfw.engine.kernel.deploy.transactions import commit, edit_members
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.members.external_members import Held, find_external, held
 from hostfw.engine.outcomes import Failed, MembersChange, MembersChanged, NoSuchSet

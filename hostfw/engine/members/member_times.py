@@ -12,7 +12,7 @@ shorten is owed: the next look at the set counts from the last one that was comp
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from hostfw.engine.kernel.transactions import commit
+from hostfw.engine.kernel.deploy.transactions import commit
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.members.external_members import find_external, held
 from hostfw.engine.members.member_changes import AddressRange, change_script, ends_of, moment, range_text, ranges_script

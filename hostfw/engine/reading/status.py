@@ -6,8 +6,8 @@ Nothing here loads what would change that state, so that `hostfwctl status` is q
 from collections.abc import Callable
 
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.kernel.contents import altered_by_name, altered_links, is_unchanged_since
-from hostfw.engine.kernel.installed import drift, in_sentences
+from hostfw.engine.kernel.state.contents import altered_by_name, altered_links, is_unchanged_since
+from hostfw.engine.kernel.state.installed import drift, in_sentences
 from hostfw.engine.outcomes import Failed, RolledBack, Status, failed
 from hostfw.engine.reading.deadline import is_due, left_s
 from hostfw.engine.reading.in_force import families_in_force

@@ -14,10 +14,10 @@ from hostfw.engine.checks.lost_connections import Lockout
 from hostfw.engine.checks.lost_policy import lost_interfaces
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.events import note
-from hostfw.engine.kernel.deploy import enforce, enforce_nothing
-from hostfw.engine.kernel.disturbances import Enforced
-from hostfw.engine.kernel.record import note_saved
+from hostfw.engine.kernel.deploy.deploy import enforce, enforce_nothing
+from hostfw.engine.kernel.deploy.disturbances import Enforced
 from hostfw.engine.kernel.script.deploy import enforce_script
+from hostfw.engine.kernel.state.record import note_saved
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import Failed, NoTrial, RolledBack
 from hostfw.engine.reading.deadline import DEADLINE, REBOOT, due

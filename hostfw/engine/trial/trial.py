@@ -11,10 +11,10 @@ from hostfw.build.generation import Generation
 from hostfw.engine.apply.acceptance import accepted_of, save_first
 from hostfw.engine.apply.applied import Applied
 from hostfw.engine.apply.standing_record import record_after
-from hostfw.engine.kernel.contents import altered_by_name, is_unchanged_since
-from hostfw.engine.kernel.deploy import enforce
-from hostfw.engine.kernel.installed import drift, in_sentences
-from hostfw.engine.kernel.record import note_saved
+from hostfw.engine.kernel.deploy.deploy import enforce
+from hostfw.engine.kernel.state.contents import altered_by_name, is_unchanged_since
+from hostfw.engine.kernel.state.installed import drift, in_sentences
+from hostfw.engine.kernel.state.record import note_saved
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Confirmed, Failed, RolledBack, TooLate
 from hostfw.engine.reading.deadline import left_s

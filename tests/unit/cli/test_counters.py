@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hostfw.compile.ruleset import compile_plan
-from hostfw.engine.kernel.counters import OtherCounter, Value, counters_of, values_of
+from hostfw.engine.kernel.counts.counters import OtherCounter, Value, counters_of, values_of
 from hostfw.model.values import FAMILIES
 from hostfw.nft.object_text import render
 from lab.fake_kernel.kernel import FakeKernel

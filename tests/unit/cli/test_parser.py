@@ -211,7 +211,7 @@ NOT_FOR_LOOKING = {
     "yaml",
     "hostfw.build",
     "hostfw.compile",
-    "hostfw.engine.kernel.deploy",
+    "hostfw.engine.kernel.deploy.deploy",
     "hostfw.engine.engine",
     "hostfw.explain",
     "hostfw.policy",

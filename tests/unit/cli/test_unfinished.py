@@ -26,8 +26,8 @@ def _fail_midway(host: Machine) -> None:
         def failed(*_: object) -> Failed:
             return Failed("the answer was lost", in_force=UNKNOWN)
 
-        patch.setattr("hostfw.engine.kernel.deploy.read_back", failed)
-        patch.setattr("hostfw.engine.kernel.deploy.ensure_ours", failed)
+        patch.setattr("hostfw.engine.kernel.deploy.deploy.read_back", failed)
+        patch.setattr("hostfw.engine.kernel.deploy.deploy.ensure_ours", failed)
         assert host.hostfwctl("apply").status == 1
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from hostfw.daemon.repair.base_protection import BaseProtection
-from hostfw.engine.kernel.installed import unprotected
+from hostfw.engine.kernel.state.installed import unprotected
 from hostfw.engine.outcomes import Failed
 from hostfw.engine.reconcile import build_base_protection
 from hostfw.host.nftables.writing.script_runner import NftResult

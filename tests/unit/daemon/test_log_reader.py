@@ -24,7 +24,7 @@ from hostfw.daemon.audit.log_reader import (
     open_audit,
 )
 from hostfw.daemon.audit.losses import KEEP_AGAIN_S, READ_TRIES, AuditLosses
-from hostfw.engine.kernel.log_counts import LogCounts
+from hostfw.engine.kernel.counts.log_counts import LogCounts
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import Nflog, NflogRecord
 from hostfw.host.store.audit_checkpoint import AuditCheckpoint

@@ -10,7 +10,15 @@ from prometheus_client.samples import Sample
 from hostfw.compile.ruleset import compile_plan
 from hostfw.daemon.metrics import text as metrics
 from hostfw.daemon.metrics.text import AuditFigures, Figures, metrics_text
-from hostfw.engine.kernel.counters import Counter, OtherCounter, RuleCounter, Value, Values, counters_of, values_of
+from hostfw.engine.kernel.counts.counters import (
+    Counter,
+    OtherCounter,
+    RuleCounter,
+    Value,
+    Values,
+    counters_of,
+    values_of,
+)
 from hostfw.model.plan import RuleIdentity
 from hostfw.model.values import FAMILIES, Action, Direction
 from hostfw.nft.object_text import render

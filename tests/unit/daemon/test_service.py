@@ -36,7 +36,7 @@ from hostfw.daemon.takeover import BOOT_RULES, Takeover
 from hostfw.engine.apply import acceptance
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.kernel import record
+from hostfw.engine.kernel.state import record
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
 from hostfw.host.lock import LockHeld

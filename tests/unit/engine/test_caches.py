@@ -135,7 +135,7 @@ def test_what_is_certainly_ours_is_not_looked_through(living: Living, monkeypatc
     def never(*_: object) -> None:
         raise AssertionError("it was looked through")
 
-    monkeypatch.setattr("hostfw.engine.kernel.rewriting._written", never)
+    monkeypatch.setattr("hostfw.engine.kernel.deploy.rewriting._written", never)
     living.edit("10.0.33.7/32", "10.9.33.7/32")
 
     assert living.reload().prepare

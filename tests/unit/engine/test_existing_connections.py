@@ -7,7 +7,7 @@ import pytest
 
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
-from hostfw.engine.kernel.existing_connections import relearn
+from hostfw.engine.kernel.deploy.existing_connections import relearn
 from hostfw.host.errors import HostError
 from hostfw.host.network.sockets.sockets import Connection, ConnectionState
 from hostfw.model.values import TCP, UDP, Family, parse_address
@@ -125,7 +125,7 @@ def test_what_was_heard_of_is_looked_at_first(host: Machine, monkeypatch: pytest
     late = connection(80, 9)
     host.conntrack.sockets = [HTTP, late]
     host.conntrack.entries.clear()
-    monkeypatch.setattr("hostfw.engine.kernel.existing_connections.JUDGE_S", -1)
+    monkeypatch.setattr("hostfw.engine.kernel.deploy.existing_connections.JUDGE_S", -1)
 
     assert relearn(host.host(), plan, {late.cookie}) == (late,)
 

@@ -298,7 +298,7 @@ def test_a_run_directory_that_is_mounted_read_only_has_nobody_blamed(
 
     with monkeypatch.context() as patch:
         _full("run")(host, patch)
-        patch.setattr("hostfw.engine.kernel.record.forget_active", kept)
+        patch.setattr("hostfw.engine.kernel.state.record.forget_active", kept)
         patch.setattr("hostfw.host.store.generations.active.Path.write_text", frozen)
         patch.setattr("hostfw.engine.reading.status.is_read_only", lambda path: path.name == "run")
         patch.setattr("hostfw.cli.verbs.configuration.diff.is_read_only", lambda path: path.name == "run")

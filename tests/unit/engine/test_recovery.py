@@ -30,7 +30,7 @@ from hostfw.daemon.writer import defect
 from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
-from hostfw.engine.kernel.disturbances import Enforced
+from hostfw.engine.kernel.deploy.disturbances import Enforced
 from hostfw.engine.kernel.writer import Observer
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, Status
 from hostfw.engine.reconcile import Resumed, build_base_protection
@@ -300,7 +300,7 @@ def _without_disk(station: Station, which: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         if which == "run":
             for name in ("save_active", "forget_active"):
-                patch.setattr(f"hostfw.engine.kernel.record.{name}", _full)
+                patch.setattr(f"hostfw.engine.kernel.state.record.{name}", _full)
         else:
             patch.setattr("hostfw.build.cache.save_accepted", _full)
         assert isinstance(station.apply(OLD), Applied)

@@ -24,8 +24,8 @@ from hostfw.engine.apply.applied import Applied
 from hostfw.engine.block import restore_block
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
-from hostfw.engine.kernel.log_counts import LogCounts
-from hostfw.engine.kernel.record import is_of_another, write_owed
+from hostfw.engine.kernel.counts.log_counts import LogCounts
+from hostfw.engine.kernel.state.record import is_of_another, write_owed
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.members.external_members import Held
 from hostfw.engine.members.member_changes import _Decision, _kept, moment
@@ -369,7 +369,7 @@ def test_a_record_that_cannot_be_looked_at_is_nobody_else_s(station: Station) ->
             assert write_owed(run, cache)
         assert cache.done.owed is not None
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("hostfw.engine.kernel.record.record_stamp", lambda _: None)
+            patch.setattr("hostfw.engine.kernel.state.record.record_stamp", lambda _: None)
             with pytest.raises(HostError, match="cannot be read"):
                 is_of_another(run, cache, "yet another")
     assert not write_owed(run, cache)

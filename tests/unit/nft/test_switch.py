@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from hostfw.engine.kernel.installed import installed_tables
+from hostfw.engine.kernel.state.installed import installed_tables
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.change import Change, change
 from hostfw.nft.deletion import DeletionKind

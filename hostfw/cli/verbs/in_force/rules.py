@@ -15,7 +15,7 @@ from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.nft_rules import warn_of_nft_rules
 from hostfw.cli.output.tables import Column, Gives
 from hostfw.cli.quick.rules_in_order import Line, rules_in_order
-from hostfw.engine.kernel.counters import Value, Values, values_of
+from hostfw.engine.kernel.counts.counters import Value, Values, values_of
 from hostfw.model.values import FAMILIES
 
 _NONE = "-"

@@ -15,7 +15,7 @@ from hostfw.cli.output.durations import duration_s
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column, Gives
 from hostfw.engine.context import Host
-from hostfw.engine.kernel.counters import (
+from hostfw.engine.kernel.counts.counters import (
     Counter,
     LogCounter,
     OtherCounter,

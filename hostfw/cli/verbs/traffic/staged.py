@@ -16,7 +16,7 @@ from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.drops_report import Table
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column, Gives
-from hostfw.engine.kernel.counters import RuleCounter, Value, Values, counters_of_rule, values_of
+from hostfw.engine.kernel.counts.counters import RuleCounter, Value, Values, counters_of_rule, values_of
 from hostfw.host.journal.reader import open_history
 from hostfw.journal.message_ids import MessageId
 from hostfw.journal.packet_entry import event_of, fields

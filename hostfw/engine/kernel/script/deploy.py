@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hostfw.build.generation import script_id
-from hostfw.engine.kernel.contents import altered_by_name
-from hostfw.engine.kernel.deploy import Counts, new_record, owned_by_another, save_record, say
-from hostfw.engine.kernel.disturbances import Disturbed, Enforced, disturbed, until_undisturbed
-from hostfw.engine.kernel.existing_connections import existing_connections
-from hostfw.engine.kernel.installed import (
+from hostfw.engine.kernel.deploy.deploy import Counts, new_record, owned_by_another, save_record, say
+from hostfw.engine.kernel.deploy.disturbances import Disturbed, Enforced, disturbed, until_undisturbed
+from hostfw.engine.kernel.deploy.existing_connections import existing_connections
+from hostfw.engine.kernel.deploy.rewriting import CHANGED_WITHOUT_PAUSE, TRIES
+from hostfw.engine.kernel.deploy.transactions import amend, delete, send
+from hostfw.engine.kernel.script.undoing import undoing
+from hostfw.engine.kernel.state.contents import altered_by_name
+from hostfw.engine.kernel.state.installed import (
     amendments,
     counters_digest,
     declarations,
@@ -18,10 +21,7 @@ from hostfw.engine.kernel.installed import (
     installed_tables,
     unprotected,
 )
-from hostfw.engine.kernel.rewriting import CHANGED_WITHOUT_PAUSE, TRIES
-from hostfw.engine.kernel.script.undoing import undoing
-from hostfw.engine.kernel.state import KernelState
-from hostfw.engine.kernel.transactions import amend, delete, send
+from hostfw.engine.kernel.state.state import KernelState
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import CLEARED, UNCHANGED, UNKNOWN, Failed
 from hostfw.host.errors import HostError

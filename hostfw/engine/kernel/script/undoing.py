@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostfw.engine.context import Host
-from hostfw.engine.kernel.contents import altered_by_name, altered_links, is_unchanged_since
-from hostfw.engine.kernel.installed import counters_digest
+from hostfw.engine.kernel.state.contents import altered_by_name, altered_links, is_unchanged_since
+from hostfw.engine.kernel.state.installed import counters_digest
 from hostfw.host.nftables.tables import KernelTable, KernelTables
 from hostfw.host.store.generations.active import ActiveGeneration
 from hostfw.model.values import BRIDGE, FAMILIES, TABLE_FAMILIES, TableFamily

@@ -8,7 +8,7 @@ import errno
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from hostfw.engine.kernel.state import KernelState
+from hostfw.engine.kernel.state.state import KernelState
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import UNKNOWN, Failed, failed
 from hostfw.host.errors import HostError

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from hostfw.engine.context import Host
-from hostfw.engine.kernel.installed import Digests
-from hostfw.engine.kernel.state import KernelState, read_back, untouched_chains
+from hostfw.engine.kernel.state.installed import Digests
+from hostfw.engine.kernel.state.state import KernelState, read_back, untouched_chains
 from hostfw.engine.outcomes import UNKNOWN, Failed
 from hostfw.host.nftables.writing.script_runner import Nftables
 from hostfw.model.values import TableFamily

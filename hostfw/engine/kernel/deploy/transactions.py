@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from hostfw.engine.context import Host
-from hostfw.engine.kernel.set_loading import load_sets
-from hostfw.engine.kernel.state import KernelState
+from hostfw.engine.kernel.deploy.set_loading import load_sets
+from hostfw.engine.kernel.state.state import KernelState
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import (
     FEEDS_CHANGED,

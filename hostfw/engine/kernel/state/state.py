@@ -11,9 +11,16 @@ from dataclasses import dataclass, replace
 
 from hostfw.build.cache import EngineCache
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.kernel.contents import altered, is_unchanged_since, misdeclared
-from hostfw.engine.kernel.installed import Digests, digests, has_foreign_hooks, in_sentences, installed_tables, missing
-from hostfw.engine.kernel.set_loading import not_loaded
+from hostfw.engine.kernel.deploy.set_loading import not_loaded
+from hostfw.engine.kernel.state.contents import altered, is_unchanged_since, misdeclared
+from hostfw.engine.kernel.state.installed import (
+    Digests,
+    digests,
+    has_foreign_hooks,
+    in_sentences,
+    installed_tables,
+    missing,
+)
 from hostfw.host.nftables.tables import KernelTables, Names
 from hostfw.host.nftables.writing.script_runner import Nftables
 from hostfw.host.store.generations.active import ActiveGeneration, load_active, record_stamp

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hostfw.engine.context import Host
-from hostfw.engine.kernel.set_loading import keys_of
+from hostfw.engine.kernel.deploy.set_loading import keys_of
 from hostfw.host.nftables.nf_tables import KernelSet
 from hostfw.host.nftables.sets.set_digests import READ_WHOLE
 from hostfw.host.nftables.tables import KernelTable, KernelTables

@@ -12,21 +12,21 @@ from dataclasses import replace
 from hostfw.build.cache import LastCommit
 from hostfw.build.generation import Generation
 from hostfw.engine.checks.named_peers import note_named_peers
-from hostfw.engine.kernel.contents import altered
-from hostfw.engine.kernel.disturbances import Disturbed, Enforced, disturbed, once, until_undisturbed
-from hostfw.engine.kernel.existing_connections import existing_connections
+from hostfw.engine.kernel.deploy.disturbances import Disturbed, Enforced, disturbed, once, until_undisturbed
+from hostfw.engine.kernel.deploy.existing_connections import existing_connections
+from hostfw.engine.kernel.deploy.rewriting import ensure_ours
+from hostfw.engine.kernel.deploy.set_loading import load_sets, remember_contents
+from hostfw.engine.kernel.deploy.transactions import delete, prepare, send, send_change
 from hostfw.engine.kernel.governed_links import note_links
-from hostfw.engine.kernel.installed import (
+from hostfw.engine.kernel.state.contents import altered
+from hostfw.engine.kernel.state.installed import (
     Digests,
     counters_digest,
     drift,
     in_sentences,
 )
-from hostfw.engine.kernel.record import forget_record, write_record
-from hostfw.engine.kernel.rewriting import ensure_ours
-from hostfw.engine.kernel.set_loading import load_sets, remember_contents
-from hostfw.engine.kernel.state import KernelState, read_back, read_kernel_state
-from hostfw.engine.kernel.transactions import delete, prepare, send, send_change
+from hostfw.engine.kernel.state.record import forget_record, write_record
+from hostfw.engine.kernel.state.state import KernelState, read_back, read_kernel_state
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.members.member_changes import restore_members
 from hostfw.engine.members.member_times import settle_members

@@ -1,0 +1,1 @@
+"""Counts that the kernel keeps for us, and their meaning."""

@@ -1,0 +1,1 @@
+"""A generation into the kernel, and what may come between."""

@@ -1,0 +1,1 @@
+"""Our tables as the kernel holds them, and as they were recorded."""
