@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Protocol
 
 from hostfw.build.generation import Generation
-from hostfw.daemon.announcer import Announcer
-from hostfw.daemon.backoff import Retry
-from hostfw.daemon.troubles import Part, Troubles
+from hostfw.daemon.reports.announcer import Announcer
+from hostfw.daemon.reports.troubles import Part, Troubles
+from hostfw.daemon.retries.backoff import Retry
 from hostfw.daemon.writer import WriterThread
 from hostfw.engine.block import end_block_in_time
 from hostfw.engine.engine import Engine

@@ -9,8 +9,8 @@ from itertools import starmap
 
 from hostfw.build.generation import Generation
 from hostfw.build.refused import Refused
-from hostfw.daemon.backoff import Retry
-from hostfw.daemon.troubles import Part, Troubles
+from hostfw.daemon.reports.troubles import Part, Troubles
+from hostfw.daemon.retries.backoff import Retry
 from hostfw.daemon.writer import WriterThread
 from hostfw.engine.apply.applied import Applied
 from hostfw.engine.engine import Engine

@@ -23,23 +23,23 @@ from hostfw.control.messages import Apply, InForceNow, Query, Reply, Report, Req
 from hostfw.control.presence import Presence
 from hostfw.control.server import Server
 from hostfw.control.socket import Answer, Refusal
-from hostfw.daemon.announcer import Announcer, first_error
 from hostfw.daemon.audit.journal_queue import Outbox
 from hostfw.daemon.audit.log_reader import open_audit
 from hostfw.daemon.dependencies import Dependencies
 from hostfw.daemon.expiries import Alarm, Expiries, MemberEnds
-from hostfw.daemon.health import Health
-from hostfw.daemon.listening import L, Listening, News
 from hostfw.daemon.metrics.exporter import Exporter
-from hostfw.daemon.notifier import Notifier
 from hostfw.daemon.repair.base_protection import TIMEOUT_S as PROTECTION_TIMEOUT_S
 from hostfw.daemon.repair.base_protection import BaseProtection, read_base_chains
 from hostfw.daemon.repair.forgotten_connections import ForgottenConnections, find_socket
 from hostfw.daemon.repair.repair import Repair, Repairer
+from hostfw.daemon.reports.announcer import Announcer, first_error
+from hostfw.daemon.reports.health import Health
+from hostfw.daemon.reports.notifier import Notifier
+from hostfw.daemon.reports.troubles import Part
 from hostfw.daemon.resync import Resync, ResyncOutcome
-from hostfw.daemon.saving import Saving
+from hostfw.daemon.retries.listening import L, Listening, News
+from hostfw.daemon.retries.saving import Saving
 from hostfw.daemon.takeover import Takeover
-from hostfw.daemon.troubles import Part
 from hostfw.daemon.writer import WriterThread
 from hostfw.engine.apply.applied import Applied
 from hostfw.engine.checks.exposure import services_of

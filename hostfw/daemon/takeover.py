@@ -15,11 +15,11 @@ from hostfw.build.generation import Generation
 from hostfw.build.refused import Refused
 from hostfw.control.handlers import handle
 from hostfw.control.messages import Apply, InForceNow
-from hostfw.daemon.announcer import first_error
-from hostfw.daemon.backoff import Retry
 from hostfw.daemon.repair.base_protection import BaseProtection, read_base_chains
 from hostfw.daemon.repair.repair import Repairer
-from hostfw.daemon.troubles import Part, Troubles
+from hostfw.daemon.reports.announcer import first_error
+from hostfw.daemon.reports.troubles import Part, Troubles
+from hostfw.daemon.retries.backoff import Retry
 from hostfw.daemon.writer import WriterThread
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.state.installed import unprotected

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from hostfw.daemon.backoff import Retry
 from hostfw.daemon.metrics.text import Figures, metrics_text
+from hostfw.daemon.retries.backoff import Retry
 from hostfw.engine.context import Directories
 from hostfw.engine.kernel.counts.counters import Value, counters_of
 from hostfw.host.errors import HostError

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from hostfw.build.generation import Generation
-from hostfw.daemon.backoff import Backoff, Retry
 from hostfw.daemon.repair.base_protection import BaseProtection
+from hostfw.daemon.retries.backoff import Backoff, Retry
 from hostfw.daemon.writer import WriterThread, defect
 from hostfw.engine.block import restore_block
 from hostfw.engine.engine import Engine

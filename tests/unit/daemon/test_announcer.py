@@ -9,7 +9,7 @@ import pytest
 from hostfw.build.candidate import check_candidate
 from hostfw.build.feed_shrink import keep_accepted_feeds
 from hostfw.build.generation import Generation, build
-from hostfw.daemon.announcer import Announcer
+from hostfw.daemon.reports.announcer import Announcer
 from hostfw.host.store.configuration.feed_files import read_own_feeds
 from hostfw.host.store.configuration.files import read_configuration
 from hostfw.journal.message_ids import MessageId

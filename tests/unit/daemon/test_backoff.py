@@ -1,6 +1,6 @@
 """Waits before repairs: none at first, longer and longer while tampering goes on, and none again afterwards."""
 
-from hostfw.daemon.backoff import Backoff
+from hostfw.daemon.retries.backoff import Backoff
 
 
 def test_repairs_that_come_one_after_the_other_wait_longer_and_longer() -> None:

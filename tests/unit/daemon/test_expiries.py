@@ -14,8 +14,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from hostfw.daemon import backoff, expiries
+from hostfw.daemon import expiries
 from hostfw.daemon.dependencies import Dependencies
+from hostfw.daemon.retries import backoff
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError

@@ -20,17 +20,17 @@ from hostfw.control.channel import report
 from hostfw.control.client import ask
 from hostfw.control.messages import Apply, InForceNow, ServiceReport
 from hostfw.control.presence import Presence
-from hostfw.daemon import backoff
 from hostfw.daemon.audit.log_reader import Audit, AuditHost
 from hostfw.daemon.dependencies import Dependencies
 from hostfw.daemon.expiries import Expiries
-from hostfw.daemon.listening import Listening
 from hostfw.daemon.metrics.exporter import Exporter
-from hostfw.daemon.notifier import Notifier
 from hostfw.daemon.repair.forgotten_connections import ForgottenConnections
 from hostfw.daemon.repair.repair import Repairer
+from hostfw.daemon.reports.notifier import Notifier
 from hostfw.daemon.resync import Resync
-from hostfw.daemon.saving import Saving
+from hostfw.daemon.retries import backoff
+from hostfw.daemon.retries.listening import Listening
+from hostfw.daemon.retries.saving import Saving
 from hostfw.daemon.service import Service
 from hostfw.daemon.takeover import BOOT_RULES, Takeover
 from hostfw.engine.apply import acceptance

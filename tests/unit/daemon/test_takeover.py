@@ -7,8 +7,8 @@ from typing import cast
 
 from hostfw.daemon.repair.base_protection import BaseProtection
 from hostfw.daemon.repair.repair import Repairer
+from hostfw.daemon.reports.troubles import Part, Troubles
 from hostfw.daemon.takeover import Takeover
-from hostfw.daemon.troubles import Part, Troubles
 from hostfw.daemon.writer import WriterThread
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from hostfw.daemon.backoff import Retry
-from hostfw.daemon.troubles import Part, Troubles
+from hostfw.daemon.reports.troubles import Part, Troubles
+from hostfw.daemon.retries.backoff import Retry
 from hostfw.daemon.writer import WriterThread
 from hostfw.engine.outcomes import Failed
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
-from hostfw.daemon.backoff import Retry
+from hostfw.daemon.retries.backoff import Retry
 from hostfw.host.process.descriptors import descriptor_identity
 from hostfw.host.time.clock import monotonic
 

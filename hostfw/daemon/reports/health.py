@@ -9,13 +9,13 @@ from hostfw.build.generation import Generation
 from hostfw.build.refused import Refused
 from hostfw.control.messages import InForceNow, Reply, ServiceReport
 from hostfw.control.socket import Refusal
-from hostfw.daemon.announcer import first_error
 from hostfw.daemon.audit.journal_queue import Outbox
 from hostfw.daemon.audit.log_reader import Audit
 from hostfw.daemon.metrics.exporter import Known, with_records
 from hostfw.daemon.metrics.text import AuditFigures, Figures
-from hostfw.daemon.notifier import Notifier
-from hostfw.daemon.troubles import Troubles
+from hostfw.daemon.reports.announcer import first_error
+from hostfw.daemon.reports.notifier import Notifier
+from hostfw.daemon.reports.troubles import Troubles
 from hostfw.daemon.writer import WriterThread
 from hostfw.engine.kernel.deploy.deploy import counts
 from hostfw.engine.outcomes import Failed

@@ -7,7 +7,7 @@ from hostfw.build.feed_shrink import shrunk_feeds
 from hostfw.build.generation import Generation, other_name
 from hostfw.build.refused import Refused
 from hostfw.daemon.audit.losses import Entries
-from hostfw.daemon.backoff import WINDOW_S
+from hostfw.daemon.retries.backoff import WINDOW_S
 from hostfw.engine.apply.applied import Applied
 from hostfw.engine.outcomes import Failed
 from hostfw.journal import notices, set_notices

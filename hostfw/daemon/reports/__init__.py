@@ -1,0 +1,1 @@
+"""Reports of the service on itself: for systemd, for the journal, and for hostfwctl."""
