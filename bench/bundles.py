@@ -18,7 +18,7 @@ from time import perf_counter
 from hostfw.bundle.archive import archive
 from hostfw.bundle.manifest import BundleError, File, Manifest, Wave, manifest_text
 from hostfw.bundle.waves import Tally, decide
-from hostfw.cli.bundles.fetched import Verified, verified
+from hostfw.cli.fleet.bundles.fetched import Verified, verified
 from hostfw.host.bundles.signature import sign
 
 HOSTS = 10_000

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from textwrap import dedent
 
-from hostfw.cli.grammar import Argument, command_line_parts
+from hostfw.cli.command_line.grammar import Argument, command_line_parts
+from hostfw.cli.command_line.verb_table import VERBS
 from hostfw.cli.kinds import KINDS
-from hostfw.cli.verb_table import VERBS
 from hostfw.manifest.kinds.refused import API_VERSIONS
 from hostfw.manifest.kinds.refused import KINDS as REFUSED_KINDS
 from hostfw.manifest.schema.documents import schema

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from hostfw.cli.verb_table import VERBS
+from hostfw.cli.command_line.verb_table import VERBS
 from hostfw.compile.layout.nft_rules.log_limits import LOG_RECORDS, SUPPRESSED
 from hostfw.daemon.metrics.text import AuditFigures, Figures, metrics_text
 from hostfw.engine.kernel.counts.counters import (

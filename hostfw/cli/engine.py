@@ -1,6 +1,6 @@
 """The engine as the verbs open it."""
 
-from hostfw.cli.options import Options
+from hostfw.cli.command_line.options import Options
 from hostfw.cli.outcomes import directories_of, this_host
 from hostfw.engine.engine import Engine
 from hostfw.model.host.facts import HostFacts

@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from hostfw.cli.options import Options
+from hostfw.cli.command_line.options import Options
 from hostfw.host.store.configuration.files import read_configuration
 from hostfw.model.problems import Severity
 from hostfw.model.wording import counted, listed
 
 if TYPE_CHECKING:
     from hostfw.build.candidate import Candidate
-    from hostfw.cli.facts import PlannedHere
+    from hostfw.cli.input.facts import PlannedHere
 
 _NOTHING = "nothing: every packet passes that no other program denies; `hostfwctl init` writes a first configuration"
 
@@ -27,8 +27,8 @@ def first_apply(options: Options) -> FirstApply:
     if not (configuration.resources or configuration.settings or (unread and options.config_dir.exists())):
         return FirstApply(_NOTHING, ())
     # The decoder and the resolver take longer than all else that is looked at here.
-    from hostfw.cli.configuration import contents, read
-    from hostfw.cli.facts import planned_here
+    from hostfw.cli.input.configuration import contents, read
+    from hostfw.cli.input.facts import planned_here
 
     candidate = read(options)
     if not candidate.is_valid:
@@ -44,7 +44,7 @@ def first_apply(options: Options) -> FirstApply:
 
 
 def _would(candidate: "Candidate", here: "PlannedHere") -> str:
-    from hostfw.cli.configuration import contents
+    from hostfw.cli.input.configuration import contents
     from hostfw.policy.unmanaged import consequence, ungoverned
 
     names, others = _names(here), [one.name for one in ungoverned(here.plan, here.facts) if one.up]

@@ -9,12 +9,12 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
-from hostfw.cli.command_line import UsageError
-from hostfw.cli.options import Options
+from hostfw.cli.command_line.argument_parser import UsageError
+from hostfw.cli.command_line.options import Options
+from hostfw.cli.command_line.parser import parse
+from hostfw.cli.command_line.verb_table import VERBS
 from hostfw.cli.output.console import TROUBLE, Console, ExitCode, takes_colour
 from hostfw.cli.output.terminal import columns_of_terminal
-from hostfw.cli.parser import parse
-from hostfw.cli.verb_table import VERBS
 from hostfw.host.errors import HostError
 from hostfw.host.process import signals
 

@@ -5,7 +5,7 @@ The engine itself is not loaded here, since verbs that only look at the host do 
 
 from collections.abc import Sequence
 
-from hostfw.cli.options import Options
+from hostfw.cli.command_line.options import Options
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document
 from hostfw.cli.output.terminal import printable

@@ -6,8 +6,8 @@ from time import tzset
 
 import pytest
 
+from hostfw.cli.command_line.verb_table import VERBS
 from hostfw.cli.output.terminal import cell_width
-from hostfw.cli.verb_table import VERBS
 from hostfw.host.nftables.writing.script_runner import NftResult
 from tests.golden.terminal_host import LONG, terminal_host
 from tests.golden.test_golden import compare

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.cli.command_line import UsageError
-from hostfw.cli.parser import parse
-from hostfw.cli.verb_table import VERBS
+from hostfw.cli.command_line.argument_parser import UsageError
+from hostfw.cli.command_line.parser import parse
+from hostfw.cli.command_line.verb_table import VERBS
 from lab.hostfwctl import Installation, environment, hostfwctl, install
 from lab.laboratory import laboratory
 from lab.namespace import run

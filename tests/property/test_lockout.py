@@ -5,8 +5,8 @@ import shlex
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hostfw.cli.command_line.parser import parse
 from hostfw.cli.explain.packet_query import packet_query
-from hostfw.cli.parser import parse
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.checks.lost_connections import check_lockout, losses
 from hostfw.lockout.flows import FlowKind, flows

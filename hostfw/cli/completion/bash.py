@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from shlex import quote
 
+from hostfw.cli.command_line.grammar import Argument, CommandLine, VerbParts
 from hostfw.cli.completion.values import Values, flags_with_values, kind_words, values_of
-from hostfw.cli.grammar import Argument, CommandLine, VerbParts
 
 _SCRIPT = """\
 # bash completion for hostfwctl, as `hostfwctl completion bash` prints it

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from hostfw.cli.command_line.grammar import Argument, CommandLine
 from hostfw.cli.completion.values import Values, flags_with_values, kind_words, values_of
-from hostfw.cli.grammar import Argument, CommandLine
 
 _HEAD = """\
 # fish completion for hostfwctl, as `hostfwctl completion fish` prints it

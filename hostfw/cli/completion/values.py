@@ -2,7 +2,7 @@
 
 from enum import Enum, auto
 
-from hostfw.cli.grammar import Argument, CommandLine
+from hostfw.cli.command_line.grammar import Argument, CommandLine
 from hostfw.cli.kinds import KINDS
 
 

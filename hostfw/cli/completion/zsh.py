@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from hostfw.cli.command_line.grammar import Argument, CommandLine, VerbParts
 from hostfw.cli.completion.values import Values, kind_words, values_of
-from hostfw.cli.grammar import Argument, CommandLine, VerbParts
 
 _SCRIPT = """\
 #compdef hostfwctl

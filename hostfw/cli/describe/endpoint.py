@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from hostfw.cli.describe.description import Description, Entry, Role, Section
 from hostfw.cli.describe.references import references_to
 from hostfw.cli.describe.rules import rule_entry
-from hostfw.cli.facts import PlannedHost
+from hostfw.cli.input.facts import PlannedHost
 from hostfw.explain.governing import governing_endpoint
 from hostfw.model.packets.decisions import PolicyClass
 from hostfw.model.plan import PlannedDirection, PlannedPolicy, PlannedTier

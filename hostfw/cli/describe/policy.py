@@ -6,7 +6,7 @@ from dataclasses import replace
 from hostfw.cli.describe.description import Description, Entry, Role, Section
 from hostfw.cli.describe.references import references_to
 from hostfw.cli.describe.rules import addresses_text, rule_entry, rules_by_identity
-from hostfw.cli.facts import PlannedHost
+from hostfw.cli.input.facts import PlannedHost
 from hostfw.cli.kinds import cells, label_selector_text, pairs, pods_text
 from hostfw.explain.governing import NOBODY, governing_endpoint
 from hostfw.model.kinds.feed_sources import Download

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from hostfw.cli.describe.description import Description, Entry, Role, Section
 from hostfw.cli.describe.endpoint import labels_text, policy_entry, tier_entry
 from hostfw.cli.describe.references import references_to
-from hostfw.cli.facts import PlannedHost
+from hostfw.cli.input.facts import PlannedHost
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.packets.decisions import PolicyClass
 from hostfw.model.plan import PlannedDirection, PlannedEndpoint

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from hostfw.cli.command_line import closest
+from hostfw.cli.command_line.argument_parser import closest
 from hostfw.cli.explain.packet_query import HOST, Address, PacketQuery, Party, QueryError
-from hostfw.cli.facts import PlannedHost
+from hostfw.cli.input.facts import PlannedHost
 from hostfw.explain.governing import governing_endpoint
 from hostfw.host.network.routing import Routed, RouteKind
 from hostfw.model.host.facts import Interface

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from hostfw.cli.explain.packet_addresses import LINK_LOCAL, TO_MANY, is_any, routed_now, text_of
 from hostfw.cli.explain.packet_query import HOST, Address, PacketQuery, QueryError
-from hostfw.cli.facts import PlannedHost
+from hostfw.cli.input.facts import PlannedHost
 from hostfw.explain.governing import NOBODY, governing_endpoint
 from hostfw.host.network.routing import RouteKind
 from hostfw.model.host.facts import HostFacts, Interface

@@ -28,7 +28,7 @@ from hostfw.cli.explain.packet_interfaces import (
     routeless,
 )
 from hostfw.cli.explain.packet_query import Address, PacketQuery
-from hostfw.cli.facts import PlannedHost
+from hostfw.cli.input.facts import PlannedHost
 from hostfw.exposure.services import target_on
 from hostfw.exposure.wording import target_text
 from hostfw.host.network.routing import RouteKind

@@ -3,7 +3,7 @@
 from shlex import quote
 from typing import NamedTuple
 
-from hostfw.cli.options import Options
+from hostfw.cli.command_line.options import Options
 from hostfw.manifest.scalars.net_texts import form_hint, given_cidr
 from hostfw.model.packets.packet import ConntrackState
 from hostfw.model.values import (

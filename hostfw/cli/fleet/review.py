@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hostfw.cli.fleet.layout import HOSTS, SHARED, FleetHost, read_fleet
-from hostfw.cli.output.differences import Difference, differences
+from hostfw.cli.output.reports.differences import Difference, differences
 from hostfw.engine.checks.exposure import exposure_changes
 from hostfw.fleet.members import Member, member_of
 from hostfw.fleet.policy_test import Expectation, TestResult, judged

@@ -46,7 +46,7 @@ _OTHER_KINDS = {
 
 def kind_hint(word: str, known: Sequence[str]) -> str:
     """The command for a kind that hostfw has not: one that shows the like, the kind spelled like it, or all kinds."""
-    from hostfw.cli.command_line import closest
+    from hostfw.cli.command_line.argument_parser import closest
 
     other = _OTHER_KINDS.get(word.lower().partition("/")[0].partition(".")[0])
     # A protocol is no misspelled kind, such as cnp.

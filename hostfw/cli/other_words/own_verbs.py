@@ -183,7 +183,7 @@ def _preview(arguments: Sequence[str]) -> str:
 
 def is_a_command(hint: str) -> bool:
     """True if the first command of a hint is one that means something."""
-    from hostfw.cli.command_line import UsageError, parsed
+    from hostfw.cli.command_line.argument_parser import UsageError, parsed
 
     words = hint.split("`")[1].split()[1:]
     if not is_plain([word.lstrip("-") for word in words]):
@@ -240,7 +240,7 @@ def _help(verb: str, option: str) -> str:
 
 
 def _options_of(verb: str) -> list[str]:
-    from hostfw.cli.grammar import command_line_parts
+    from hostfw.cli.command_line.grammar import command_line_parts
 
     parts = command_line_parts()
     own = next(of.options for of in parts.verbs if of.name == verb)

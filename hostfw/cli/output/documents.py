@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from hostfw.cli.options import Output
+from hostfw.cli.command_line.options import Output
 from hostfw.model.api_versions import HOSTFW_V1
 from hostfw.model.problems import Problem, Severity, in_order
 

@@ -10,9 +10,9 @@ from time import monotonic
 from hostfw.build.candidate import Candidate, CandidateCache, check_candidate
 from hostfw.build.refused import Refused
 from hostfw.build.stored import remember_stored
-from hostfw.cli.added_files import not_undone, written
-from hostfw.cli.configuration import refuse
-from hostfw.cli.options import Options, Output
+from hostfw.cli.command_line.options import Options, Output
+from hostfw.cli.input.added_files import not_undone, written
+from hostfw.cli.input.configuration import refuse
 from hostfw.cli.outcomes import complain_of, load_accepted_of, this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.progress import progress

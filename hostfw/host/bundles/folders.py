@@ -3,7 +3,7 @@
 state_dir/bundles/NUMBER/      the files of a bundle, complete as soon as it is there; never edited
 state_dir/bundles/next.hostfw  the bundle that was fetched last
 state_dir/bundles/state.json   what is known of bundles here (`state.py`)
-state_dir/bundles/status.json  the record for others (`cli/bundles/status.py`)
+state_dir/bundles/status.json  the record for others (`cli/fleet/bundles/status.py`)
 config_dir/bundle              the link: its change is the one moment at which the configuration becomes another
 
 A folder is written beside its place and renamed, so a kill leaves it as a whole or not at all.

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.cli.active_plan import active_plan, mark_of
-from hostfw.cli.options import Options
+from hostfw.cli.command_line.options import Options
+from hostfw.cli.input.active_plan import active_plan, mark_of
 from hostfw.host.store.configuration.files import read_configuration
 from hostfw.host.store.generations.active import ActiveGeneration, forget_active, save_active
 from hostfw.host.store.generations.generations import load_accepted, store_generation

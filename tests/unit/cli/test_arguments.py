@@ -2,9 +2,9 @@
 
 import pytest
 
-from hostfw.cli.command_line import UsageError
-from hostfw.cli.options import Options, Output
-from hostfw.cli.parser import parse
+from hostfw.cli.command_line.argument_parser import UsageError
+from hostfw.cli.command_line.options import Options, Output
+from hostfw.cli.command_line.parser import parse
 from tests.unit.policy_builders import net
 
 PARSED = [

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hostfw.bundle.manifest import Wave
-from hostfw.cli.bundles.fetched import Verified, verified
-from hostfw.cli.bundles.tally import read_tally
+from hostfw.cli.fleet.bundles.fetched import Verified, verified
+from hostfw.cli.fleet.bundles.tally import read_tally
 from tests.unit.bundle_builders import signer
 from tests.unit.cli_runs import WEB, Ran, hostfwctl
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from hostfw.cli.command_line.grammar import Argument, command_line_parts
+from hostfw.cli.command_line.verb_table import VERBS
 from hostfw.cli.completion.values import flags_with_values
-from hostfw.cli.grammar import Argument, command_line_parts
-from hostfw.cli.verb_table import VERBS
 from tests.unit.cli_runs import hostfwctl
 
 SHELLS = ("bash", "fish", "zsh")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.cli.output.differences import settings_lines
+from hostfw.cli.output.reports.differences import settings_lines
 from hostfw.model.host.baseline import Baseline, Session
 from hostfw.model.settings import Settings
 from hostfw.model.values import Family

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from hostfw.audit.log_prefix import LogTag, encode
-from hostfw.cli.active_plan import mark_of
-from hostfw.cli.options import Options
+from hostfw.cli.command_line.options import Options
+from hostfw.cli.input.active_plan import mark_of
 from hostfw.control.channel import DaemonError
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import NflogRecord, interface_name
@@ -58,10 +58,10 @@ def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     made.hostfwctl("apply")
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.setattr("hostfw.cli.verbs.traffic.drops.clock", made.clock)
-    monkeypatch.setattr("hostfw.cli.log_events.clock", made.clock)
+    monkeypatch.setattr("hostfw.cli.input.log_events.clock", made.clock)
     monkeypatch.setattr("hostfw.cli.verbs.traffic.drops.open_history", lambda *_: None)
     names = {ETH0: "eth0", ETH1: "eth1"}
-    monkeypatch.setattr("hostfw.cli.log_events.interface_name", lambda index: names.get(index, ""))
+    monkeypatch.setattr("hostfw.cli.input.log_events.interface_name", lambda index: names.get(index, ""))
     return made
 
 
@@ -219,7 +219,7 @@ def test_another_generation_is_learnt_of(host: Machine, log: Log, monkeypatch: p
         return mark_of(options)
 
     monkeypatch.setattr("hostfw.cli.verbs.traffic.drops.mark_of", moved)
-    monkeypatch.setattr("hostfw.cli.log_events.mark_of", moved)
+    monkeypatch.setattr("hostfw.cli.input.log_events.mark_of", moved)
 
     _, out, _ = host.hostfwctl("drops", "-o", "json", "--for", "9s")
 

@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
+from hostfw.cli.command_line.verb_table import VERBS
 from hostfw.cli.output.documents import json_text
-from hostfw.cli.verb_table import VERBS
 from hostfw.control import channel
 from hostfw.host.journal.reader import open_history, why_no_history
 from hostfw.host.nftables.writing.block_table import BlockTable

@@ -50,7 +50,7 @@ def _around_writes(host: Machine, patch: pytest.MonkeyPatch, before: Callable[[]
 @pytest.fixture(name="web")
 def _web(monkeypatch: pytest.MonkeyPatch) -> Web:
     made = Web()
-    monkeypatch.setattr("hostfw.cli.bundles.fetched.fetch", made.fetch)
+    monkeypatch.setattr("hostfw.cli.fleet.bundles.fetched.fetch", made.fetch)
     return made
 
 
@@ -166,7 +166,7 @@ def test_a_bundle_whose_pulls_are_interrupted_each_time_is_left_alone(
         raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hostfw.cli.bundles.health.run_command", die)
+        patch.setattr("hostfw.cli.fleet.bundles.health.run_command", die)
         for _ in range(3):
             with pytest.raises(Killed):
                 pull(host, "--confirm-by", "true")

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from hostfw.cli.command_line.verb_table import VERBS
 from hostfw.cli.output.console import ExitCode
-from hostfw.cli.verb_table import VERBS
 
 MANUAL = (Path(__file__).parents[3] / "docs" / "hostfwctl.md").read_text()
 

@@ -5,14 +5,14 @@ import shlex
 
 import pytest
 
-from hostfw.cli.command_line import UsageError
+from hostfw.cli.command_line.argument_parser import UsageError
+from hostfw.cli.command_line.parser import parse
+from hostfw.cli.command_line.verb_table import VERBS
 from hostfw.cli.other_words.answers import PROGRAMS, elsewhere
 from hostfw.cli.other_words.firewalld import OTHERWISE
 from hostfw.cli.other_words.general import WORDS
 from hostfw.cli.other_words.own_verbs import meant
 from hostfw.cli.output.console import ExitCode
-from hostfw.cli.parser import parse
-from hostfw.cli.verb_table import VERBS
 from hostfw.host.network.sockets.service_names import ports_of_service
 from hostfw.model.values import Action
 from hostfw.quick.words import parse_words

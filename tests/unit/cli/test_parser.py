@@ -9,10 +9,10 @@ from resource import RUSAGE_CHILDREN, getrusage
 import pytest
 
 from hostfw import __version__
-from hostfw.cli.command_line import CONFIG_DIR, RUN_DIR, STATE_DIR, UsageError
-from hostfw.cli.options import Options, Output
-from hostfw.cli.parser import parse
-from hostfw.cli.verb_table import VERBS, Verb
+from hostfw.cli.command_line.argument_parser import CONFIG_DIR, RUN_DIR, STATE_DIR, UsageError
+from hostfw.cli.command_line.options import Options, Output
+from hostfw.cli.command_line.parser import parse
+from hostfw.cli.command_line.verb_table import VERBS, Verb
 from tests.unit.cli_runs import hostfwctl
 
 ROOT = Path(__file__).parents[3]

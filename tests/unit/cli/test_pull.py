@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hostfw.bundle.manifest import Wave
-from hostfw.cli.bundles import fetched, tally
+from hostfw.cli.fleet.bundles import fetched, tally
 from hostfw.host.bundles.folders import only_one_pull
 from hostfw.host.download.messages import Answer, DownloadError, Request
 from tests.unit.bundle_builders import CREATED, bundle, signer

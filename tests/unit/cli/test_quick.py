@@ -543,7 +543,7 @@ def test_a_change_that_cannot_be_written_says_so(host: Machine, monkeypatch: pyt
             raise OSError(errno.EROFS, "Read-only file system", str(path))
         unlink(path, missing_ok=missing_ok)
 
-    monkeypatch.setattr("hostfw.cli.added_files.write_atomically", refuse)
+    monkeypatch.setattr("hostfw.cli.input.added_files.write_atomically", refuse)
     monkeypatch.setattr(Path, "unlink", refuse_to_unlink)
 
     status, _, err = host.hostfwctl("allow", "tcp/80")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hostfw.cli.output.service_lines import age
+from hostfw.cli.output.reports.service_lines import age
 from hostfw.control.messages import ServiceReport
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.tables import KernelTables
@@ -159,7 +159,7 @@ def test_the_service_knows_who_touched_our_tables(
     told = ServiceReport(
         1, datetime(2030, 1, 1, tzinfo=UTC), "a", "", 0, 0, 0, 0, 0, 0, listening=True, untouched=untouched
     )
-    monkeypatch.setattr("hostfw.cli.output.service_lines.report", lambda _: told)
+    monkeypatch.setattr("hostfw.cli.output.reports.service_lines.report", lambda _: told)
     read: list[str] = []
     monkeypatch.setattr(host.kernel, "read_tables", partial(_noted, read, "read_tables", host.kernel.read_tables))
 

@@ -522,7 +522,9 @@ def test_at_the_deadline_no_daemon_stands_in_the_way(host: Machine, monkeypatch:
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-@pytest.mark.parametrize(("asking", "verb"), [("output.service_lines", "status"), ("verbs.host.doctor", "doctor")])
+@pytest.mark.parametrize(
+    ("asking", "verb"), [("output.reports.service_lines", "status"), ("verbs.host.doctor", "doctor")]
+)
 def test_looking_at_the_host_outlasts_a_bad_daemon(
     host: Machine, monkeypatch: pytest.MonkeyPatch, name: str, asking: str, verb: str
 ) -> None:

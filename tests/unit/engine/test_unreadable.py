@@ -17,8 +17,8 @@ import pytest
 
 from hostfw.audit.attribution import Attribution
 from hostfw.build.cache import EngineCache
-from hostfw.cli.log_events import LogEvents
-from hostfw.cli.parser import parse
+from hostfw.cli.command_line.parser import parse
+from hostfw.cli.input.log_events import LogEvents
 from hostfw.daemon.audit.losses import Entries, open_audit_losses
 from hostfw.engine.apply.applied import Applied
 from hostfw.engine.block import restore_block

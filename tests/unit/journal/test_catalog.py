@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.cli.verb_table import VERBS
+from hostfw.cli.command_line.verb_table import VERBS
 from hostfw.journal.message_ids import MessageId
 from hostfw.journal.packet_entry import fields
 from tests.unit.event_builders import event

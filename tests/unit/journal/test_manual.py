@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hostfw.audit.packet_event import EventAction
-from hostfw.cli.arguments import LOGGED_REASONS
+from hostfw.cli.command_line.arguments import LOGGED_REASONS
 from hostfw.journal.message_ids import MessageId
 from hostfw.journal.packet_entry import fields
 from tests.unit.event_builders import SYN, event

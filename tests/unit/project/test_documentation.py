@@ -3,9 +3,9 @@
 import pytest
 
 from hostfw.build.candidate import check_candidate
+from hostfw.cli.command_line.parser import parse
+from hostfw.cli.command_line.verb_table import VERBS
 from hostfw.cli.other_words.answers import elsewhere
-from hostfw.cli.parser import parse
-from hostfw.cli.verb_table import VERBS
 from hostfw.manifest.decode import decode
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.settings import CALICO_COMPATIBLE, Loopback

@@ -3,7 +3,7 @@
 import re
 
 from bench.everyday import FIREWALLS, TASKS
-from hostfw.cli.parser import parse
+from hostfw.cli.command_line.parser import parse
 from tests.unit.documentation import ROOT
 
 TABLE = (ROOT / "docs/everyday.md").read_text().partition("<!-- bench.everyday -->\n")[2].partition("<!-- end -->")[0]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.cli.grammar import command_line_parts
+from hostfw.cli.command_line.grammar import command_line_parts
+from hostfw.cli.command_line.verb_table import VERBS
 from hostfw.cli.output.console import ExitCode
-from hostfw.cli.verb_table import VERBS
 from hostfw.manifest.decode import RESOURCE_KINDS
 from hostfw.manifest.fields import Shape
 from hostfw.manifest.kinds.endpoint import (

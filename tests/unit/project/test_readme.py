@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.cli.parser import parse
+from hostfw.cli.command_line.parser import parse
 from hostfw.manifest.decode import decode
 from hostfw.model.sources import Configuration, Source
 from hostfw.policy.check.references import check

@@ -9,7 +9,7 @@ from posixpath import normpath
 import pytest
 import yaml
 
-from hostfw.cli.verb_table import VERBS
+from hostfw.cli.command_line.verb_table import VERBS
 from tests.unit.documentation import ROOT
 from tools import site
 from tools.reference import every_metric, exit_statuses

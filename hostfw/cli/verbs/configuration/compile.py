@@ -4,10 +4,10 @@ from argparse import ArgumentParser
 
 from hostfw.build.generation import build
 from hostfw.build.refused import Refused
-from hostfw.cli.arguments import add_facts, add_files
-from hostfw.cli.configuration import read, refuse, warn
-from hostfw.cli.facts import facts_of, governance_of
-from hostfw.cli.options import Options
+from hostfw.cli.command_line.arguments import add_facts, add_files
+from hostfw.cli.command_line.options import Options
+from hostfw.cli.input.configuration import read, refuse, warn
+from hostfw.cli.input.facts import facts_of, governance_of
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page
 from hostfw.nft.object_text import render

@@ -7,20 +7,20 @@ from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.feed_shrink import keep_accepted_feeds
 from hostfw.build.generation import Generation
 from hostfw.build.refused import Refused
-from hostfw.cli.active_plan import plan_now
-from hostfw.cli.added_files import would_leave
-from hostfw.cli.arguments import add_files, add_output
-from hostfw.cli.configuration import read, refuse, warn
+from hostfw.cli.command_line.arguments import add_files, add_output
+from hostfw.cli.command_line.options import Options, Output
 from hostfw.cli.engine import open_engine
-from hostfw.cli.facts import PlannedHere, planned_here
-from hostfw.cli.options import Options, Output
+from hostfw.cli.input.active_plan import plan_now
+from hostfw.cli.input.added_files import would_leave
+from hostfw.cli.input.configuration import read, refuse, warn
+from hostfw.cli.input.facts import PlannedHere, planned_here
 from hostfw.cli.outcomes import complain_of, load_accepted_of
 from hostfw.cli.output.console import DIFFERS, TROUBLE, Console, ExitCode, Style, painted
-from hostfw.cli.output.differences import Difference, Refusal, Sign, comparison, differences
 from hostfw.cli.output.documents import document, document_text
-from hostfw.cli.output.exposure_change import changes_between
-from hostfw.cli.output.exposure_change import lines as exposure_lines
 from hostfw.cli.output.help_page import Page
+from hostfw.cli.output.reports.differences import Difference, Refusal, Sign, comparison, differences
+from hostfw.cli.output.reports.exposure_change import changes_between
+from hostfw.cli.output.reports.exposure_change import lines as exposure_lines
 from hostfw.cli.output.terminal import cell_width, printable, wrapped
 from hostfw.engine.outcomes import UNRECORDED, Failed
 from hostfw.host.errors import HostError

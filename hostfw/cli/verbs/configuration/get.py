@@ -3,11 +3,11 @@
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
-from hostfw.cli.arguments import add_each_file, add_output
-from hostfw.cli.command_line import closest
-from hostfw.cli.configuration import read, refuse
+from hostfw.cli.command_line.argument_parser import closest
+from hostfw.cli.command_line.arguments import add_each_file, add_output
+from hostfw.cli.command_line.options import Options, Output
+from hostfw.cli.input.configuration import read, refuse
 from hostfw.cli.kinds import KIND_NAMES, Kind, cells, find_kind
-from hostfw.cli.options import Options, Output
 from hostfw.cli.other_words.calico import kind_hint
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document_text

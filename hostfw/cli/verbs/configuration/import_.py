@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import NamedTuple
 
-from hostfw.cli.arguments import add_output, positive
-from hostfw.cli.configuration import read
-from hostfw.cli.options import Options, Output
+from hostfw.cli.command_line.arguments import add_output, positive
+from hostfw.cli.command_line.options import Options, Output
+from hostfw.cli.input.configuration import read
 from hostfw.cli.outcomes import complain_of
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text

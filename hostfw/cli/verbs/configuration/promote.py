@@ -6,9 +6,9 @@ from dataclasses import replace
 from difflib import unified_diff
 
 from hostfw.build.candidate import Candidate, check_candidate
-from hostfw.cli.arguments import add_each_file
-from hostfw.cli.configuration import read, refuse
-from hostfw.cli.options import Options
+from hostfw.cli.command_line.arguments import add_each_file
+from hostfw.cli.command_line.options import Options
+from hostfw.cli.input.configuration import read, refuse
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page
 from hostfw.manifest.edits.promote import NotPromoted, promoted

@@ -2,8 +2,8 @@
 
 from argparse import ArgumentParser
 
+from hostfw.cli.command_line.options import Options
 from hostfw.cli.kinds import KIND_NAMES, find_kind
-from hostfw.cli.options import Options
 from hostfw.cli.other_words.calico import kind_hint
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import json_text

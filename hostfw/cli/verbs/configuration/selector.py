@@ -3,8 +3,8 @@
 from argparse import ArgumentParser
 from collections.abc import Iterable, Mapping
 
-from hostfw.cli.arguments import add_output
-from hostfw.cli.options import Options, Output
+from hostfw.cli.command_line.arguments import add_output
+from hostfw.cli.command_line.options import Options, Output
 from hostfw.cli.output.console import NO_MATCH, Console, ExitCode, Style, painted
 from hostfw.cli.output.documents import document, json_text, problem_item
 from hostfw.cli.output.help_page import Page

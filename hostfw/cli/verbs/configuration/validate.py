@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hostfw.build.candidate import Candidate
-from hostfw.cli.arguments import add_files, add_output
-from hostfw.cli.configuration import contents, read
-from hostfw.cli.options import Options, Output
+from hostfw.cli.command_line.arguments import add_files, add_output
+from hostfw.cli.command_line.options import Options, Output
+from hostfw.cli.input.configuration import contents, read
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.problems import report, tally
@@ -93,7 +93,7 @@ def _on_the_host(options: Options, candidate: Candidate, console: Console) -> Se
     if options.files and options.facts is None:
         return ()
     # Not for nothing: it reads links, routes and addresses.
-    from hostfw.cli.facts import facts_of, host_problems, planned_here
+    from hostfw.cli.input.facts import facts_of, host_problems, planned_here
     from hostfw.host.workloads.reader import FOLDER as WORKLOADS_FOLDER
 
     if options.facts is not None:

@@ -5,10 +5,10 @@ from datetime import datetime
 from pathlib import Path
 
 from hostfw.bundle.manifest import ALL, MOST_AFTER_S, MOST_NUMBER, BundleError, Manifest, Wave, is_word
-from hostfw.cli.bundles.make import Content, Rollout, make, read_content
-from hostfw.cli.bundles.tally import read_records, tally_document, write_file
-from hostfw.cli.configuration import refuse, warn
-from hostfw.cli.options import Options
+from hostfw.cli.command_line.options import Options
+from hostfw.cli.fleet.bundles.make import Content, Rollout, make, read_content
+from hostfw.cli.fleet.bundles.tally import read_records, tally_document, write_file
+from hostfw.cli.input.configuration import refuse, warn
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import json_text
 from hostfw.cli.output.durations import duration_text

@@ -5,13 +5,13 @@ from functools import partial
 from pathlib import Path
 
 from hostfw.bundle.manifest import MOST_BUNDLE_BYTES, is_word
-from hostfw.cli.arguments import add_accept_loss, add_output, positive
-from hostfw.cli.bundles.fetched import is_url
-from hostfw.cli.bundles.pull import Wanted, pull
-from hostfw.cli.bundles.status import Pulled, State, last_record, record, save_record
-from hostfw.cli.bundles.tally import read_tally
+from hostfw.cli.command_line.arguments import add_accept_loss, add_output, positive
+from hostfw.cli.command_line.options import Options, Output
 from hostfw.cli.engine import open_engine
-from hostfw.cli.options import Options, Output
+from hostfw.cli.fleet.bundles.fetched import is_url
+from hostfw.cli.fleet.bundles.pull import Wanted, pull
+from hostfw.cli.fleet.bundles.status import Pulled, State, last_record, record, save_record
+from hostfw.cli.fleet.bundles.tally import read_tally
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, json_text
 from hostfw.cli.output.durations import duration_s

@@ -2,11 +2,11 @@
 
 from argparse import ArgumentParser
 
+from hostfw.cli.command_line.grammar import command_line_parts
+from hostfw.cli.command_line.options import Options
 from hostfw.cli.completion.bash import bash_completion
 from hostfw.cli.completion.fish import fish_completion
 from hostfw.cli.completion.zsh import zsh_completion
-from hostfw.cli.grammar import command_line_parts
-from hostfw.cli.options import Options
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page
 

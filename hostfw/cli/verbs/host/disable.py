@@ -2,9 +2,9 @@
 
 from argparse import ArgumentParser
 
-from hostfw.cli.arguments import add_output
+from hostfw.cli.command_line.arguments import add_output
+from hostfw.cli.command_line.options import Options, Output
 from hostfw.cli.engine import open_engine
-from hostfw.cli.options import Options, Output
 from hostfw.cli.outcomes import complain_of, directories_of, failure
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.feed_shrink import keep_accepted_feeds
-from hostfw.cli.arguments import add_output
-from hostfw.cli.configuration import read
+from hostfw.cli.command_line.arguments import add_output
+from hostfw.cli.command_line.options import Options, Output
 from hostfw.cli.engine import open_engine
-from hostfw.cli.options import Options, Output
+from hostfw.cli.input.configuration import read
 from hostfw.cli.outcomes import complain_of
 from hostfw.cli.output.console import Console, ExitCode, Style, painted
 from hostfw.cli.output.documents import Document, document, json_text

@@ -5,8 +5,8 @@ import platform
 from argparse import ArgumentParser
 
 from hostfw import __version__
-from hostfw.cli.arguments import add_output
-from hostfw.cli.options import Options, Output
+from hostfw.cli.command_line.arguments import add_output
+from hostfw.cli.command_line.options import Options, Output
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import document, json_text
 from hostfw.cli.output.help_page import Page

@@ -7,18 +7,18 @@ from time import monotonic
 
 from hostfw.build.candidate import CandidateCache
 from hostfw.build.refused import Refused
-from hostfw.cli.added_files import edit, left_out, not_undone, written
-from hostfw.cli.arguments import add_accept_lockout, add_accept_loss, add_files, add_output
-from hostfw.cli.configuration import read_named, refuse, warn
+from hostfw.cli.command_line.arguments import add_accept_lockout, add_accept_loss, add_files, add_output
+from hostfw.cli.command_line.options import Options, Output
 from hostfw.cli.engine import open_engine
-from hostfw.cli.options import Options, Output
+from hostfw.cli.input.added_files import edit, left_out, not_undone, written
+from hostfw.cli.input.configuration import read_named, refuse, warn
 from hostfw.cli.outcomes import complain_of, extent, failure, saved
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text, problem_item
 from hostfw.cli.output.durations import duration_s, duration_text
-from hostfw.cli.output.exposure_change import items, tell
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.progress import progress
+from hostfw.cli.output.reports.exposure_change import items, tell
 from hostfw.control.client import ask
 from hostfw.control.handlers import handle
 from hostfw.control.messages import Apply, Files, InForceNow, Reply

@@ -3,8 +3,8 @@
 from argparse import ArgumentParser
 from contextlib import suppress
 
-from hostfw.cli.arguments import add_output
-from hostfw.cli.options import Options, Output
+from hostfw.cli.command_line.arguments import add_output
+from hostfw.cli.command_line.options import Options, Output
 from hostfw.cli.outcomes import directories_of
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, document_text

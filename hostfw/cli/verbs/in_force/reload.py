@@ -5,8 +5,8 @@ A warning that was told before is not told again: a reload by cron would mail it
 
 from argparse import ArgumentParser
 
-from hostfw.cli.arguments import add_accept_lockout, add_accept_loss, add_output
-from hostfw.cli.options import Output
+from hostfw.cli.command_line.arguments import add_accept_lockout, add_accept_loss, add_output
+from hostfw.cli.command_line.options import Output
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.verbs.in_force.apply import run
 

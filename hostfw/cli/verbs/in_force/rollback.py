@@ -2,15 +2,15 @@
 
 from argparse import ArgumentParser
 
-from hostfw.cli.active_plan import plan_now
-from hostfw.cli.arguments import add_accept_lockout, add_accept_loss, add_output
+from hostfw.cli.command_line.arguments import add_accept_lockout, add_accept_loss, add_output
+from hostfw.cli.command_line.options import Options, Output
 from hostfw.cli.engine import open_engine
-from hostfw.cli.options import Options, Output
+from hostfw.cli.input.active_plan import plan_now
 from hostfw.cli.outcomes import complain_of, failure, saved
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
-from hostfw.cli.output.exposure_change import changes_between, tell
 from hostfw.cli.output.help_page import Page
+from hostfw.cli.output.reports.exposure_change import changes_between, tell
 from hostfw.control.channel import TIMEOUT_S
 from hostfw.control.client import ask
 from hostfw.control.messages import Reply, Request, Rollback, RollbackTo

@@ -4,9 +4,9 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from datetime import datetime
 
-from hostfw.cli.active_plan import ActivePlan, active_plan
-from hostfw.cli.arguments import add_output
-from hostfw.cli.options import Options, Output
+from hostfw.cli.command_line.arguments import add_output
+from hostfw.cli.command_line.options import Options, Output
+from hostfw.cli.input.active_plan import ActivePlan, active_plan
 from hostfw.cli.outcomes import this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text

@@ -6,16 +6,16 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from hostfw.cli.arguments import add_output
+from hostfw.cli.command_line.arguments import add_output
+from hostfw.cli.command_line.options import Options, Output
 from hostfw.cli.first_apply import first_apply
-from hostfw.cli.options import Options, Output
 from hostfw.cli.outcomes import complain_of, directories_of, extent, load_accepted_of, this_host
 from hostfw.cli.output.console import Console, ExitCode, Style
 from hostfw.cli.output.documents import Document, document, document_text, problem_item
 from hostfw.cli.output.durations import duration_text
 from hostfw.cli.output.help_page import Page
-from hostfw.cli.output.not_followed import NotFollowed, not_followed
-from hostfw.cli.output.service_lines import Line, Service, age, line, service_item, service_lines
+from hostfw.cli.output.reports.not_followed import NotFollowed, not_followed
+from hostfw.cli.output.reports.service_lines import Line, Service, age, line, service_item, service_lines
 from hostfw.cli.quick.feed_state import feed_troubles
 from hostfw.control.messages import ServiceReport
 from hostfw.engine.outcomes import UNRECORDED, Failed, RolledBack, Status

@@ -4,8 +4,9 @@ from argparse import ArgumentParser
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from hostfw.cli.arguments import add_each_file, add_facts, add_output
-from hostfw.cli.command_line import closest
+from hostfw.cli.command_line.argument_parser import closest
+from hostfw.cli.command_line.arguments import add_each_file, add_facts, add_output
+from hostfw.cli.command_line.options import Options, Output
 from hostfw.cli.describe.description import Description, description_document, print_description
 from hostfw.cli.describe.endpoint import describe_endpoint
 from hostfw.cli.describe.layout import layout_of
@@ -22,9 +23,8 @@ from hostfw.cli.describe.policy import (
     describe_tier,
 )
 from hostfw.cli.describe.workload import describe_workload
-from hostfw.cli.facts import PlannedHost, planned
+from hostfw.cli.input.facts import PlannedHost, planned
 from hostfw.cli.kinds import KIND_NAMES, KINDS, Kind, find_kind
-from hostfw.cli.options import Options, Output
 from hostfw.cli.other_words.calico import kind_hint
 from hostfw.cli.other_words.hints import POLICIES
 from hostfw.cli.output.console import Console, ExitCode

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from hostfw.audit.attribution import policies_of
-from hostfw.cli.arguments import add_each_file, add_facts, add_output
+from hostfw.cli.command_line.arguments import add_each_file, add_facts, add_output
+from hostfw.cli.command_line.options import Options, Output
 from hostfw.cli.describe.rules import icmp_text, rules_by_identity
 from hostfw.cli.explain.packet_path import PacketPath, find_packet_path
 from hostfw.cli.explain.packet_query import QueryError, packet_query
 from hostfw.cli.explain.trace import step_document, step_text, trace
-from hostfw.cli.facts import PlannedHost, planned
-from hostfw.cli.options import Options, Output
+from hostfw.cli.input.facts import PlannedHost, planned
 from hostfw.cli.output.console import Console, ExitCode, Style, painted
 from hostfw.cli.output.documents import Document, document, document_text
 from hostfw.cli.output.help_page import Page

@@ -3,9 +3,9 @@
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator
 
-from hostfw.cli.active_plan import plan_now
-from hostfw.cli.arguments import add_files, add_output
-from hostfw.cli.options import Options, Output
+from hostfw.cli.command_line.arguments import add_files, add_output
+from hostfw.cli.command_line.options import Options, Output
+from hostfw.cli.input.active_plan import plan_now
 from hostfw.cli.outcomes import this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, document_text
@@ -97,7 +97,7 @@ def _plan(options: Options, console: Console) -> tuple[Plan | None, HostFacts, t
 
 def _candidate(options: Options, console: Console) -> tuple[Plan, HostFacts, tuple[Family, ...]] | ExitCode:
     # What is in force was checked when it was accepted: the checks are not loaded for it.
-    from hostfw.cli.facts import planned
+    from hostfw.cli.input.facts import planned
 
     host = planned(options, console)
     return host if isinstance(host, ExitCode) else (host.plan, host.facts, ())

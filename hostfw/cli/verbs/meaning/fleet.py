@@ -3,12 +3,12 @@
 from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 
-from hostfw.cli.arguments import add_output
-from hostfw.cli.configuration import refuse
+from hostfw.cli.command_line.arguments import add_output
+from hostfw.cli.command_line.options import Options, Output
 from hostfw.cli.fleet.layout import NoFleetError
 from hostfw.cli.fleet.pages import markdown, page, review_document, summary, text_lines
 from hostfw.cli.fleet.review import Review, review
-from hostfw.cli.options import Options, Output
+from hostfw.cli.input.configuration import refuse
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import json_text
 from hostfw.cli.output.help_page import Page

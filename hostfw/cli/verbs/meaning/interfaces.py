@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from hostfw.build.candidate import Candidate
 from hostfw.build.generation import Generation, build
 from hostfw.build.refused import Refused
-from hostfw.cli.arguments import add_files, add_output
-from hostfw.cli.configuration import read, refuse, warn
+from hostfw.cli.command_line.arguments import add_files, add_output
+from hostfw.cli.command_line.options import Options, Output
 from hostfw.cli.engine import observe, open_engine
+from hostfw.cli.input.configuration import read, refuse, warn
 from hostfw.cli.kinds import shortened
-from hostfw.cli.options import Options, Output
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import document_text
 from hostfw.cli.output.help_page import Page

@@ -4,10 +4,10 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hostfw.cli.arguments import add_each_file, add_facts, add_output
-from hostfw.cli.facts import PlannedHost, planned
+from hostfw.cli.command_line.arguments import add_each_file, add_facts, add_output
+from hostfw.cli.command_line.options import Options, Output
+from hostfw.cli.input.facts import PlannedHost, planned
 from hostfw.cli.kinds import pairs, shortened
-from hostfw.cli.options import Options, Output
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document_text
 from hostfw.cli.output.help_page import Page

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from hostfw.cli.arguments import add_quick, add_words
-from hostfw.cli.options import Options
+from hostfw.cli.command_line.arguments import add_quick, add_words
+from hostfw.cli.command_line.options import Options
 from hostfw.cli.other_words.hints import RESET
 from hostfw.cli.outcomes import this_host
 from hostfw.cli.output.console import Console, ExitCode

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser
 
-from hostfw.cli.arguments import add_quick, add_words
+from hostfw.cli.command_line.arguments import add_quick, add_words
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.verbs.quick.allow import run
 

@@ -3,10 +3,10 @@
 from argparse import ArgumentParser
 
 from hostfw.build.candidate import check_candidate
-from hostfw.cli.arguments import add_accept_lockout, add_output, add_words
-from hostfw.cli.command_line import closest
+from hostfw.cli.command_line.argument_parser import closest
+from hostfw.cli.command_line.arguments import add_accept_lockout, add_output, add_words
+from hostfw.cli.command_line.options import Options, Output
 from hostfw.cli.engine import open_engine
-from hostfw.cli.options import Options, Output
 from hostfw.cli.outcomes import load_accepted_of
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text

@@ -2,8 +2,8 @@
 
 from argparse import ArgumentParser
 
+from hostfw.cli.command_line.options import Options
 from hostfw.cli.engine import observe
-from hostfw.cli.options import Options
 from hostfw.cli.outcomes import complain_of, this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page

@@ -5,10 +5,10 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from hostfw.build.candidate import Candidate
-from hostfw.cli.active_plan import active_plan
-from hostfw.cli.arguments import add_accept_lockout, add_accept_loss, add_dry_run, add_output, add_words
-from hostfw.cli.command_line import closest
-from hostfw.cli.options import Options, Output
+from hostfw.cli.command_line.argument_parser import closest
+from hostfw.cli.command_line.arguments import add_accept_lockout, add_accept_loss, add_dry_run, add_output, add_words
+from hostfw.cli.command_line.options import Options, Output
+from hostfw.cli.input.active_plan import active_plan
 from hostfw.cli.other_words.hints import RESET
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostfw.cli.arguments import add_accept_lockout, add_output, add_words
-from hostfw.cli.command_line import closest
-from hostfw.cli.options import Options, Output
+from hostfw.cli.command_line.argument_parser import closest
+from hostfw.cli.command_line.arguments import add_accept_lockout, add_output, add_words
+from hostfw.cli.command_line.options import Options, Output
 from hostfw.cli.outcomes import complain_of, failure, load_accepted_of, saved, this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text

@@ -9,15 +9,15 @@ from datetime import datetime, timedelta
 
 from hostfw.audit.aggregate import Aggregate
 from hostfw.audit.packet_event import IDENTIFIER, PacketEvent
-from hostfw.cli.active_plan import active_plan, mark_of
-from hostfw.cli.arguments import LOGGED_REASONS, add_output, cidr, positive
-from hostfw.cli.log_events import LogEvents, attributed
-from hostfw.cli.options import Options, Output
+from hostfw.cli.command_line.arguments import LOGGED_REASONS, add_output, cidr, positive
+from hostfw.cli.command_line.options import Options, Output
+from hostfw.cli.input.active_plan import active_plan, mark_of
+from hostfw.cli.input.log_events import LogEvents, attributed
 from hostfw.cli.outcomes import directories_of
 from hostfw.cli.output.console import Console, ExitCode
-from hostfw.cli.output.drops_report import JsonLines, Report, Table, Top
 from hostfw.cli.output.durations import duration_s, since
 from hostfw.cli.output.help_page import Page
+from hostfw.cli.output.reports.drops_report import JsonLines, Report, Table, Top
 from hostfw.control.channel import DaemonError
 from hostfw.control.channel import report as ask_for_a_report
 from hostfw.host.journal.reader import History, open_history, why_no_history

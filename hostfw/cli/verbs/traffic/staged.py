@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from hostfw.audit.attribution import policies_of
 from hostfw.audit.packet_event import IDENTIFIER, PacketEvent
-from hostfw.cli.active_plan import ActivePlan, active_plan
-from hostfw.cli.arguments import add_output
-from hostfw.cli.options import Options, Output
+from hostfw.cli.command_line.arguments import add_output
+from hostfw.cli.command_line.options import Options, Output
+from hostfw.cli.input.active_plan import ActivePlan, active_plan
 from hostfw.cli.outcomes import this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
-from hostfw.cli.output.drops_report import Table
 from hostfw.cli.output.help_page import Page
+from hostfw.cli.output.reports.drops_report import Table
 from hostfw.cli.output.tables import Column, Gives
 from hostfw.engine.kernel.counts.counters import RuleCounter, Value, Values, counters_of_rule, values_of
 from hostfw.host.journal.reader import open_history

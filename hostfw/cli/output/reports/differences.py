@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from hostfw.build.candidate import Candidate
 from hostfw.cli.output.documents import Document, yaml_text
-from hostfw.cli.output.exposure_change import items
+from hostfw.cli.output.reports.exposure_change import items
 from hostfw.engine.outcomes import Failed
 from hostfw.manifest.encode import manifest
 from hostfw.manifest.files.feed_file import content_line

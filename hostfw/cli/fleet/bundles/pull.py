@@ -18,10 +18,10 @@ from pathlib import Path
 
 from hostfw.bundle.manifest import BundleError
 from hostfw.bundle.waves import Tally, decide
-from hostfw.cli.bundles.fetched import Verified, answers, fetched, is_url, verified
-from hostfw.cli.bundles.health import Health
-from hostfw.cli.bundles.status import Pulled, State
-from hostfw.cli.bundles.trial import BETTER, Tried, is_accepted, is_on_trial, try_bundle
+from hostfw.cli.fleet.bundles.fetched import Verified, answers, fetched, is_url, verified
+from hostfw.cli.fleet.bundles.health import Health
+from hostfw.cli.fleet.bundles.status import Pulled, State
+from hostfw.cli.fleet.bundles.trial import BETTER, Tried, is_accepted, is_on_trial, try_bundle
 from hostfw.control.client import ask
 from hostfw.control.messages import Rollback
 from hostfw.engine.engine import Engine

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
+from hostfw.cli.command_line.options import Options
 from hostfw.cli.engine import open_engine
-from hostfw.cli.options import Options
 from hostfw.cli.outcomes import this_host
 from hostfw.cli.output.console import Console
 from hostfw.cli.output.documents import Document

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from hostfw.audit.attribution import Attribution, attribution
 from hostfw.audit.packet_event import PacketEvent, packet_event
 from hostfw.audit.packet_headers import headers
-from hostfw.cli.active_plan import ActivePlan, active_plan, mark_of
-from hostfw.cli.options import Options
+from hostfw.cli.command_line.options import Options
+from hostfw.cli.input.active_plan import ActivePlan, active_plan, mark_of
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import Nflog, NflogRecord, interface_name
 from hostfw.host.time import clock

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from hostfw.cli.options import Options
+from hostfw.cli.command_line.options import Options
 from hostfw.cli.outcomes import directories_of
 from hostfw.cli.output.console import Style
 from hostfw.cli.output.documents import Document
-from hostfw.cli.output.service_lines import Line, line
+from hostfw.cli.output.reports.service_lines import Line, line
 from hostfw.engine.context import Host
 from hostfw.engine.outcomes import Status
 from hostfw.host.errors import HostError

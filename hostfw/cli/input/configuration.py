@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from hostfw.build.candidate import Candidate, check_candidate
-from hostfw.cli.options import Options
+from hostfw.cli.command_line.options import Options
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.problems import report, tally
 from hostfw.host.store.configuration.feed_files import read_feeds_within, read_own_feeds

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NoReturn
 
-from hostfw.cli.command_line import NAMES, USAGE, UsageError, parsed, usage_of
-from hostfw.cli.options import Options, Output
-from hostfw.cli.verb_table import VERBS
+from hostfw.cli.command_line.argument_parser import NAMES, USAGE, UsageError, parsed, usage_of
+from hostfw.cli.command_line.options import Options, Output
+from hostfw.cli.command_line.verb_table import VERBS
 
 _LISTS = ("files", "labels", "words", "tests", "reach", "waves")
 """The options that are lists."""

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 
-from hostfw.cli.options import Output
+from hostfw.cli.command_line.options import Output
 from hostfw.manifest.scalars.net_texts import form_hint, given_cidr
 from hostfw.model.packets.decisions import Reason
 from hostfw.model.values import Cidr

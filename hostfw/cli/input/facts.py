@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Protocol
 
 from hostfw.build.candidate import Candidate
-from hostfw.cli.configuration import read, refuse, warn
-from hostfw.cli.options import Options
+from hostfw.cli.command_line.options import Options
+from hostfw.cli.input.configuration import read, refuse, warn
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.problems import manifests
 from hostfw.host.errors import HostError

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from hostfw.build.refused import Refused
-from hostfw.cli.bundles.composed import composed, is_from
-from hostfw.cli.bundles.health import Health
+from hostfw.cli.fleet.bundles.composed import composed, is_from
+from hostfw.cli.fleet.bundles.health import Health
 from hostfw.cli.quick.feed_update import SANDBOXED
 from hostfw.control.client import ask
 from hostfw.control.messages import Apply, Confirm, InForceNow, Reply, Rollback

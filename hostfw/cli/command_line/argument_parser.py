@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hostfw import __version__
+from hostfw.cli.command_line.verb_table import VERBS, Verb
 from hostfw.cli.output.help_page import HelpFormatter, Page, help_width, usage_text
-from hostfw.cli.verb_table import VERBS, Verb
 
 CONFIG_DIR = Path("/etc/hostfw")
 STATE_DIR = Path("/var/lib/hostfw")

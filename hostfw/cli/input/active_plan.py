@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from hostfw.build.stored import stored_content
-from hostfw.cli.options import Options
+from hostfw.cli.command_line.options import Options
 from hostfw.cli.outcomes import directories_of, load_accepted_of, this_host
 from hostfw.engine.reading.deadline import has_expired
 from hostfw.engine.reading.in_force import read_in_force

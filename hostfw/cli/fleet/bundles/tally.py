@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hostfw.bundle.manifest import BundleError
 from hostfw.bundle.waves import Tally
-from hostfw.cli.bundles.fetched import is_url, read_file
-from hostfw.cli.bundles.status import KIND as RECORD
+from hostfw.cli.fleet.bundles.fetched import is_url, read_file
+from hostfw.cli.fleet.bundles.status import KIND as RECORD
 from hostfw.cli.output.documents import Document, document
 from hostfw.host.bundles.folders import bundles_folder
 from hostfw.host.download.messages import DownloadError, Request

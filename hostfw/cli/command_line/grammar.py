@@ -3,8 +3,8 @@
 from argparse import SUPPRESS, Action, ArgumentParser, _SubParsersAction
 from dataclasses import dataclass
 
-from hostfw.cli.command_line import command_line
-from hostfw.cli.verb_table import VERBS
+from hostfw.cli.command_line.argument_parser import command_line
+from hostfw.cli.command_line.verb_table import VERBS
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.refused import Refused
-from hostfw.cli.options import Options
+from hostfw.cli.command_line.options import Options
 from hostfw.cli.outcomes import load_accepted_of
 from hostfw.cli.output.console import Console
 from hostfw.control.messages import Files

@@ -5,7 +5,7 @@ from importlib import import_module
 from keyword import iskeyword
 from typing import NamedTuple, Protocol, cast
 
-from hostfw.cli.options import Options
+from hostfw.cli.command_line.options import Options
 from hostfw.cli.output.console import Console
 from hostfw.cli.output.help_page import Page
 

@@ -1,0 +1,1 @@
+"""The data that verbs work on: configurations, facts, generations, log records."""

@@ -1,0 +1,1 @@
+"""Reports that more than one verb prints."""
