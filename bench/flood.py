@@ -16,11 +16,11 @@ from time import monotonic, sleep
 from hostfw.compile.layout.nft_rules.log_limits import LOG_RECORDS, LOG_SOURCES, SUPPRESSED
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.values import FAMILIES, Family, parse_address
-from lab.flood import flood, received, spoofed, udp_frame
 from lab.hostfwctl import install
 from lab.laboratory import Lab, laboratory
 from lab.namespace import open_socket
-from lab.packet_records import counters
+from lab.packets.flood import flood, received, spoofed, udp_frame
+from lab.packets.packet_records import counters
 from lab.service import Service, service
 from lab.topology import pair
 

@@ -17,10 +17,10 @@ from textwrap import indent
 from time import monotonic
 from types import FrameType
 
-from lab.flows import Story, stories
 from lab.namespace import LabError
-from lab.report import Style, audit_record, heading, rows, style_of, summary, total
-from lab.story import Shown, in_force, show
+from lab.stories.flows import Story, stories
+from lab.stories.report import Style, audit_record, heading, rows, style_of, summary, total
+from lab.stories.story import Shown, in_force, show
 
 _PREFIX = "hostfw-try-"
 _NOT_PERMITTED = 4

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from hostfw.model.values import Family
-from lab.flood import checksum
+from lab.packets.flood import checksum
 
 HOST = {Family.V4: "192.0.2.1", Family.V6: "2001:db8::1"}
 PEER = {Family.V4: "192.0.2.2", Family.V6: "2001:db8::2"}

@@ -20,7 +20,7 @@ from hostfw.host.store.configuration.files import read_paths
 from hostfw.manifest.files.facts_file import decode_facts
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Source
-from lab.flows import read_story
+from lab.stories.flows import read_story
 from tests.unit.cli_runs import hostfwctl
 from tests.unit.story_queries import question
 

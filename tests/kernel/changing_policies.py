@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 from random import Random
 
 from hostfw.model.sources import Configuration, Source
-from lab.traffic import Stream
+from lab.packets.traffic import Stream
 
 TCP_PORT, UDP_PORT = 7100, 7101
 """Ports of the conversations on the host."""

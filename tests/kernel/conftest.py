@@ -1,7 +1,7 @@
 """Fixtures of the kernel tier: a host with a neighbour, in network namespaces, and the real hostfwctl on the host.
 
 A test that wants another topology opens `laboratory(...)` itself. All of it ends with the test; see
-`lab.laboratory` for running commands on a node and `lab.probe` for sending packets.
+`lab.laboratory` for running commands on a node and `lab.packets.probe` for sending packets.
 """
 
 from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ from hostfw.model.settings import Logging
 from hostfw.model.values import Family, parse_address
 from lab.laboratory import Lab
 from lab.namespace import open_socket
-from lab.packet_records import counters
+from lab.packets.packet_records import counters
 
 HOST = "02:00:00:00:00:00"
 """The hardware address of the host's eth0."""

@@ -13,7 +13,7 @@ from hostfw.model.values import UDP, Family
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import Namespace, inside, run
-from lab.probe import DENY_PATIENCE_S, Flow, probe
+from lab.packets.probe import DENY_PATIENCE_S, Flow, probe
 from lab.ruleset import without_links
 
 Hostfwctl = Callable[..., CompletedProcess[str]]

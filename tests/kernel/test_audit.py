@@ -22,8 +22,8 @@ from hostfw.model.values import FAMILIES, ICMP, TCP, UDP, Action, Family, Protoc
 from lab.hostfwctl import Installation, environment, hostfwctl, install
 from lab.laboratory import Lab
 from lab.namespace import inside, open_socket, process
-from lab.packet_records import generation_of
-from lab.probe import DENY_PATIENCE_S, Flow, Sent, probe
+from lab.packets.packet_records import generation_of
+from lab.packets.probe import DENY_PATIENCE_S, Flow, Sent, probe
 from lab.service import Entry, service
 
 POLICY = """\

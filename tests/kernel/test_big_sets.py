@@ -21,7 +21,7 @@ from hostfw.model.values import TCP, Family
 from lab.hostfwctl import Installation, environment
 from lab.laboratory import Lab
 from lab.namespace import Namespace, inside, namespace, run
-from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, control, probe
+from lab.packets.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, control, probe
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 

@@ -24,7 +24,7 @@ from lab.hostfwctl import Installation, install
 from lab.hostfwctl import hostfwctl as run_hostfwctl
 from lab.laboratory import Lab
 from lab.namespace import Namespace, inside, open_socket, process, run
-from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
+from lab.packets.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
 from tests.kernel.web_policy import OPEN
 
 Hostfwctl = Callable[..., CompletedProcess[str]]

@@ -16,11 +16,11 @@ from hostfw.engine.context import Directories, Host
 from hostfw.host.errors import HostError
 from hostfw.host.time import clock
 from hostfw.model.values import TCP, Family
-from lab.fakes import FakeJournal
+from lab.fakes.fakes import FakeJournal
 from lab.hostfwctl import Installation, hostfwctl, install
 from lab.laboratory import Lab
 from lab.namespace import inside
-from lab.probe import DENY_PATIENCE_S, Flow, Verdict, probe
+from lab.packets.probe import DENY_PATIENCE_S, Flow, Verdict, probe
 from tests.kernel.beside_service import PATIENCE_S, live
 from tests.unit.daemon.test_expiries import FakeAlarm
 

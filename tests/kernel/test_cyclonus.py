@@ -27,7 +27,7 @@ from hostfw.model.packets.packet import Packet
 from hostfw.model.values import PROTOCOLS, SCTP, Family
 from lab.laboratory import Lab, laboratory
 from lab.namespace import inside, open_socket, run
-from lab.probe import ALLOW_PATIENCE_S, Flow, Verdict, probe
+from lab.packets.probe import ALLOW_PATIENCE_S, Flow, Verdict, probe
 from lab.topology import Link, Node, Topology, assigned
 from tests.conformance.cyclonus import Json, cyclonus_cases, pods, resources
 from tests.kernel.frames import datagrams

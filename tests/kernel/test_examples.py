@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.flows import Story, stories
 from lab.hostfwctl import hostfwctl, install
 from lab.laboratory import laboratory
-from lab.story import in_force, show
+from lab.stories.flows import Story, stories
+from lab.stories.story import in_force, show
 
 OF_THE_MACHINE = ("kernel", "nft", "linkGroups")
 """Facts that are those of the machine that the laboratory is on."""

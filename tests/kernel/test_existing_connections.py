@@ -23,7 +23,7 @@ from hostfw.model.values import FAMILIES, TCP, Family
 from lab.hostfwctl import Installation, hostfwctl, install
 from lab.laboratory import Lab
 from lab.namespace import Namespace, inside, open_socket, run, set_sysctl
-from lab.probe import DENY_PATIENCE_S, Flow, Verdict, probe
+from lab.packets.probe import DENY_PATIENCE_S, Flow, Verdict, probe
 from lab.service import service
 
 Hostfwctl = Callable[..., CompletedProcess[str]]

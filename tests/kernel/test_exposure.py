@@ -9,12 +9,12 @@ from typing import cast
 import pytest
 
 from hostfw.model.values import TCP
-from lab.flows import Story, stories
 from lab.hostfwctl import hostfwctl, install
 from lab.laboratory import laboratory
 from lab.namespace import run
-from lab.probe import Sent, Verdict, probe
-from lab.story import in_force
+from lab.packets.probe import Sent, Verdict, probe
+from lab.stories.flows import Story, stories
+from lab.stories.story import in_force
 from tests.kernel.exposed_hosts import (
     PORTS,
     disagreements,

@@ -17,10 +17,10 @@ from hostfw.engine.engine import Engine
 from hostfw.host.store.configuration.files import read_configuration
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.values import FAMILIES, Family
-from lab.flood import checksum, flood, received, spoofed, udp_frame
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import inside, run
+from lab.packets.flood import checksum, flood, received, spoofed, udp_frame
 from lab.service import Service, service
 from tests.kernel.denied import FLOODER, HOST, HOST_ADDRESS, LIMITS, QuietNeighbour, log_counters, number, told, told_of
 from tests.kernel.web_policy import web_policy

@@ -13,10 +13,10 @@ import pytest
 from hostfw.compile.layout.nft_rules.log_limits import LOG_FIRSTS
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.values import FAMILIES, Direction, Family
-from lab.flood import flood, spoofed, udp_frame
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import process, run, set_sysctl
+from lab.packets.flood import flood, spoofed, udp_frame
 from lab.service import Service, service
 from tests.kernel.denied import FLOODER, HOST, HOST_ADDRESS, LIMITS, QuietNeighbour, log_counters, number, told, told_of
 

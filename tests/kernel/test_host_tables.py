@@ -28,7 +28,7 @@ from hostfw.host.nftables.tables import (
 )
 from hostfw.host.nftables.writing.script_runner import NftablesWorker
 from hostfw.model.values import Family
-from lab.fake_kernel.kernel import FakeKernel
+from lab.fakes.fake_kernel.kernel import FakeKernel
 from lab.namespace import Namespace, inside, namespace, run
 
 ROOT = Path(__file__).parents[2]

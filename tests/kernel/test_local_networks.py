@@ -11,7 +11,7 @@ from hostfw.model.values import TCP, Family
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import run, set_sysctl
-from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
+from lab.packets.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
 from lab.service import service
 from tests.kernel.test_neighbours import advertise
 from tests.kernel.web_policy import ETH0

@@ -24,7 +24,7 @@ from hostfw.model.values import UDP, Family, Learned
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import Namespace, inside, open_socket, process, run, set_sysctl
-from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
+from lab.packets.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
 from lab.service import service
 from tests.kernel.frames import checksum
 

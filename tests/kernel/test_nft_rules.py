@@ -9,7 +9,7 @@ from hostfw.model.values import TCP, UDP, Family
 from lab.hostfwctl import Installation, hostfwctl, install
 from lab.laboratory import Lab
 from lab.namespace import Namespace, run
-from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
+from lab.packets.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
 from tests.kernel.web_policy import OPEN, web_policy
 
 Hostfwctl = Callable[..., CompletedProcess[str]]

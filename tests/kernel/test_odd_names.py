@@ -11,7 +11,7 @@ from hostfw.model.values import FAMILIES, UDP
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import Namespace, run
-from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
+from lab.packets.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 

@@ -12,7 +12,7 @@ from hostfw.model.values import TCP, Family
 from lab.hostfwctl import Installation, hostfwctl, install
 from lab.laboratory import Lab
 from lab.namespace import open_socket
-from lab.probe import DENY_PATIENCE_S, Flow, Verdict, probe
+from lab.packets.probe import DENY_PATIENCE_S, Flow, Verdict, probe
 from lab.service import service
 
 

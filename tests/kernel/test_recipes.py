@@ -16,9 +16,9 @@ from hostfw.model.values import Family
 from lab.hostfwctl import Installation, hostfwctl, install
 from lab.laboratory import Lab, laboratory
 from lab.namespace import inside, open_socket, run
-from lab.packet_records import counters, counters_that_decide, drop_log, moved
-from lab.probe import Sent
-from lab.story import in_force, show
+from lab.packets.packet_records import counters, counters_that_decide, drop_log, moved
+from lab.packets.probe import Sent
+from lab.stories.story import in_force, show
 from lab.topology import Link
 from tests.kernel.exposed_hosts import listening
 from tests.kernel.test_documentation import INCOMPLETE, ended_well

@@ -11,7 +11,7 @@ from hostfw.model.values import TCP, UDP, Family
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import open_socket, run, set_sysctl
-from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
+from lab.packets.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
 from tests.kernel.web_policy import OPEN
 
 Hostfwctl = Callable[..., CompletedProcess[str]]

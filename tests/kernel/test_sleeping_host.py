@@ -15,7 +15,7 @@ from hostfw.engine.kernel.deploy import transactions
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.writing.script_runner import Nftables
-from lab.fakes import FakeJournal
+from lab.fakes.fakes import FakeJournal
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import inside

@@ -13,7 +13,7 @@ from hostfw.model.values import Family
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import open_socket, run
-from lab.packet_records import drop_log
+from lab.packets.packet_records import drop_log
 from tests.kernel.web_policy import ETH0
 
 Hostfwctl = Callable[..., CompletedProcess[str]]

@@ -21,7 +21,7 @@ from hostfw.model.host.facts import HostFacts
 from hostfw.model.values import FAMILIES
 from lab.laboratory import Lab
 from lab.namespace import Namespace, inside, run, set_sysctl
-from lab.traffic import conversation, counted, counted_conversation, flood, gates
+from lab.packets.traffic import conversation, counted, counted_conversation, flood, gates
 from tests.kernel.changing_policies import (
     ALLOWED,
     COUNTERS,

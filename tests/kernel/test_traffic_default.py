@@ -11,8 +11,8 @@ from hostfw.model.values import FAMILIES, ICMP, TCP, UDP, Family, Protocol
 from lab.hostfwctl import Installation, hostfwctl, install
 from lab.laboratory import Lab
 from lab.namespace import open_socket, run
-from lab.packet_records import drop_log
-from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, control, probe
+from lab.packets.packet_records import drop_log
+from lab.packets.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, control, probe
 
 FAILSAFES = ((TCP, 22), (UDP, 68), (UDP, 546))
 CLOSED = ((TCP, 80), (TCP, 179), (TCP, 5432), (TCP, 6443), (UDP, 53), (UDP, 123), (UDP, 161), (ICMP, None))

@@ -13,7 +13,7 @@ import pytest
 from hostfw.model.values import FAMILIES, ICMP, TCP, UDP
 from lab.laboratory import Lab
 from lab.namespace import LabError, inside, run
-from lab.probe import DENY_PATIENCE_S, Flow, Verdict, control, probe
+from lab.packets.probe import DENY_PATIENCE_S, Flow, Verdict, control, probe
 
 INWARD = tuple(Flow("peer", "host", p, n, f) for p, n in ((TCP, 80), (UDP, 53), (ICMP, None)) for f in FAMILIES)
 OUTWARD = tuple(Flow("host", "peer", p, n, f) for p, n in ((TCP, 80), (UDP, 53), (ICMP, None)) for f in FAMILIES)

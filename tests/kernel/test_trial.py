@@ -19,7 +19,7 @@ from hostfw.model.values import TCP, Family
 from lab.hostfwctl import Installation, environment
 from lab.laboratory import Lab
 from lab.namespace import Namespace, inside, open_socket, process, run
-from lab.probe import DENY_PATIENCE_S, Flow, Verdict, probe
+from lab.packets.probe import DENY_PATIENCE_S, Flow, Verdict, probe
 from tests.kernel.web_policy import web_policy
 
 Hostfwctl = Callable[..., CompletedProcess[str]]

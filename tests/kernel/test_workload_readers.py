@@ -18,7 +18,7 @@ import pytest
 
 from hostfw.host.workloads.reader import FOLDER, WorkloadReader
 from hostfw.workloads.machines import MachinesReader
-from lab.fake_engine import FakeEngine, fake_engine
+from lab.fakes.fake_engine import FakeEngine, fake_engine
 from lab.namespace import Namespace, inside, namespace, process, run
 
 _PATIENCE_S = 12.0

@@ -15,7 +15,7 @@ from hostfw.model.values import TCP, Family
 from lab.hostfwctl import Installation, hostfwctl, install
 from lab.laboratory import Lab, laboratory
 from lab.namespace import run
-from lab.probe import DENY_PATIENCE_S, Flow, Verdict, probe
+from lab.packets.probe import DENY_PATIENCE_S, Flow, Verdict, probe
 from lab.service import service
 from lab.topology import Link, Node, Route, Topology, assigned
 from tests.kernel.workload_files import passes, write_workload

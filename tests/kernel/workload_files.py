@@ -3,7 +3,7 @@
 from hostfw.model.values import TCP, Family
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
-from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
+from lab.packets.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
 
 
 def write_workload(host: Installation, name: str, text: str) -> None:

@@ -32,8 +32,8 @@ from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.plan import Plan, PlannedDirection, PlannedPolicy, PlannedTier
 from hostfw.model.values import FAMILIES
 from hostfw.nft.object_text import render
-from lab.fake_kernel.kernel import FakeKernel
-from lab.fakes import FakeConntrack
+from lab.fakes.fake_kernel.kernel import FakeKernel
+from lab.fakes.fakes import FakeConntrack
 from tests.property.plans import plans, seeds
 from tests.property.test_edits import ENDPOINTS, SETS, SETTINGS, Edit, edits
 

@@ -26,8 +26,8 @@ from hostfw.host.nftables.writing.script_runner import Nftables, NftablesWorker
 from hostfw.host.store.configuration.files import read_configuration
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.values import FAMILIES
-from lab.fake_kernel.kernel import FakeKernel
-from lab.fakes import FakeConntrack
+from lab.fakes.fake_kernel.kernel import FakeKernel
+from lab.fakes.fakes import FakeConntrack
 from lab.namespace import LabError, Namespace, inside, namespace, run
 
 FACTS = HostFacts("host", (Interface("lo", 1, kind="loopback"), Interface("eth0", 2), Interface("eth1", 3)))

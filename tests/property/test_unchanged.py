@@ -25,8 +25,8 @@ from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.values import FAMILIES, TCP, Family
 from hostfw.nft.declarations import SetName
 from hostfw.nft.objects import ElementType
-from lab.fake_kernel.kernel import FakeKernel
-from lab.fakes import FakeClock, FakeConntrack
+from lab.fakes.fake_kernel.kernel import FakeKernel
+from lab.fakes.fakes import FakeClock, FakeConntrack
 from tests.property.test_edits import Edit, edits
 
 LO, ETH0, ETH1 = (Interface(name, place) for place, name in enumerate(("lo", "eth0", "eth1"), 1))

@@ -13,10 +13,10 @@ import pytest
 from hostfw.compile.layout.nft_rules.log_limits import LOG_RECORDS
 from hostfw.journal.message_ids import PACKETS, MessageId
 from hostfw.model.values import FAMILIES, Family, parse_address
-from lab.flood import flood, spoofed
 from lab.hosts.host import Host
 from lab.hosts.wire import hardware_address
 from lab.namespace import Namespace, open_socket
+from lab.packets.flood import flood, spoofed
 from tests.system.street import CLOSED, HOST, HOST6, OPEN, PEER, PEER6, POLICY, Street, configure, eventually, reload
 
 AT_ONCE_S = 0.2

@@ -23,7 +23,7 @@ from lab.hosts.image import Release, root_image
 from lab.hosts.wire import Uplink, neighbour, wire
 from lab.laboratory import Lab
 from lab.namespace import LabError, Namespace
-from lab.probe import DENY_PATIENCE_S, Flow, Verdict, probe
+from lab.packets.probe import DENY_PATIENCE_S, Flow, Verdict, probe
 from lab.topology import Link, Node, Topology, assigned
 from tests.import_sets import FIREWALLD_SETS, UFW_SETS, kept_files, sections, ufw_sections, with_section
 from tests.kernel.import_agreement import agree, load_listed, load_saved

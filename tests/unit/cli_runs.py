@@ -23,8 +23,8 @@ from hostfw.model.host.services import HostServices
 from hostfw.model.plan import Member
 from hostfw.model.values import Cidr, Family
 from hostfw.nft.declarations import SetName
-from lab.fake_kernel.kernel import FakeKernel
-from lab.fakes import FakeClock, FakeConntrack
+from lab.fakes.fake_kernel.kernel import FakeKernel
+from lab.fakes.fakes import FakeClock, FakeConntrack
 from tests.unit.policy_builders import nets
 
 NEIGHBOURS = Session(Family.V4, 0xCB007109, 0, 0xC0000201, 22, "eth0", own=True)

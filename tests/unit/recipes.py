@@ -18,7 +18,7 @@ from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.packets.packet import Packet
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import ICMP, ICMPV6, TCP, UDP, Cidr, Family, parse_address
-from lab.flows import Story, read_story, topology_of
+from lab.stories.flows import Story, read_story, topology_of
 from lab.topology import Link, Topology
 from tests.unit.documentation import ROOT
 

@@ -2,8 +2,8 @@
 
 from ipaddress import ip_address
 
-from lab.flows import Story
-from lab.probe import Flow
+from lab.packets.probe import Flow
+from lab.stories.flows import Story
 
 
 def question(story: Story, flow: Flow) -> list[str]:

@@ -9,7 +9,7 @@ from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.kernel.counts.counters import OtherCounter, Value, counters_of, values_of
 from hostfw.model.values import FAMILIES
 from hostfw.nft.object_text import render
-from lab.fake_kernel.kernel import FakeKernel
+from lab.fakes.fake_kernel.kernel import FakeKernel
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 from tests.unit.event_builders import plan
 

@@ -20,7 +20,7 @@ from hostfw.host.nftables.nflog import NflogRecord, interface_name
 from hostfw.journal.packet_entry import fields
 from hostfw.model.packets.decisions import Reason
 from hostfw.model.values import Action, Direction, Family
-from lab.fakes import FakeClock, FakeNflog
+from lab.fakes.fakes import FakeClock, FakeNflog
 from tests.unit.audit.test_headers import PING6, SYN, UDP, v4, v6
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 from tests.unit.event_builders import event

@@ -10,7 +10,7 @@ import yaml
 from hostfw.host.network.routing import Routed, RouteKind
 from hostfw.model.host.services import HostServices, PublishedPort
 from hostfw.model.values import TCP, Family, parse_address
-from lab.flows import ExpectedFlow, Story, stories
+from lab.stories.flows import ExpectedFlow, Story, stories
 from tests.unit.cli_runs import FACTS, UPLINK, WEB, Machine, hostfwctl, machine
 from tests.unit.story_queries import question
 

@@ -10,7 +10,7 @@ from hostfw.host.nftables.writing.script_runner import Nftables, NftResult
 from hostfw.host.store.generations.active import load_active
 from hostfw.model.plan import Member
 from hostfw.model.values import Cidr, Family
-from lab.fake_kernel.kernel import FakeKernel
+from lab.fakes.fake_kernel.kernel import FakeKernel
 from tests.unit.cli_runs import UPLINK, Machine, machine
 
 BANS = """\

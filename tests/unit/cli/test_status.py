@@ -18,7 +18,7 @@ from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.store.generations.active import note_begun
 from hostfw.model.host.facts import HostFacts, Interface
-from lab.fake_kernel.kernel import FakeKernel
+from lab.fakes.fake_kernel.kernel import FakeKernel
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 
 NO_SERVICE = "Service:       not running: nothing follows interfaces, logs or repairs\n"

@@ -9,7 +9,7 @@ from hostfw.engine.reconcile import build_base_protection
 from hostfw.host.nftables.writing.script_runner import NftResult
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.settings import Settings
-from lab.fake_kernel.kernel import FakeKernel
+from lab.fakes.fake_kernel.kernel import FakeKernel
 
 SCRIPT = build_base_protection(Settings(), HostFacts("host")).script
 

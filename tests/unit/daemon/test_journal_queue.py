@@ -7,7 +7,7 @@ from threading import Event
 from hostfw.daemon.audit.journal_queue import Outbox
 from hostfw.host.errors import HostError
 from hostfw.journal.message_ids import MessageId
-from lab.fakes import FakeJournal
+from lab.fakes.fakes import FakeJournal
 
 PATIENCE_S = 10
 

@@ -32,7 +32,7 @@ from hostfw.journal.message_ids import MessageId
 from hostfw.model.packets.decisions import Reason
 from hostfw.model.settings import Logging
 from hostfw.model.values import Action, Direction, Family
-from lab.fakes import FakeClock, FakeJournal, FakeNflog
+from lab.fakes.fakes import FakeClock, FakeJournal, FakeNflog
 from tests.unit.event_builders import DENIED, known
 
 INTERFACES = {0: "", 2: "eth0", 3: "eth1"}

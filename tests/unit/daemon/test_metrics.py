@@ -22,7 +22,7 @@ from hostfw.engine.kernel.counts.counters import (
 from hostfw.model.plan import RuleIdentity
 from hostfw.model.values import FAMILIES, Action, Direction
 from hostfw.nft.object_text import render
-from lab.fake_kernel.kernel import FakeKernel
+from lab.fakes.fake_kernel.kernel import FakeKernel
 from tests.unit.event_builders import plan
 
 V4, V6 = FAMILIES

@@ -50,8 +50,8 @@ from hostfw.host.store.generations.generations import load_accepted
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.host.facts import Interface
 from hostfw.model.values import Family
-from lab.fake_events import FakeLinkEvents, FakeNftEvents
-from lab.fakes import FakeJournal
+from lab.fakes.fake_events import FakeLinkEvents, FakeNftEvents
+from lab.fakes.fakes import FakeJournal
 from tests.unit.cli_runs import FACTS, UPLINK, WEB, Machine
 from tests.unit.engine.test_trial import lets_in
 

@@ -18,7 +18,7 @@ from hostfw.host.store.codec import StateError
 from hostfw.model.host.baseline import Baseline, Lease, LeaseKind, Session
 from hostfw.model.values import Family
 from hostfw.nft.block import block_script, boot_block_script
-from lab.fake_kernel.kernel import FakeKernel
+from lab.fakes.fake_kernel.kernel import FakeKernel
 from tests.unit.policy_builders import net
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)

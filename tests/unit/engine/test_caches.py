@@ -36,8 +36,8 @@ from hostfw.model.values import TCP, PortRange
 from hostfw.nft.change import Change
 from hostfw.nft.objects import Ruleset
 from hostfw.policy.resolve.plan import resolve
-from lab.fake_kernel.kernel import FakeKernel
-from lab.fakes import FakeClock, FakeConntrack
+from lab.fakes.fake_kernel.kernel import FakeKernel
+from lab.fakes.fakes import FakeClock, FakeConntrack
 
 FACTS = HostFacts("host1", (Interface("lo", 1, kind="loopback"), Interface("eth0", 2)))
 POLICIES = 60

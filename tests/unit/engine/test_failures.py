@@ -37,7 +37,7 @@ from hostfw.host.store.configuration.files import read_configuration
 from hostfw.host.store.generations.last_event import load_event
 from hostfw.host.systemd.rollback_timer import WatchdogError
 from hostfw.model.host.facts import Interface
-from lab.fakes import FakeClock
+from lab.fakes.fakes import FakeClock
 from tests.unit.cli_runs import UPLINK, WEB, Machine, Ran, machine
 from tests.unit.engine.test_trial import NEW, OLD, deadline_command, lets_in, session, state
 

@@ -10,8 +10,8 @@ from hostfw.host.nftables.writing.script_runner import Nftables, NftFailure, Nft
 from hostfw.host.time import clock
 from hostfw.host.time.clock import Clock
 from hostfw.model.values import Family
-from lab.fake_kernel.kernel import FakeKernel
-from lab.fakes import FakeClock
+from lab.fakes.fake_kernel.kernel import FakeKernel
+from lab.fakes.fakes import FakeClock
 
 TABLE = """\
 #!/usr/sbin/nft -f

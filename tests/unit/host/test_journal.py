@@ -14,7 +14,7 @@ import pytest
 from hostfw.host.errors import HostError
 from hostfw.host.journal.writer import Journal, JsonLines, SystemdJournal, open_journal
 from hostfw.journal.packet_entry import fields
-from lab.fakes import FakeJournal
+from lab.fakes.fakes import FakeJournal
 from tests.unit.event_builders import event
 
 ENTRY = {"MESSAGE": "denied", "HOSTFW_POLICY": "café"}

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from hostfw.model.values import ICMP, TCP, Family
-from lab.flows import ExpectedFlow, Story, StoryError, read_story, stories
-from lab.probe import Flow
+from lab.packets.probe import Flow
+from lab.stories.flows import ExpectedFlow, Story, StoryError, read_story, stories
 
 NODES = """\
 host: h

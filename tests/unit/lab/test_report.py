@@ -10,10 +10,10 @@ from hostfw.audit.log_prefix import LogTag
 from hostfw.journal.packet_entry import fields
 from hostfw.model.packets.decisions import Reason
 from hostfw.model.values import FAMILIES, TCP, UDP, Action, Direction, Family
-from lab.flows import ExpectedFlow, Story, stories
-from lab.probe import Flow, Verdict
-from lab.report import WIDTH, Style, audit_record, heading, rows, style_of, summary, total
-from lab.story import Shown
+from lab.packets.probe import Flow, Verdict
+from lab.stories.flows import ExpectedFlow, Story, stories
+from lab.stories.report import WIDTH, Style, audit_record, heading, rows, style_of, summary, total
+from lab.stories.story import Shown
 from lab.topology import Node, Topology
 from tests.unit.event_builders import event
 

@@ -12,7 +12,7 @@ from hostfw.nft.deletion import DeletionKind
 from hostfw.nft.installed import InstalledTable
 from hostfw.nft.objects import BaseChain, Chain, Hook, Priority, Ruleset, Table
 from hostfw.nft.rules import Accept, CounterRef, Goto, Key, Match, Rule
-from lab.fake_kernel.kernel import FakeKernel
+from lab.fakes.fake_kernel.kernel import FakeKernel
 
 _FIRST = Rule((Match(Key.CT_STATE, "established,related"),), (Accept(),))
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from lab.flows import EXAMPLES, Story, stories
+from lab.stories.flows import EXAMPLES, Story, stories
 
 _CODE = re.compile(r"`([^`]+)`")
 _FLOW = re.compile(r"(\S+) -> (\S+) (TCP|UDP|ICMP) ?(\d*)")

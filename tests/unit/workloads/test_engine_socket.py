@@ -9,7 +9,7 @@ import pytest
 
 from hostfw.workloads import engine_socket
 from hostfw.workloads.engine_socket import MOST_BYTES, EngineError, EngineSocket, TooLargeError, at, items_of, text_at
-from lab.fake_engine import fake_engine
+from lab.fakes.fake_engine import fake_engine
 
 ITEMS = [
     {},

@@ -10,7 +10,7 @@ from hostfw.workloads.engine_socket import EngineError
 from hostfw.workloads.incus import IncusReader
 from hostfw.workloads.values import Workload
 from hostfw.workloads.watch import Reading
-from lab.fake_engine import fake_engine
+from lab.fakes.fake_engine import fake_engine
 
 INSTANCE = {
     "name": "db",

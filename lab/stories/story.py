@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostfw.audit.packet_event import PacketEvent
-from lab.flows import ExpectedFlow, Story
 from lab.hostfwctl import Installation, hostfwctl, install
 from lab.laboratory import Lab, laboratory
 from lab.namespace import run
-from lab.packet_records import DropLog, counters, counters_that_decide, drop_log, moved
-from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Outcome, Verdict, control, probe
+from lab.packets.packet_records import DropLog, counters, counters_that_decide, drop_log, moved
+from lab.packets.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Outcome, Verdict, control, probe
+from lab.stories.flows import ExpectedFlow, Story
 
 UNCOUNTED = ("unmanaged-interface", "loopback", "no-forward-policy")
 """Reasons that let packets through without a counter of their own."""

@@ -9,8 +9,8 @@ from textwrap import wrap
 from typing import TextIO
 
 from hostfw.journal.packet_entry import json_line
-from lab.flows import Story
-from lab.story import Shown
+from lab.stories.flows import Story
+from lab.stories.story import Shown
 
 WIDTH = 100
 _ROUTE, _WHAT, _FAMILY, _EXPECTED, _SEEN = 21, 9, 6, 7, 9

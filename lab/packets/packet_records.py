@@ -21,7 +21,7 @@ from hostfw.model.plan import Plan, PlannedRule
 from hostfw.model.values import FAMILIES, Action, Direction, Family
 from lab.hostfwctl import Installation
 from lab.namespace import LabError, Namespace, inside
-from lab.probe import Sent
+from lab.packets.probe import Sent
 
 _RECORD_WAIT_S = 0.25
 """The kernel keeps a record for at most a tenth of a second to send it with others."""

@@ -20,8 +20,8 @@ from hostfw.nft.deletion import Deletion
 from hostfw.nft.object_text import DIGEST_CHARACTERS, additions
 from hostfw.nft.objects import Set, Table
 from hostfw.nft.timed_edit import TimedEdit
-from lab.fake_kernel.script import run_script
-from lab.fake_kernel.tables import Object, Refused, TableObjects, copied, empty_table, kernel_chain, kernel_set
+from lab.fakes.fake_kernel.script import run_script
+from lab.fakes.fake_kernel.tables import Object, Refused, TableObjects, copied, empty_table, kernel_chain, kernel_set
 
 
 class FakeKernel:

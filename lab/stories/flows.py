@@ -20,12 +20,12 @@ from typing import TypeVar
 import yaml
 
 from hostfw.model.values import FAMILIES, ICMP, TCP, UDP, Family
-from lab.probe import Flow
+from lab.packets.probe import Flow
 from lab.topology import Link, Node, Route, Topology
 
 T = TypeVar("T")
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 _PROTOCOLS = {protocol.name: protocol for protocol in (TCP, UDP, ICMP)}
 _VERDICTS = {"allow": True, "deny": False}
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from hostfw.model.values import TABLE_FAMILIES, TableFamily
 from hostfw.nft.objects import TABLE
-from lab.fake_kernel.tables import (
+from lab.fakes.fake_kernel.tables import (
     Line,
     Object,
     Refused,

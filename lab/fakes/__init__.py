@@ -1,0 +1,1 @@
+"""Fakes of the outside world that behave as it does."""

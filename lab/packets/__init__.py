@@ -1,0 +1,1 @@
+"""Packets: probes, traffic without pause, floods, and the records of them."""
