@@ -1,6 +1,7 @@
 """Print every table of figures, line by line as they are measured."""
 
-from bench import apply, everyday, exposure, fleet, flood, reload, sets, startup, validate
+from bench import apply, everyday, exposure, flood, reload, sets, startup, validate
+from bench.fleets import fleet
 
 
 def main() -> None:

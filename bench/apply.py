@@ -10,8 +10,8 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from bench import configurations
-from bench.measure import ROUNDS, command_cpu_s, command_s, heading, medians, network_namespace, row
+from bench.inputs import configurations
+from bench.measuring.measure import ROUNDS, command_cpu_s, command_s, heading, medians, network_namespace, row
 
 SIZES = (10, 100, 1000)
 UNCHANGED = (1000, 10_000)

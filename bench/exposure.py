@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from bench import configurations
-from bench.measure import command_cpu_s, heading, medians, row
+from bench.inputs import configurations
+from bench.measuring.measure import command_cpu_s, heading, medians, row
 from bench.startup import in_force
 from bench.validate import BASELINE
 from hostfw.build.candidate import check_candidate

@@ -16,8 +16,8 @@ from pathlib import Path
 from subprocess import DEVNULL, run
 from time import process_time
 
-from bench.mixtures import SHAPES, plan_of
-from bench.plot import Panel, svg
+from bench.inputs.mixtures import SHAPES, plan_of
+from bench.measuring.plot import Panel, svg
 from hostfw.compile.ruleset import compile_plan
 from hostfw.nft.object_text import render
 

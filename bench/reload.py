@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import NamedTuple
 
-from bench import configurations
-from bench.measure import ROUNDS, heading, row
+from bench.inputs import configurations
+from bench.measuring.measure import ROUNDS, heading, row
 from hostfw.build.cache import EngineCache
 from hostfw.build.candidate import check_candidate
 from hostfw.engine.apply.applied import Applied

@@ -13,7 +13,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from bench.measure import command_s, heading, medians, network_namespace, row
+from bench.measuring.measure import command_s, heading, medians, network_namespace, row
 from hostfw.host.netlink.messages import NETLINK_NETFILTER, NetlinkSocket
 from hostfw.host.nftables.sets.elements import BATCH_ELEMENTS, NEW, Keys, add_elements, batches
 from hostfw.manifest.files.feed_file import parse_feed

@@ -17,8 +17,8 @@ from subprocess import run
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from bench import configurations
-from bench.measure import compiled, heading, medians, network_namespace, row
+from bench.inputs import configurations
+from bench.measuring.measure import compiled, heading, medians, network_namespace, row
 
 ROOT = Path(__file__).parents[1]
 POLICIES = 1000

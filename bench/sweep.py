@@ -15,8 +15,16 @@ from os import getloadavg
 from socket import AF_INET, AF_INET6, inet_ntop
 from time import perf_counter, process_time
 
-from bench.injector import injector
-from bench.mixtures import INTERFACE, Mixture, drawn_mixture, first_packets, last_packets, missing_packets, packets
+from bench.inputs.mixtures import (
+    INTERFACE,
+    Mixture,
+    drawn_mixture,
+    first_packets,
+    last_packets,
+    missing_packets,
+    packets,
+)
+from bench.measuring.injector import injector
 from hostfw.compile.layout.costs import CostModel
 from hostfw.compile.ruleset import compile_plan
 from hostfw.model.packets.packet import Packet

@@ -9,8 +9,8 @@ from time import perf_counter
 
 import yaml
 
-from bench import configurations
-from bench.measure import command_s, heading, medians, row
+from bench.inputs import configurations
+from bench.measuring.measure import command_s, heading, medians, row
 from hostfw.build.candidate import check_candidate
 from hostfw.host.store.configuration.files import read_paths
 

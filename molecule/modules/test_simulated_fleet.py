@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from bench import rollout
+from bench.fleets import rollout
 
 HOSTS = int(os.environ.get("HOSTFW_SIMULATED_HOSTS", "6"))
 

@@ -10,7 +10,7 @@ from time import monotonic
 
 import pytest
 
-from bench.mixtures import SHAPES, plan_of, with_logs
+from bench.inputs.mixtures import SHAPES, plan_of, with_logs
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.kernel.deploy.deploy import enforce_nothing

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from bench.mixtures import SHAPES, missing_packets, packets, plan_of, with_logs
+from bench.inputs.mixtures import SHAPES, missing_packets, packets, plan_of, with_logs
 from hostfw.audit.log_prefix import LogTag, decode, encode
 from hostfw.compile import object_names as names
 from hostfw.compile.layout.costs import DEFAULT_COSTS, CostModel

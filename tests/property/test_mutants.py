@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from bench.mixtures import packets, plan_of, with_logs
+from bench.inputs.mixtures import packets, plan_of, with_logs
 from hostfw.compile import before_translation, dispatch, exempt_conditions, neighbours, plan_programs, program, ruleset
 from hostfw.compile import table_builder as builder
 from hostfw.compile.incremental.memo import CompileCache

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.mixtures import missing_packets, packets, plan_of, with_logs
+from bench.inputs.mixtures import missing_packets, packets, plan_of, with_logs
 from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout import common_ends
 from hostfw.compile.layout.costs import DEFAULT_COSTS

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import pytest
 
 from bench.growth import GROWING
-from bench.mixtures import plan_of
-from bench.plot import Panel, svg
+from bench.inputs.mixtures import plan_of
+from bench.measuring.plot import Panel, svg
 from hostfw.compile.ruleset import compile_plan
 
 

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from bench.mixtures import SHAPES, drawn_mixture, missing_packets, packets, plan_of
+from bench.inputs.mixtures import SHAPES, drawn_mixture, missing_packets, packets, plan_of
 from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout.costs import CostModel
 from hostfw.compile.layout.cuts.by_port import cut_by_port

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from bench.configurations import policies
+from bench.inputs.configurations import policies
 from hostfw.build.candidate import check_candidate
 from hostfw.compile.ruleset import compile_plan
 from hostfw.model.host.facts import HostFacts, Interface

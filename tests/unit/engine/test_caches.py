@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import configurations
+from bench.inputs import configurations
 from hostfw.build.cache import EngineCache
 from hostfw.build.candidate import check_candidate
 from hostfw.compile.incremental.memo import CompileCache

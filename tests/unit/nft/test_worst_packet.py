@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.mixtures import INTERFACE, drawn_mixture, missing_packets, packets, plan_of
+from bench.inputs.mixtures import INTERFACE, drawn_mixture, missing_packets, packets, plan_of
 from hostfw.compile.layout.costs import CostModel
 from hostfw.compile.ruleset import compile_plan
 from hostfw.model.values import Family

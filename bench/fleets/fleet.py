@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from bench.measure import command_s
+from bench.measuring.measure import command_s
 
 HOSTS = 2000
 INTERFACES = 5
@@ -21,7 +21,7 @@ POLICIES = 1000
 CONTROLLER_LIMIT_S = 120
 APPLY_LIMIT_S = 10
 
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 _ANSIBLE = _ROOT / ".venv-ansible"
 _ROLES = ("web", "application", "database", "cache", "queue", "mail", "storage", "monitoring", "build", "gateway")
 _POLICIES_A_FILE = 10

@@ -1,6 +1,6 @@
 """A rollout to simulated hosts: each host's time until it was confirmed, beside its deadline, and its CPU time.
 
-    python3 -m bench.rollout [--hosts 2000] [--forks 25] [--seconds 2]
+    python3 -m bench.fleets.rollout [--hosts 2000] [--forks 25] [--seconds 2]
 
 Hosts are directories of this machine: Ansible's connection is local, and a stand-in for hostfwctl waits as long as the
 real one does. `make ansible` has to be run before. A host takes 4 s of the controller's processor time and, as it is
@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import NamedTuple
 
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 _STUB = _ROOT / "molecule/shared/stub_hostfwctl.py"
 _PYTHON = "/usr/bin/python3"
 _POLICY = """\

@@ -1,0 +1,1 @@
+"""Fleets of hosts: their configurations, their bundles, and their rollouts."""

@@ -1,0 +1,1 @@
+"""Configurations and mixtures of policies to measure with."""

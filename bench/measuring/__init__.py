@@ -1,0 +1,1 @@
+"""Times, packets by the million, and plots."""
