@@ -17,7 +17,7 @@ from tests.unit.audit.test_headers import (
     v4,
     v6,
 )
-from tests.unit.policy_texts import CALICO, HOSTFW, manifest, policy, rule
+from tests.unit.builders.policy_texts import CALICO, HOSTFW, manifest, policy, rule
 
 ROOT = Path(__file__).parents[2]
 

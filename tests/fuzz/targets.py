@@ -53,7 +53,7 @@ from tests.fuzz.words import (
     SETTINGS_WORDS,
     YAML_WORDS,
 )
-from tests.unit.event_builders import known
+from tests.unit.builders.event_builders import known
 
 FREE_SECONDS = 1.0
 SECONDS_PER_CHARACTER = 1 / 4_000

@@ -17,10 +17,10 @@ from hostfw.manifest.files.facts_file import facts_document
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.services import BoundAddress, HostServices, PublishedPort, Service
 from hostfw.model.values import TCP, UDP, Family, parse_address
-from tests.unit.bundle_builders import bundle, signer
+from tests.unit.builders.bundle_builders import bundle, signer
+from tests.unit.builders.event_builders import event
+from tests.unit.builders.policy_builders import nets
 from tests.unit.cli_runs import Machine, machine
-from tests.unit.event_builders import event
-from tests.unit.policy_builders import nets
 
 LONG = "-".join(["policy-for-the-people-of-the-branch-office-in-reykjavik-and-their-machines"] * 4)[:253]
 """A name as long as a name may be."""

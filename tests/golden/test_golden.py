@@ -21,8 +21,8 @@ from hostfw.manifest.files.facts_file import decode_facts
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Source
 from lab.stories.flows import read_story
+from tests.unit.builders.story_queries import question
 from tests.unit.cli_runs import hostfwctl
-from tests.unit.story_queries import question
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -9,8 +9,8 @@ from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.services import BoundAddress, HostServices, Service
 from hostfw.model.values import FAMILIES, TCP
 from tests.golden.test_golden import ROOT, compare
+from tests.unit.builders.policy_builders import nets
 from tests.unit.cli_runs import machine
-from tests.unit.policy_builders import nets
 from tools.picture import picture
 
 PICTURE = ROOT / "docs/terminal.svg"

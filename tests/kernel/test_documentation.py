@@ -11,9 +11,9 @@ from lab.laboratory import Lab, laboratory
 from lab.namespace import run
 from lab.topology import Link, Node, Route, Topology, assigned
 from tests.kernel.exposed_hosts import Knock, disagreements, listening
-from tests.unit.documentation import Shown, shown, typed
 from tests.unit.importer import test_firewalld as firewalld
 from tests.unit.importer import test_ufw as ufw
+from tests.unit.project.documentation import Shown, shown, typed
 
 ANYBODY, OFFICE, LISTED = "198.51.100.9", "10.20.0.5", "192.0.2.7"
 ENDPOINT = """\

@@ -18,9 +18,9 @@ from lab.laboratory import laboratory
 from lab.namespace import run
 from lab.topology import Link, Node, Route, Topology, assigned
 from tests.kernel.test_documentation import INCOMPLETE, other_firewall
-from tests.unit.documentation import typed
-from tests.unit.fleets import POLICY as DATABASE_OF_FLEET
-from tests.unit.fleets import TEST, write_fleet
+from tests.unit.builders.fleets import POLICY as DATABASE_OF_FLEET
+from tests.unit.builders.fleets import TEST, write_fleet
+from tests.unit.project.documentation import typed
 
 PAGES = tuple(
     f"docs/{name}.md"

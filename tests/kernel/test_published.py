@@ -11,7 +11,7 @@ from lab.laboratory import Lab, laboratory
 from lab.namespace import run
 from lab.topology import Link, Node, Route, Topology, assigned
 from tests.kernel.exposed_hosts import Knock, disagreements, listening
-from tests.unit.documentation import shown
+from tests.unit.project.documentation import shown
 
 HOST, HOST6 = "203.0.113.1", "2001:db8:113::1"
 LATER, LATER6 = "203.0.113.77", "2001:db8:113::77"

@@ -19,7 +19,7 @@ from lab.laboratory import Lab
 from lab.namespace import process, run
 from tests.kernel.test_drift import admits
 from tests.kernel.web_policy import web_policy
-from tests.unit.bundle_builders import bundle, signer
+from tests.unit.builders.bundle_builders import bundle, signer
 
 PORT = 8000
 URL = f"http://192.0.2.2:{PORT}/web.hostfw"

@@ -22,8 +22,8 @@ from lab.stories.story import in_force, show
 from lab.topology import Link
 from tests.kernel.exposed_hosts import listening
 from tests.kernel.test_documentation import INCOMPLETE, ended_well
-from tests.unit.documentation import ROOT, typed
-from tests.unit.recipes import Recipe, Row, recipes
+from tests.unit.project.documentation import ROOT, typed
+from tests.unit.project.recipes import Recipe, Row, recipes
 
 ALL = {recipe.name: recipe for recipe in recipes()}
 PATIENCE_S = 0.5

@@ -29,7 +29,7 @@ from tests.kernel.test_drift import (
 )
 from tests.kernel.test_drift_kinds import KINDS
 from tests.kernel.test_every_change import lasting
-from tests.unit.engine.test_trial import broken
+from tests.unit.engine.trial.test_trial import broken
 
 
 def _elements(tampering: str) -> Callable[[Namespace], str]:

@@ -25,7 +25,7 @@ from hostfw.model.values import Cidr, Family
 from hostfw.nft.declarations import SetName
 from lab.fakes.fake_kernel.kernel import FakeKernel
 from lab.fakes.fakes import FakeClock, FakeConntrack
-from tests.unit.policy_builders import nets
+from tests.unit.builders.policy_builders import nets
 
 NEIGHBOURS = Session(Family.V4, 0xCB007109, 0, 0xC0000201, 22, "eth0", own=True)
 """A connection of ssh from a neighbour, 203.0.113.9."""

@@ -13,7 +13,7 @@ from hostfw.audit.packet_event import PacketEvent
 from hostfw.audit.packet_headers import Headers
 from hostfw.model.packets.decisions import Reason
 from hostfw.model.values import Action, Direction
-from tests.unit.event_builders import DENIED, MOMENT, SYN, event, from_port, known
+from tests.unit.builders.event_builders import DENIED, MOMENT, SYN, event, from_port, known
 
 OTHERS = [
     ("another rule", event(replace(DENIED, index=2))),

@@ -12,7 +12,7 @@ from hostfw.journal.packet_entry import event_of, fields
 from hostfw.model.packets.decisions import Reason
 from hostfw.model.values import Direction, Family
 from tests.unit.audit.test_headers import PING6, UDP, v4, v6
-from tests.unit.event_builders import SYN, event
+from tests.unit.builders.event_builders import SYN, event
 
 EVENTS = [
     ("a SYN", event()),

@@ -20,8 +20,18 @@ from hostfw.model.resources import Resources
 from hostfw.model.settings import Settings
 from hostfw.model.values import Action, Direction, Family
 from hostfw.policy.resolve.plan import resolve
-from tests.unit.event_builders import DENIED, GENERATION, LONG_POLICY, LONG_TIER, MOMENT, SYN, event, known, plan
-from tests.unit.policy_builders import facts, hep, net
+from tests.unit.builders.event_builders import (
+    DENIED,
+    GENERATION,
+    LONG_POLICY,
+    LONG_TIER,
+    MOMENT,
+    SYN,
+    event,
+    known,
+    plan,
+)
+from tests.unit.builders.policy_builders import facts, hep, net
 
 IN, OUT = Direction.INGRESS, Direction.EGRESS
 PING6 = Headers(

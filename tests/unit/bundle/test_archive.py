@@ -11,7 +11,7 @@ import pytest
 from hostfw.bundle.archive import contents, header, opened
 from hostfw.bundle.manifest import BundleError, manifest_of, manifest_text
 from hostfw.cli.fleet.bundles.fetched import verified
-from tests.unit.bundle_builders import Signer, bundle, manifest, signer
+from tests.unit.builders.bundle_builders import Signer, bundle, manifest, signer
 
 FILES = {"a.yaml": b"kind: A\n", "lists/bad.txt": b"192.0.2.7\n" * 60, "z/y/x.yaml": b""}
 LONG = "a" * 90 + "/" + "b" * 90 + ".yaml"

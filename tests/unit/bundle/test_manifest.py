@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from hostfw.bundle.manifest import MOST_FILES, BundleError, File, Manifest, Wave, manifest_of, manifest_text, mistake
-from tests.unit.bundle_builders import manifest
+from tests.unit.builders.bundle_builders import manifest
 
 GOOD = manifest(7, {"a.yaml": b"kind: A\n"}, waves=(Wave(0, "canary"), Wave(60, "all", 10)), most_failed=3)
 DIGEST = "0" * 64

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from hostfw.bundle.manifest import Manifest, Wave
 from hostfw.bundle.waves import Tally, decide, part_of
-from tests.unit.bundle_builders import CREATED, manifest
+from tests.unit.builders.bundle_builders import CREATED, manifest
 
 FILES = {"a.yaml": b"kind: A\n"}
 THREE = (Wave(0, "canary"), Wave(600, "all", 10), Wave(3600, "all"))

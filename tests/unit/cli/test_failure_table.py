@@ -28,9 +28,9 @@ from hostfw.host.nftables.writing.block_table import BlockTable
 from hostfw.host.nftables.writing.script_runner import NftFailure, NftResult
 from hostfw.manifest.files.facts_file import facts_document
 from hostfw.model.values import FAMILIES
-from tests.unit.bundle_builders import bundle, signer
+from tests.unit.builders.bundle_builders import bundle, signer
 from tests.unit.cli_runs import FACTS, UPLINK, WEB, Machine, Ran, machine
-from tests.unit.engine.test_failures import (
+from tests.unit.engine.failures.test_failures import (
     ANSWERS,
     BUSY,
     DIED,
@@ -44,7 +44,7 @@ from tests.unit.engine.test_failures import (
     _nothing,
     daemon,
 )
-from tests.unit.engine.test_trial import lets_in
+from tests.unit.engine.trial.test_trial import lets_in
 
 PAGE = Path(__file__).parents[3] / "docs" / "failures.md"
 _MOST = 20

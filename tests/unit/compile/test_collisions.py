@@ -12,7 +12,7 @@ from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import Family
 from hostfw.nft.objects import Set
-from tests.unit.policy_texts import manifest, policy
+from tests.unit.builders.policy_texts import manifest, policy
 
 ENDPOINT = manifest("HostEndpoint", "{interfaceName: eth0}", "eth0")
 RULE = "{{action: Allow, source: {{selector: a == '{}'}}}}"

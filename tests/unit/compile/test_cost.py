@@ -26,7 +26,7 @@ from hostfw.model.plan import (
 from hostfw.model.settings import DenyAction, Settings
 from hostfw.model.values import FAMILIES, TCP, Action, Direction, PortRange
 from hostfw.nft.objects import Ruleset
-from tests.unit.policy_builders import net
+from tests.unit.builders.policy_builders import net
 
 POLICIES = 600
 

@@ -14,7 +14,7 @@ from hostfw.nft.installed import InstalledTable
 from hostfw.nft.object_text import render
 from hostfw.nft.objects import Dynamic, Ruleset, Table
 from hostfw.policy.resolve.plan import resolve
-from tests.unit.policy_builders import facts, gnp, hep, rule
+from tests.unit.builders.policy_builders import facts, gnp, hep, rule
 
 V4, V6 = FAMILIES
 

@@ -24,7 +24,7 @@ from hostfw.model.settings import DenyAction, Settings
 from hostfw.model.values import FAMILIES, TCP, Action, Direction, PortRange
 from hostfw.nft.objects import Ruleset, Table
 from hostfw.nft.rules import Goto, Jump, Rule, Vmap
-from tests.unit.policy_builders import net
+from tests.unit.builders.policy_builders import net
 
 DEEPEST = 16
 """NFT_JUMP_STACK_SIZE: the kernel takes no path through more chains (nf_tables.h)."""

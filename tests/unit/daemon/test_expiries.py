@@ -25,7 +25,7 @@ from hostfw.host.time.clock_alarm import ClockAlarm, ClockNews
 from hostfw.journal.message_ids import MessageId
 from tests.unit.cli_runs import WEB
 from tests.unit.daemon.test_service import World, live, serving, until
-from tests.unit.engine.test_trial import lets_in
+from tests.unit.engine.trial.test_trial import lets_in
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 ENDING = WEB.replace("name: web\n", "name: web\n  annotations: {hostfw.io/expires: '2030-01-01T12:00:00Z'}\n")

@@ -53,7 +53,7 @@ from hostfw.model.values import Family
 from lab.fakes.fake_events import FakeLinkEvents, FakeNftEvents
 from lab.fakes.fakes import FakeJournal
 from tests.unit.cli_runs import FACTS, UPLINK, WEB, Machine
-from tests.unit.engine.test_trial import lets_in
+from tests.unit.engine.trial.test_trial import lets_in
 
 PATIENCE_S = 60.0
 UPLINKS = "---\n".join((UPLINK, UPLINK.replace("name: uplink", "name: other").replace("eth0", "eth7")))

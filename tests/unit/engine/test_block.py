@@ -19,7 +19,7 @@ from hostfw.model.host.baseline import Baseline, Lease, LeaseKind, Session
 from hostfw.model.values import Family
 from hostfw.nft.block import block_script, boot_block_script
 from lab.fakes.fake_kernel.kernel import FakeKernel
-from tests.unit.policy_builders import net
+from tests.unit.builders.policy_builders import net
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 MINE = Session(Family.V4, net("203.0.113.9").address, 40000, net("10.0.0.1").address, 22, "eth0", own=True)

@@ -21,8 +21,8 @@ from hostfw.host.store.generations.sources import parts_of
 from hostfw.manifest import decode as decoding
 from hostfw.model.sources import Configuration, Source
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
-from tests.unit.documentation import ROOT
-from tests.unit.recipes import PAGES
+from tests.unit.project.documentation import ROOT
+from tests.unit.project.recipes import PAGES
 
 ETC = [*sorted((ROOT / "examples").glob("*/etc")), ROOT / "tests/golden"]
 CONFIGURATION = Configuration(None, (Source("uplink.yaml", UPLINK), Source("web.yaml", WEB)))

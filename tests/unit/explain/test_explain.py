@@ -25,7 +25,7 @@ from hostfw.model.settings import (
 )
 from hostfw.model.values import ICMP, ICMPV6, SCTP, TCP, UDP, Action, Direction, Family, Icmp, Protocol, merge
 from hostfw.policy.resolve.plan import resolve
-from tests.unit.packet_builders import (
+from tests.unit.builders.packet_builders import (
     HOST,
     HOST6,
     ON_ETH0,
@@ -37,7 +37,7 @@ from tests.unit.packet_builders import (
     outcome_of,
     through,
 )
-from tests.unit.policy_builders import (
+from tests.unit.builders.policy_builders import (
     ALLOW,
     BOTH,
     DENY,

@@ -20,7 +20,7 @@ from hostfw.model.settings import (
     UnmanagedInterfaces,
 )
 from hostfw.model.values import ICMPV6, TCP, UDP, Action, Direction
-from tests.unit.packet_builders import (
+from tests.unit.builders.packet_builders import (
     HOST6,
     PEER,
     PEER6,
@@ -30,7 +30,7 @@ from tests.unit.packet_builders import (
     outcome_of,
     through,
 )
-from tests.unit.policy_builders import (
+from tests.unit.builders.policy_builders import (
     ALLOW,
     BOTH,
     DENY,

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from hostfw.host.process.processes import Ancestor, ancestors
-from tests.unit.proc_builders import process
+from tests.unit.builders.proc_builders import process
 
 
 def test_they_are_listed_nearest_first(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hostfw.host.workloads.events import WorkloadEvents
 from hostfw.host.workloads.reader import FOLDER, WorkloadReader
 from hostfw.model.host.facts import Running
-from tests.unit.policy_texts import manifest
+from tests.unit.builders.policy_texts import manifest
 
 WEB = manifest("WorkloadEndpoint", "{interfaceName: ve-web, ipNetworks: [10.0.0.2]}", "web")
 DB = manifest("WorkloadEndpoint", "{interfaceName: ve-db, ipNetworks: [10.0.0.3]}", "db")

@@ -8,7 +8,7 @@ import pytest
 from hostfw.cli.command_line.verb_table import VERBS
 from hostfw.journal.message_ids import MessageId
 from hostfw.journal.packet_entry import fields
-from tests.unit.event_builders import event
+from tests.unit.builders.event_builders import event
 from tests.unit.journal.test_notices import NOTICES
 
 ROOT = Path(__file__).parents[3]

@@ -8,7 +8,7 @@ from hostfw.audit.packet_event import EventAction
 from hostfw.cli.command_line.arguments import LOGGED_REASONS
 from hostfw.journal.message_ids import MessageId
 from hostfw.journal.packet_entry import fields
-from tests.unit.event_builders import SYN, event
+from tests.unit.builders.event_builders import SYN, event
 from tests.unit.journal.test_notices import NOTICES
 
 MANUAL = (Path(__file__).parents[3] / "docs" / "audit.md").read_text()

@@ -12,7 +12,7 @@ from hostfw.journal.packet_entry import fields
 from hostfw.model.host.services import ExposureChange
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
-from tests.unit.event_builders import event
+from tests.unit.builders.event_builders import event
 
 ANSIBLE = Actor("hostfwctl", 4711, 0)
 

@@ -15,7 +15,7 @@ from lab.stories.flows import ExpectedFlow, Story, stories
 from lab.stories.report import WIDTH, Style, audit_record, heading, rows, style_of, summary, total
 from lab.stories.story import Shown
 from lab.topology import Node, Topology
-from tests.unit.event_builders import event
+from tests.unit.builders.event_builders import event
 
 PLAIN = Style(colour=False, unicode=True)
 

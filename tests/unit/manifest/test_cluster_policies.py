@@ -10,8 +10,8 @@ from hostfw.model.settings import Settings
 from hostfw.model.values import Action, Direction, PortRange
 from hostfw.policy.check.references import check
 from hostfw.policy.order import every_policy_in_order, every_tier, tiers_in_order
-from tests.unit.policy_texts import manifest as text_of
-from tests.unit.policy_texts import mistakes, resources
+from tests.unit.builders.policy_texts import manifest as text_of
+from tests.unit.builders.policy_texts import mistakes, resources
 
 POD = "has(projectcalico.org/orchestrator)"
 RULE = "ingress: [{action: Deny, from: [{namespaces: {}}]}]"

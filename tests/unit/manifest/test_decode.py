@@ -25,8 +25,8 @@ from hostfw.model.values import (
     Protocol,
     StagedAction,
 )
-from tests.unit.policy_builders import net, nets
-from tests.unit.policy_texts import HOSTFW, decoded, manifest, mistakes, policy, resources, rule
+from tests.unit.builders.policy_builders import net, nets
+from tests.unit.builders.policy_texts import HOSTFW, decoded, manifest, mistakes, policy, resources, rule
 
 IN, OUT = Direction.INGRESS, Direction.EGRESS
 

@@ -13,7 +13,7 @@ import pytest
 from hostfw.manifest.files.facts_file import decode_facts
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Source
-from tests.unit.policy_texts import CALICO, HOSTFW, decoded, manifest, mistakes, policy, rule
+from tests.unit.builders.policy_texts import CALICO, HOSTFW, decoded, manifest, mistakes, policy, rule
 
 CASES = Path(__file__).parents[2] / "data/mistakes"
 FILES = sorted(CASES.glob("*.txt"))

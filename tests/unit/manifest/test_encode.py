@@ -5,8 +5,8 @@ import json
 import pytest
 
 from hostfw.manifest.encode import manifest
-from tests.unit.policy_texts import CALICO, HOSTFW, resources
-from tests.unit.policy_texts import manifest as text_of
+from tests.unit.builders.policy_texts import CALICO, HOSTFW, resources
+from tests.unit.builders.policy_texts import manifest as text_of
 
 FULL = [
     (

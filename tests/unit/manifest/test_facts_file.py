@@ -6,8 +6,8 @@ from hostfw.manifest.files.facts_file import decode_facts, facts_document
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.sources import Source
 from hostfw.model.values import Learned
-from tests.unit.policy_builders import net, nets
-from tests.unit.policy_texts import said
+from tests.unit.builders.policy_builders import net, nets
+from tests.unit.builders.policy_texts import said
 
 WRITTEN = """\
 apiVersion: hostfw.io/v1

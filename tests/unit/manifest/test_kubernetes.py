@@ -7,8 +7,8 @@ from hostfw.manifest.encode import manifest
 from hostfw.model.resources import KubernetesNetworkPolicy, Rule
 from hostfw.model.values import Direction, PortRange
 from hostfw.policy.check.references import check
-from tests.unit.policy_texts import decoded, mistakes, resources
-from tests.unit.policy_texts import manifest as text_of
+from tests.unit.builders.policy_texts import decoded, mistakes, resources
+from tests.unit.builders.policy_texts import manifest as text_of
 
 POD = "has(projectcalico.org/orchestrator)"
 SHOP = 'projectcalico.org/namespace == "shop"'

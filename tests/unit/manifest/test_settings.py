@@ -26,7 +26,7 @@ from hostfw.model.settings import (
 )
 from hostfw.model.sources import Source
 from hostfw.model.values import SCTP, TCP, UDP
-from tests.unit.policy_builders import net
+from tests.unit.builders.policy_builders import net
 
 EVERYTHING = """\
 apiVersion: hostfw.io/v1

@@ -6,7 +6,7 @@ import yaml
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, ScalarKind, Sequence, documents, plain_kind
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Source
-from tests.unit.policy_texts import said
+from tests.unit.builders.policy_texts import said
 
 KINDS = [
     (ScalarKind.NULL, ("", "~", "null", "Null", "NULL")),

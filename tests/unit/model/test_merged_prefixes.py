@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hostfw.model.values import FAMILIES, Cidr, Family, mask_of, merge
-from tests.unit.policy_builders import nets
+from tests.unit.builders.policy_builders import nets
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hostfw.model.settings import Loopback
 from hostfw.model.values import Learned
 from hostfw.policy.resolve.bindings import bind
 from hostfw.policy.resolve.interface_groups import in_group
-from tests.unit.policy_builders import ETH0, ETH1, LO, at, facts, group, hep, link, net
+from tests.unit.builders.policy_builders import ETH0, ETH1, LO, at, facts, group, hep, link, net
 from tests.unit.timing import processor_s
 
 UPLINKS = group("uplinks", InterfaceMatch(name="eth*"))

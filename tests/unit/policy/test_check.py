@@ -9,7 +9,7 @@ from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, HostEndpoint
 from hostfw.model.settings import Settings
 from hostfw.model.values import Action
 from hostfw.policy.check.references import check
-from tests.unit.policy_texts import HOSTFW, decoded, manifest, policy, said
+from tests.unit.builders.policy_texts import HOSTFW, decoded, manifest, policy, said
 from tests.unit.timing import processor_s
 
 

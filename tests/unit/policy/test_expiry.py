@@ -16,8 +16,8 @@ from hostfw.model.values import Action
 from hostfw.policy.expiry import in_time, lasting
 from hostfw.policy.kept import recorded
 from hostfw.selector.evaluate import matches, parse
-from tests.unit.packet_builders import arriving
-from tests.unit.policy_builders import facts
+from tests.unit.builders.packet_builders import arriving
+from tests.unit.builders.policy_builders import facts
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -11,7 +11,7 @@ from hostfw.model.resources import HostEndpoint, Resources
 from hostfw.model.settings import Settings, Workloads
 from hostfw.policy.interest import Interest, interest
 from hostfw.policy.resolve.plan import resolve
-from tests.unit.policy_builders import ETH0, ETH1, LO, NODE, facts, group, hep, net
+from tests.unit.builders.policy_builders import ETH0, ETH1, LO, NODE, facts, group, hep, net
 
 VETH = Interface("veth7", 70, kind="veth", mac="02:00:00:00:00:07")
 """One as container engines make them."""

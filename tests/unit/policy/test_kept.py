@@ -13,7 +13,7 @@ from hostfw.model.resources import HostEndpoint, Resources
 from hostfw.model.settings import Settings
 from hostfw.policy.kept import recorded
 from hostfw.policy.resolve.plan import resolve
-from tests.unit.policy_builders import ETH0, LO, facts, group, hep, link, nets
+from tests.unit.builders.policy_builders import ETH0, LO, facts, group, hep, link, nets
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)

@@ -13,7 +13,7 @@ from hostfw.model.values import TCP, Action, Family, Learned
 from hostfw.policy.resolve.address_book import AddressBook
 from hostfw.policy.resolve.plan import ResolveCache, neighbour_problems, resolve
 from hostfw.policy.resolve.rules import rule_digest
-from tests.unit.policy_builders import NODE, metadata, net, nets
+from tests.unit.builders.policy_builders import NODE, metadata, net, nets
 
 FROM_LOCAL = Rule(Action.ALLOW, protocol=TCP, source=EntityRule(local=True))
 

@@ -4,7 +4,7 @@ import pytest
 
 from hostfw.model.problems import errors
 from hostfw.policy.check.references import check
-from tests.unit.policy_texts import CALICO, decoded, manifest, policy, said
+from tests.unit.builders.policy_texts import CALICO, decoded, manifest, policy, said
 from tests.unit.timing import processor_s
 
 WEB = manifest(

@@ -9,8 +9,8 @@ from hostfw.model.kinds.sets import Feed
 from hostfw.model.prefixes import CidrSet, Part, cidr_set, includes, overlaps
 from hostfw.model.values import Family
 from hostfw.policy.check.references import CheckCache, check
-from tests.unit.policy_builders import net
-from tests.unit.policy_texts import decoded, manifest, policy
+from tests.unit.builders.policy_builders import net
+from tests.unit.builders.policy_texts import decoded, manifest, policy
 from tests.unit.timing import processor_s
 
 WEB = manifest("HostEndpoint", "{node: a, interfaceName: eth0}", "web", "labels: {role: web}")

@@ -3,7 +3,7 @@
 import pytest
 
 from hostfw.policy.check.references import check
-from tests.unit.policy_texts import decoded, manifest, policy, said
+from tests.unit.builders.policy_texts import decoded, manifest, policy, said
 
 WEB = manifest("HostEndpoint", "{interfaceName: eth0, profiles: [projectcalico-default-allow]}", "web")
 NOTHING = "no packet matches this rule: "

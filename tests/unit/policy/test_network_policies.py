@@ -9,7 +9,7 @@ from hostfw.model.plan import Plan, PlannedRule
 from hostfw.model.settings import Settings, Workloads
 from hostfw.model.values import Direction
 from hostfw.policy.resolve.plan import resolve
-from tests.unit.policy_texts import manifest, mistakes, policy, resources
+from tests.unit.builders.policy_texts import manifest, mistakes, policy, resources
 
 THEIRS = Settings(workloads=Workloads(("ve-*",)))
 NAMES = ("shop-web", "shop-db", "bank-web")

@@ -8,7 +8,7 @@ from hostfw.model.resources import HostEndpoint, Resources
 from hostfw.model.settings import Loopback, Settings
 from hostfw.model.values import TCP, Action, Direction, StagedAction, address_text
 from hostfw.policy.resolve.plan import resolve
-from tests.unit.policy_builders import (
+from tests.unit.builders.policy_builders import (
     ALLOW,
     BOTH,
     DENY,

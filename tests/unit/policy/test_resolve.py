@@ -23,7 +23,7 @@ from hostfw.model.values import (
     Protocol,
 )
 from hostfw.policy.resolve.plan import resolve
-from tests.unit.policy_builders import (
+from tests.unit.builders.policy_builders import (
     ALLOW,
     BOTH,
     DENY,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hostfw.policy.effective_labels import effective_labels, index_labels, members, selected
 from hostfw.selector.evaluate import Selector, canonical, matches, parse
 from hostfw.selector.nodes import All, And, Comparison, Global, Has, In, Not, NotIn, Operator, Or
-from tests.unit.policy_builders import hep, profile
+from tests.unit.builders.policy_builders import hep, profile
 
 _LABELS = st.sampled_from(["a", "b", "c"])
 _VALUES = st.sampled_from(["", "x", "xy", "yx", "z"])

@@ -12,7 +12,7 @@ from hostfw.model.host.governance import NOTHING_GOVERNED
 from hostfw.model.sources import Configuration, Source
 from hostfw.policy.check.references import check
 from hostfw.policy.kept import recorded
-from tests.unit.policy_texts import HOSTFW, decoded, manifest, policy
+from tests.unit.builders.policy_texts import HOSTFW, decoded, manifest, policy
 from tests.unit.timing import processor_s
 
 ANY = manifest("HostEndpoint", "{interfaceName: '*'}", "any")

@@ -13,8 +13,8 @@ from hostfw.model.settings import UNIDENTIFIED, Settings, Unselected, Workloads
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import Action, Direction, Family
 from hostfw.policy.resolve.plan import resolve
-from tests.unit.policy_builders import nets
-from tests.unit.policy_texts import manifest, policy, resources, said
+from tests.unit.builders.policy_builders import nets
+from tests.unit.builders.policy_texts import manifest, policy, resources, said
 
 THEIRS = Settings(workloads=Workloads(("ve-*",)))
 HOST = HostFacts("host", (Interface("eth0", 2, default_route=True), Interface("ve-web", 3), Interface("ve-db", 4)))

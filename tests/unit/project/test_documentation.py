@@ -13,7 +13,7 @@ from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import TCP, UDP, Action
 from hostfw.policy.resolve.plan import resolve
 from hostfw.quick.words import parse_words
-from tests.unit.documentation import Shown, Typed, shown, typed, unseen
+from tests.unit.project.documentation import Shown, Typed, shown, typed, unseen
 
 ALL = shown()
 COMMANDS = typed()

@@ -4,7 +4,7 @@ import re
 
 from bench.everyday import FIREWALLS, TASKS
 from hostfw.cli.command_line.parser import parse
-from tests.unit.documentation import ROOT
+from tests.unit.project.documentation import ROOT
 
 TABLE = (ROOT / "docs/everyday.md").read_text().partition("<!-- bench.everyday -->\n")[2].partition("<!-- end -->")[0]
 

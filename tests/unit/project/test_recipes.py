@@ -9,8 +9,8 @@ from hostfw.cli.verbs.meaning.explain import deciders
 from hostfw.explain.verdict import explain
 from hostfw.model.sources import Source
 from hostfw.nft.simulate import simulate
-from tests.unit.documentation import ROOT
-from tests.unit.recipes import DATA, Recipe, recipes
+from tests.unit.project.documentation import ROOT
+from tests.unit.project.recipes import DATA, Recipe, recipes
 
 ALL = recipes()
 LIST = "192.0.2.66\n"

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from hostfw.cli.command_line.verb_table import VERBS
-from tests.unit.documentation import ROOT
+from tests.unit.project.documentation import ROOT
 from tools import site
 from tools.reference import every_metric, exit_statuses
 from tools.site import CONFIGURATION, SiteError, build, markdown, pages

@@ -85,8 +85,8 @@ ALLOWED: dict[str, str] = {
     "tests/property/test_unchanged.py:_damage": "damage to a file",
     "tests/unit/ansible/test_turn.py:turn": "the turn of one of several runs of Ansible",
     "tests/unit/engine/test_decoded.py:damage": "damage to a file",
-    "tests/unit/engine/test_recovery.py:damage": "damage to a file",
-    "tests/unit/engine/test_trial.py:damage": "damage to a file",
+    "tests/unit/engine/failures/test_recovery.py:damage": "damage to a file",
+    "tests/unit/engine/trial/test_trial.py:damage": "damage to a file",
 }
 """Names in the words of their own field, each by its file and with the reason."""
 

@@ -8,7 +8,7 @@ from hostfw.build.candidate import check_candidate
 from hostfw.build.sets_alone import sets_of
 from hostfw.model.sources import Configuration, Source
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
-from tests.unit.engine.test_trial import lets_in
+from tests.unit.engine.trial.test_trial import lets_in
 
 V3 = "apiVersion: projectcalico.org/v3\n"
 

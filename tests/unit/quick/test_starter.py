@@ -17,8 +17,8 @@ from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import TCP, UDP, Family
 from hostfw.policy.resolve.plan import resolve
 from hostfw.quick.starter import OtherFirewall, starter
+from tests.unit.builders.policy_builders import nets
 from tests.unit.cli_runs import Machine, machine
-from tests.unit.policy_builders import nets
 
 ETH0, ETH1 = nets("192.0.2.1", "2001:db8::1"), nets("10.0.0.1")
 FACTS = HostFacts(

@@ -8,7 +8,7 @@ from hostfw.quick.manifests import policy_name
 from hostfw.quick.requests import Here, Local, Named, QuickRule, RequestError, Service
 from hostfw.quick.services import PING
 from hostfw.quick.words import parse_words, rule_words
-from tests.unit.policy_builders import nets
+from tests.unit.builders.policy_builders import nets
 
 _BOTH = (Direction.INGRESS, Direction.EGRESS)
 _SIX = Rate(6, Unit.MINUTE)
