@@ -12,7 +12,7 @@ from hostfw.model.values import Family
 from lab.laboratory import Lab
 from lab.namespace import inside, run
 from tests.attacks.probes import OPEN_TCP, OPEN_UDP, Probe, allowed
-from tests.kernel.frames import number_of
+from tests.kernel.packets.frames import number_of
 
 POLICY = f"""\
 apiVersion: projectcalico.org/v3

@@ -21,7 +21,7 @@ from hostfw.model.values import TCP
 from hostfw.nft.object_text import render
 from hostfw.nft.simulate import Fate, simulate
 from lab.namespace import LabError
-from tests.kernel.wire import LOOPBACK, Observed, Wire, wired_host
+from tests.kernel.packets.wire import LOOPBACK, Observed, Wire, wired_host
 from tests.property.plans import ADDRESSES, INTERFACES, OWN_TEXTS, burst, plans, seeds, tall_plans
 from tests.property.test_agreement import LAYOUTS
 

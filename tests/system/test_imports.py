@@ -26,7 +26,7 @@ from lab.namespace import LabError, Namespace
 from lab.packets.probe import DENY_PATIENCE_S, Flow, Verdict, probe
 from lab.topology import Link, Node, Topology, assigned
 from tests.import_sets import FIREWALLD_SETS, UFW_SETS, kept_files, sections, ufw_sections, with_section
-from tests.kernel.import_agreement import agree, load_listed, load_saved
+from tests.kernel.cli.import_agreement import agree, load_listed, load_saved
 from tests.system.street import HOST, HOST6, PEER, PEER6, eventually
 
 _EXTRA = ("firewalld", "ufw")

@@ -28,7 +28,7 @@ def everything(story: Story) -> str:
 
 @pytest.mark.parametrize("story", stories(), ids=lambda story: story.name)
 def test_flows_that_a_readme_shows_are_of_its_story(story: Story) -> None:
-    """And go as it says; that they do so with packets is for tests/kernel/test_examples.py."""
+    """And go as it says; that they do so with packets is for tests/kernel/documentation/test_examples.py."""
     known = {
         f"{each.flow.source} -> {each.flow.destination} {each.flow.protocol.name} {each.flow.port or ''}".strip(): each
         for each in story.flows

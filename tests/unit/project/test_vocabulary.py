@@ -102,7 +102,7 @@ HISTORY = ("docs/adr/", "CHANGELOG.md", "debian/changelog")
 """Pages that are not edited once they stand."""
 
 ALLOWED_FILES = {
-    "tests/kernel/test_flat_memory.py": "the memory of a process",
+    "tests/kernel/service/test_flat_memory.py": "the memory of a process",
     "tests/unit/ansible/test_turn.py": "the turn of one of several runs of Ansible",
     "tests/unit/daemon/test_flat_memory.py": "the memory of a process",
 }
