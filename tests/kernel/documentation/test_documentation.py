@@ -182,7 +182,7 @@ def test_the_policies_of_the_manual_page_do_what_it_says(street: tuple[Lab, Inst
 
 ELSEWHERE = {
     "docker.md": "test_published.py",
-    "feeds.md": "above, and downloads and names of hosts in tests/system/test_feeds.py",
+    "feeds.md": "above, and downloads and names of hosts in tests/system/service/test_feeds.py",
     "README.md": "above",
     "hostfw-resources.5.scd": "above and below, and limits in test_source_limits.py",
     "hostfw.yaml.5.scd": "above, and each setting in its own test",

@@ -13,7 +13,7 @@ from lab.hosts.host import Host
 from lab.namespace import run
 from tests.system.street import CLOSED, HOST, OPEN, Street, connects, eventually
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MINUTES = 3
 _WEB = "import http.server as h, socket; h.HTTPServer(('', 80), h.SimpleHTTPRequestHandler).serve_forever()"
 _SSH = ("BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=3")

@@ -34,7 +34,7 @@ SILENCE_S = 1.5
 """The time that nobody may be let in where an act does not touch the link: a lost SYN comes again after a second."""
 MASTER_S = 0.1
 """The time that a bridge may be open to what the host sends after it got a governed port, until that is heard of."""
-_KNOCKER = Path(__file__).with_name("knocker.py")
+_KNOCKER = Path(__file__).parents[1] / "knocker.py"
 _SERVE = """\
 import socket, sys
 with socket.create_server(("::", int(sys.argv[1])), family=socket.AF_INET6, dualstack_ipv6=True, backlog=512) as server:

@@ -10,7 +10,7 @@ from lab.hosts.host import Host
 from lab.hosts.package import install_package
 from tests.system.street import CLOSED, OPEN, Street, configure, connects
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 UNITS = ("hostfw.service", "hostfw-boot.service")
 OTHER_TABLE = "table inet others {\n\tcounter kept {\n\t\tpackets 0 bytes 0\n\t}\n}\n"
 

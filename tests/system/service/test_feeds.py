@@ -107,7 +107,7 @@ def test_addresses_of_names_stay_whatever_a_resolver_says_and_without_a_network(
     told = tmp_path / "answers.json"
     told.write_text(json.dumps([PEER, PEER6]))
     update = ["hostfwctl", "feed", "update", "names"]
-    with process(street.peer, [sys.executable, str(Path(__file__).with_name("resolver.py")), PEER, str(told)]):
+    with process(street.peer, [sys.executable, str(Path(__file__).parents[1] / "resolver.py"), PEER, str(told)]):
         assert eventually(lambda: connects(street.peer, 53, PEER), 10, 0.2) is not None
         assert connects(street.peer, OPEN)
         host.run(update)

@@ -22,7 +22,7 @@ with debian(release(sys.argv[1]), "victim") as host:
     print(host.name, host.leader, flush=True)
     time.sleep(60)
 """
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_restart_keeps_the_disk_and_loses_the_ruleset(bare_host: Host, street: Street) -> None:
