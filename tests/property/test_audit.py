@@ -15,7 +15,7 @@ from hostfw.model.packets.decisions import OF_RULES
 from hostfw.model.plan import Plan
 from hostfw.nft.objects import Ruleset
 from hostfw.nft.rules import Log
-from tests.property.plans import plans
+from tests.property.generators.plans import plans
 
 MOMENT = datetime(2030, 1, 1, tzinfo=UTC)
 

@@ -34,7 +34,7 @@ from hostfw.model.values import FAMILIES
 from hostfw.nft.object_text import render
 from lab.fakes.fake_kernel.kernel import FakeKernel
 from lab.fakes.fakes import FakeConntrack
-from tests.property.plans import plans, seeds
+from tests.property.generators.plans import plans, seeds
 from tests.property.test_edits import ENDPOINTS, SETS, SETTINGS, Edit, edits
 
 LO, ETH0, ETH1, ETH2 = (Interface(name, place) for place, name in enumerate(("lo", "eth0", "eth1", "eth2"), 1))

@@ -22,7 +22,7 @@ from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import Learned
 from hostfw.policy.check.references import check
 from hostfw.selector.evaluate import Selector, SelectorError, canonical, matches, parse
-from tests.property.resources import addresses, few, resources, selectors, without_positions, words
+from tests.property.generators.resources import addresses, few, resources, selectors, without_positions, words
 
 SCHEMA = Draft7Validator(schema())
 

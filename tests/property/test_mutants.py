@@ -28,8 +28,8 @@ from hostfw.model.values import FAMILIES, Direction, PortRange
 from hostfw.nft.objects import Table
 from hostfw.nft.rules import Accept, Below, Key, Match, Note, Return, Rule
 from hostfw.nft.simulate import simulate
-from tests.property.plans import burst, plans, seeds
-from tests.property.test_agreement import LAYOUTS, MARKS, _agree
+from tests.property.agreement.test_agreement import LAYOUTS, MARKS, _agree
+from tests.property.generators.plans import burst, plans, seeds
 
 pytestmark = pytest.mark.slow
 

@@ -18,8 +18,8 @@ from hostfw.model.values import FAMILIES
 from hostfw.nft.object_text import render
 from hostfw.nft.objects import TABLE
 from lab.namespace import LabError, inside, namespace
-from tests.property.plans import plans
-from tests.property.test_agreement import LOOKUPS_EVERYWHERE
+from tests.property.agreement.test_agreement import LOOKUPS_EVERYWHERE
+from tests.property.generators.plans import plans
 
 
 @pytest.fixture(scope="module")

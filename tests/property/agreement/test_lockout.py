@@ -17,7 +17,7 @@ from hostfw.model.plan import Plan
 from hostfw.model.settings import LockoutCheck
 from hostfw.model.values import FAMILIES, TCP, Family, host_cidr
 from hostfw.nft.simulate import Fate, simulate
-from tests.property.plans import ADDRESSES, INTERFACES, PORTS, plans
+from tests.property.generators.plans import ADDRESSES, INTERFACES, PORTS, plans
 
 LINKS = [name for name in INTERFACES if name != "lo"]
 FACTS = HostFacts(

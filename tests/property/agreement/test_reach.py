@@ -14,7 +14,7 @@ from hostfw.exposure.rules import DYNAMIC_PORT, EntryPoint
 from hostfw.model.packets.packet import Original, Packet
 from hostfw.model.plan import Plan, PlannedRule
 from hostfw.model.values import FAMILIES
-from tests.property.plans import ADDRESSES, CIDRS, INTERFACES, MACS, PORTS, WITH_PORTS, plans
+from tests.property.generators.plans import ADDRESSES, CIDRS, INTERFACES, MACS, PORTS, WITH_PORTS, plans
 
 Value = TypeVar("Value")
 

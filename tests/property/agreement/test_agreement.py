@@ -20,7 +20,7 @@ from hostfw.model.plan import Plan
 from hostfw.model.settings import DenyAction
 from hostfw.model.values import Action, Direction, Family
 from hostfw.nft.simulate import Fate, Outcome, simulate
-from tests.property.plans import burst, plans, seeds, tall_plans
+from tests.property.generators.plans import burst, plans, seeds, tall_plans
 
 LOOKUPS_EVERYWHERE = CostModel(
     linear_rules=0,

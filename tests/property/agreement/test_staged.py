@@ -10,7 +10,7 @@ from hostfw.explain.verdict import explain
 from hostfw.model.packets.packet import Packet
 from hostfw.model.plan import Plan, PlannedDirection, PlannedPolicy, PlannedTier
 from hostfw.model.values import Direction
-from tests.property.plans import packets, plans, tiers
+from tests.property.generators.plans import packets, plans, tiers
 
 Change = Callable[[PlannedPolicy], PlannedPolicy | None]
 

@@ -22,8 +22,8 @@ from hostfw.nft.object_text import render
 from hostfw.nft.simulate import Fate, simulate
 from lab.namespace import LabError
 from tests.kernel.packets.wire import LOOPBACK, Observed, Wire, wired_host
-from tests.property.plans import ADDRESSES, INTERFACES, OWN_TEXTS, burst, plans, seeds, tall_plans
-from tests.property.test_agreement import LAYOUTS
+from tests.property.agreement.test_agreement import LAYOUTS
+from tests.property.generators.plans import ADDRESSES, INTERFACES, OWN_TEXTS, burst, plans, seeds, tall_plans
 
 pytestmark = pytest.mark.slow
 
