@@ -15,7 +15,7 @@ from hostfw.model.sources import Source
 from hostfw.model.values import Family
 
 HERE = Path(__file__).parent / "import"
-_V4 = sorted((*HERE.glob("*.v4"), *HERE.glob("iptables/*.v4")))
+_V4 = sorted((*HERE.glob("pairs/*.v4"), *HERE.glob("iptables/*.v4")))
 UFW_SETS = {path.stem: path for path in sorted(HERE.glob("ufw/*.ufw"))}
 """Commands that people type for ufw, and changes of its files; beside each is what it has in its files then."""
 FIREWALLD_SETS = {path.stem: path for path in sorted(HERE.glob("firewalld/*.txt"))}

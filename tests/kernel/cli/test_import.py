@@ -15,7 +15,7 @@ from lab.packets.probe import DENY_PATIENCE_S, Flow, Verdict, probe
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 
-RULE_SETS = sorted((Path(__file__).parents[2] / "import").glob("*.v4"))
+RULE_SETS = sorted((Path(__file__).parents[2] / "import/pairs").glob("*.v4"))
 _PORTS = ((TCP, 22), (TCP, 25), (TCP, 80), (TCP, 443), (TCP, 3306), (TCP, 5432), (TCP, 8005), (UDP, 53), (UDP, 123))
 FLOWS = tuple(
     Flow(*ends, protocol, port, family)
