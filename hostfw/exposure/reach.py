@@ -231,14 +231,19 @@ def _local(place: Place, group: list[_Visit], settings: Settings) -> None:
     _open(place, group, (failsafe for failsafe in inbound if failsafe.is_for_some))
     _run_policies(place, place.planned.before_failsafes, group)
     _open(place, group, (failsafe for failsafe in inbound if not failsafe.is_for_some))
+    nobody = _run_all(place, group)
+    for visit in group:
+        visit.take_rest(place.step(StepVerdict.DENY, Reason.UNMANAGED if unmanaged else nobody))
+
+
+def _run_all(place: Place, group: list[_Visit]) -> Reason:
+    """The tiers and then the profiles of one direction; gives the reason for which what they leave is denied."""
     tiers, profiles = place.planned.tiers, place.planned.profiles
     _run(place, tiers, group)
     for profile in profiles:
         _rejoin(group, _run_policies(place, (profile,), group))
     nothing_selects = not profiles and not any(tier.is_enforced for tier in tiers)
-    reason = Reason.NO_POLICY if nothing_selects else Reason.NO_PROFILE_MATCH
-    for visit in group:
-        visit.take_rest(place.step(StepVerdict.DENY, Reason.UNMANAGED if unmanaged else reason))
+    return Reason.NO_POLICY if nothing_selects else Reason.NO_PROFILE_MATCH
 
 
 def _open(
@@ -284,12 +289,7 @@ def _of_workload(place: Place, group: list[_Visit]) -> None:
         for visit in group:
             visit.take_rest(place.step(StepVerdict.DENY, Reason.UNIDENTIFIED))
         return
-    tiers, profiles = place.planned.tiers, place.planned.profiles
-    _run(place, tiers, group)
-    for profile in profiles:
-        _rejoin(group, _run_policies(place, (profile,), group))
-    nothing_selects = not profiles and not any(tier.is_enforced for tier in tiers)
-    reason = Reason.NO_POLICY if nothing_selects else Reason.NO_PROFILE_MATCH
+    reason = _run_all(place, group)
     for visit in group:
         visit.take_rest(place.step(StepVerdict.DENY, reason))
 

@@ -52,17 +52,24 @@ class PlannedHost:
     host: Routing | None = None
 
 
+def observed_for(options: Options, console: Console) -> tuple[Candidate, HostFacts] | ExitCode:
+    """The configuration of a command line and the host that it is for; what stands in the way is said."""
+    candidate = read(options)
+    if not candidate.is_valid:
+        return refuse(candidate.problems, candidate.configuration, console)
+    facts = facts_of(options, candidate.settings, console)
+    return facts if isinstance(facts, ExitCode) else (candidate, facts)
+
+
 def planned(options: Options, console: Console) -> PlannedHost | ExitCode:
     """The Plan of a command line's configuration on its host; what stands in the way is said.
 
     Of the warnings those are said that the host gives rise to; `validate` has the others.
     """
-    candidate = read(options)
-    if not candidate.is_valid:
-        return refuse(candidate.problems, candidate.configuration, console)
-    facts = facts_of(options, candidate.settings, console)
-    if isinstance(facts, ExitCode):
-        return facts
+    observed = observed_for(options, console)
+    if isinstance(observed, ExitCode):
+        return observed
+    candidate, facts = observed
     plan, problems = resolve(
         candidate.resources, candidate.settings, facts, governance=governance_of(options, candidate, facts)
     )

@@ -6,8 +6,8 @@ from hostfw.build.generation import build
 from hostfw.build.refused import Refused
 from hostfw.cli.command_line.arguments import add_facts, add_files
 from hostfw.cli.command_line.options import Options
-from hostfw.cli.input.configuration import read, refuse, warn
-from hostfw.cli.input.facts import facts_of, governance_of
+from hostfw.cli.input.configuration import refuse, warn
+from hostfw.cli.input.facts import governance_of, observed_for
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page
 from hostfw.nft.object_text import render
@@ -40,12 +40,10 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Options, console: Console) -> ExitCode:
     """Print the whole script; nothing of it if the configuration is refused."""
-    candidate = read(options)
-    if not candidate.is_valid:
-        return refuse(candidate.problems, candidate.configuration, console)
-    facts = facts_of(options, candidate.settings, console)
-    if isinstance(facts, ExitCode):
-        return facts
+    observed = observed_for(options, console)
+    if isinstance(observed, ExitCode):
+        return observed
+    candidate, facts = observed
     built = build(candidate, facts, governance=governance_of(options, candidate, facts))
     if isinstance(built, Refused):
         return refuse(built.problems, candidate.configuration, console)
