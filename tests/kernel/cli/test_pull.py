@@ -17,7 +17,7 @@ import pytest
 from lab.hostfwctl import Installation, environment, hostfwctl
 from lab.laboratory import Lab
 from lab.namespace import process, run
-from tests.kernel.drift.test_drift import admits
+from tests.kernel.packets.connections import admits
 from tests.kernel.web_policy import web_policy
 from tests.unit.builders.bundle_builders import bundle, signer
 

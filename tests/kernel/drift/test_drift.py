@@ -4,7 +4,6 @@ Without a daemon; `test_drift_service` has those that the running service answer
 """
 
 import re
-import socket
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -23,6 +22,7 @@ from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import Namespace, inside, run
 from tests.kernel.conftest import Hostfwctl
+from tests.kernel.packets.connections import admits
 
 ROOT = Path(__file__).parents[3]
 _POLICY = """\
@@ -45,19 +45,6 @@ spec:
 def nft(node: Namespace, script: str) -> None:
     """Another program's transaction."""
     run(node, ["nft", "-f", "-"], text=script)
-
-
-def admits(lab: Lab, port: int) -> bool:
-    """True if a new connection of the neighbour is let in, to a port on which nobody listens."""
-    with inside(lab["peer"]), socket.socket() as client:
-        client.settimeout(0.3)
-        try:
-            client.connect(("192.0.2.1", port))
-        except ConnectionRefusedError:
-            return True
-        except TimeoutError:
-            return False
-    return True
 
 
 def structure(node: Namespace) -> object:

@@ -13,16 +13,8 @@ from lab.laboratory import Lab
 from lab.namespace import run
 from lab.service import Service, reload_repeatedly
 from tests.kernel.conftest import Hostfwctl
-from tests.kernel.drift.test_drift import (
-    MADE_ANEW,
-    TAMPERING,
-    WITH_MAPS,
-    admits,
-    map_and_set,
-    nft,
-    script_of,
-    structure,
-)
+from tests.kernel.drift.test_drift import MADE_ANEW, TAMPERING, WITH_MAPS, map_and_set, nft, script_of, structure
+from tests.kernel.packets.connections import admits
 from tests.kernel.service.test_service import _service
 
 _PATIENCE_S = 20

@@ -16,19 +16,10 @@ from hostfw.host.store.configuration.files import read_configuration
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import Namespace, inside, run
-from tests.kernel.drift.test_drift import (
-    ELEMENTS,
-    MADE_ANEW,
-    TAMPERING,
-    WITH_MAPS,
-    admits,
-    map_and_set,
-    nft,
-    remade,
-    script_of,
-)
+from tests.kernel.drift.test_drift import ELEMENTS, MADE_ANEW, TAMPERING, WITH_MAPS, map_and_set, nft, remade, script_of
 from tests.kernel.drift.test_drift_kinds import KINDS
 from tests.kernel.drift.test_every_change import lasting
+from tests.kernel.packets.connections import admits
 from tests.unit.engine.trial.test_trial import broken
 
 

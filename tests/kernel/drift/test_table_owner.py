@@ -15,7 +15,8 @@ from lab.laboratory import Lab
 from lab.namespace import Namespace, process
 from lab.service import service
 from tests.kernel.conftest import Hostfwctl
-from tests.kernel.drift.test_drift import WITH_MAPS, admits, structure
+from tests.kernel.drift.test_drift import WITH_MAPS, structure
+from tests.kernel.packets.connections import admits
 
 _FLAGS = {"owner": "2", "owner, persist": "6"}
 """NFT_TABLE_F_OWNER, and with NFT_TABLE_F_PERSIST (Linux 6.9), by which the table outlives the program."""

@@ -20,7 +20,8 @@ from lab.hostfwctl import Installation, environment
 from lab.laboratory import Lab
 from lab.namespace import process, run
 from lab.service import command
-from tests.kernel.drift.test_drift import admits, structure
+from tests.kernel.drift.test_drift import structure
+from tests.kernel.packets.connections import admits
 from tests.kernel.web_policy import two_endpoints
 
 _PATIENCE_S = 30

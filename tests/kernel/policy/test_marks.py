@@ -10,7 +10,7 @@ from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import Namespace, inside, run
 from tests.kernel.conftest import Hostfwctl
-from tests.kernel.drift.test_drift import admits
+from tests.kernel.packets.connections import admits
 
 _ENDPOINT = """\
 apiVersion: projectcalico.org/v3

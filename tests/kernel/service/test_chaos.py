@@ -8,7 +8,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -24,8 +23,9 @@ from lab.chaos import RATE, called_file, functions, places, told_file
 from lab.hostfwctl import Installation, hostfwctl
 from lab.laboratory import Lab
 from lab.load import crowding
-from lab.namespace import inside, run
+from lab.namespace import run
 from lab.service import start
+from tests.kernel.packets.connections import admits
 from tests.kernel.web_policy import two_endpoints
 
 WHOLE_WITHIN_S = 10.0
@@ -250,7 +250,7 @@ class Model:
         done = hostfwctl(self.installation, "lockdown", "--all", check=False, timeout_s=120)
         self.expect(done, 0, 1, 4)
         if done.returncode == 0:
-            open_ports = {port for port in (OLD, NEW, NEVER) if _reaches(self.lab, port)}
+            open_ports = {port for port in (OLD, NEW, NEVER) if admits(self.lab, port)}
             assert not open_ports, self.finding(f"{open_ports} may be reached in spite of a block")
         for _ in range(10):
             done = hostfwctl(self.installation, "unblock", check=False, timeout_s=120)
@@ -308,7 +308,7 @@ class Model:
         # One port is tried after the other, and a repair may come in between.
         open_ports = set[int]()
         for _ in range(4):
-            open_ports = {port for port in (OLD, NEW, NEVER) if _reaches(self.lab, port)}
+            open_ports = {port for port in (OLD, NEW, NEVER) if admits(self.lab, port)}
             assert NEVER not in open_ports, self.finding(f"{open_ports} may be reached")
             if len(open_ports) == 1:
                 break
@@ -365,7 +365,7 @@ class Model:
             return f"status ended with {said.returncode}: {said.stderr}"
         status = json.loads(said.stdout)
         service = status["service"]
-        reached = {port for port in (OLD, NEW, NEVER) if _reaches(self.lab, port)}
+        reached = {port for port in (OLD, NEW, NEVER) if admits(self.lab, port)}
         doctor = hostfwctl(self.installation, "doctor", check=False).stdout
         if service is None:
             return "the service does not answer"
@@ -414,19 +414,6 @@ def _feed(installation: Installation, size: int, choice: random.Random) -> None:
     new = installation.config / ".bad.new"
     new.write_text("".join(lines))
     new.replace(installation.config / "bad.txt")
-
-
-def _reaches(lab: Lab, port: int) -> bool:
-    """True if a new connection of the neighbour is let in; a refusal by a port on which nobody listens is an answer."""
-    with inside(lab["peer"]), socket.socket() as client:
-        client.settimeout(0.25)
-        try:
-            client.connect(("192.0.2.1", port))
-        except ConnectionRefusedError:
-            return True
-        except TimeoutError:
-            return False
-        return True
 
 
 @contextmanager

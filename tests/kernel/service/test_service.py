@@ -24,6 +24,7 @@ from lab.hostfwctl import hostfwctl as run_verb
 from lab.laboratory import Lab
 from lab.namespace import Namespace, inside, namespace, process, run
 from lab.service import Service, command, service
+from tests.kernel.packets.connections import admits
 from tests.kernel.web_policy import two_endpoints
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
@@ -56,19 +57,6 @@ def _configure(installation: Installation, port: int) -> None:
     (installation.config / "policy.yaml").write_text(two_endpoints("lan0") + _POLICY.format(port=port))
 
 
-def _reaches(lab: Lab, port: int) -> bool:
-    """True if a new connection of the neighbour is let in; a refusal by a port on which nobody listens is an answer."""
-    with inside(lab["peer"]), socket.socket() as client:
-        client.settimeout(0.3)
-        try:
-            client.connect(("192.0.2.1", port))
-        except ConnectionRefusedError:
-            return True
-        except TimeoutError:
-            return False
-        return True
-
-
 def _rules(node: Namespace) -> list[str]:
     """The lines of the ruleset, sorted: what is made again comes last in the kernel's list."""
     return sorted(run(node, ["nft", "-s", "list", "ruleset"]).stdout.splitlines())
@@ -92,8 +80,8 @@ def test_the_first_start_puts_the_configuration_directory_into_force(
     status = json.loads(hostfwctl("status", "-o", "json").stdout)
     assert status["inForce"]
     assert status["accepted"] == status["generation"]
-    assert _reaches(lab, 80)
-    assert not _reaches(lab, 81)
+    assert admits(lab, 80)
+    assert not admits(lab, 81)
     assert service.told("is in force: 1 policy, 2 endpoints, 1 interface")
 
 
@@ -105,9 +93,9 @@ def test_a_start_uses_what_was_accepted_and_not_what_lies_in_the_directory(
     hostfwctl("apply")
     (installation.config / "policy.yaml").write_text("kind: [")
     with _service(installation, tmp_path / "log"):
-        assert _reaches(lab, 80)
+        assert admits(lab, 80)
         assert hostfwctl("reload", check=False).returncode == 3
-        assert _reaches(lab, 80)
+        assert admits(lab, 80)
 
 
 def test_a_broken_configuration_at_the_first_start_leaves_base_protection(
@@ -116,8 +104,8 @@ def test_a_broken_configuration_at_the_first_start_leaves_base_protection(
     """Failsafes are open, everything else is closed, and the reason is told."""
     (installation.config / "policy.yaml").write_text("kind: Nonsense\n")
     with _service(installation, tmp_path / "log") as running:
-        assert _reaches(lab, 22)
-        assert not _reaches(lab, 80)
+        assert admits(lab, 22)
+        assert not admits(lab, 80)
         assert running.told("policy.yaml:1:")
 
 
@@ -127,13 +115,13 @@ def test_reload_goes_through_the_service_and_fails_when_the_policy_is_bad(
     """As `systemctl reload` needs it: synchronous, with the exit status and the words of the outcome."""
     _configure(service.installation, 81)
     assert "in force" in hostfwctl("reload").stderr
-    assert _reaches(lab, 81)
+    assert admits(lab, 81)
     (service.installation.config / "policy.yaml").write_text("apiVersion: v0\nkind: Nonsense\n")
     refused = hostfwctl("reload", check=False)
     assert refused.returncode == 3
     assert "policy.yaml:2:7: unknown kind" in refused.stderr
     assert "nothing was changed" in refused.stderr
-    assert _reaches(lab, 81)
+    assert admits(lab, 81)
     assert service.told("the configuration was refused")
 
 
@@ -145,8 +133,8 @@ def test_apply_of_named_files_goes_through_the_service(
     staging.mkdir()
     (staging / "policy.yaml").write_text(two_endpoints("lan0") + _POLICY.format(port=8080))
     hostfwctl("apply", "-f", str(staging))
-    assert _reaches(lab, 8080)
-    assert not _reaches(lab, 80)
+    assert admits(lab, 8080)
+    assert not admits(lab, 80)
     assert service.told("is in force")
 
 
@@ -156,14 +144,14 @@ def test_a_trial_goes_through_the_service_and_ends_at_its_deadline(
     """Taken back unless confirmed, and the service knows what is in force afterwards."""
     _configure(service.installation, 82)
     hostfwctl("apply", "--confirm-within", "3s")
-    assert _reaches(lab, 82)
+    assert admits(lab, 82)
     assert "waits" not in hostfwctl("reload", check=False).stderr
     _wait(lambda: service.told("was taken back"))
-    _wait(lambda: not _reaches(lab, 82))
-    assert _reaches(lab, 80)
+    _wait(lambda: not admits(lab, 82))
+    assert admits(lab, 80)
     run(lab["host"], ["nft", "flush", "ruleset"])
     _wait(lambda: service.told("is restored"))
-    assert _reaches(lab, 80)
+    assert admits(lab, 80)
 
 
 def test_an_interface_that_comes_during_a_trial_keeps_nobody_from_confirming(
@@ -191,7 +179,7 @@ def test_an_interface_that_comes_during_a_trial_keeps_nobody_from_confirming(
     after = json.loads(hostfwctl("status", "-o", "json").stdout)
     assert (after["confirmation"], after["accepted"]) == (None, after["generation"])
     assert "guest0" in (service.installation.state / "last-good.nft").read_text()
-    assert _reaches(lab, 83)
+    assert admits(lab, 83)
 
 
 @pytest.mark.parametrize(
@@ -213,8 +201,8 @@ def test_changes_by_another_program_are_undone(lab: Lab, service: Service, hostf
     assert _rules(lab["host"]) == before
     assert json.loads(hostfwctl("status", "-o", "json").stdout)["drift"] == []
     assert any(entry.get("HOSTFW_PROCESS") == "nft" for entry in service.entries())
-    assert _reaches(lab, 80)
-    assert not _reaches(lab, 81)
+    assert admits(lab, 80)
+    assert not admits(lab, 81)
 
 
 def test_elements_that_another_hand_took_out_of_a_set_come_back(
@@ -245,9 +233,9 @@ def test_tampering_without_end_is_backed_off_and_base_protection_stays(lab: Lab,
         run(lab["host"], ["nft", "flush", "ruleset"])
         time.sleep(0.03)
     _wait(lambda: service.told("times within 60 seconds"))
-    assert not _reaches(lab, 81)
+    assert not admits(lab, 81)
     assert len(service.told("is restored")) < 12
-    _wait(lambda: _reaches(lab, 80))
+    _wait(lambda: admits(lab, 80))
 
 
 def test_anothers_tables_are_none_of_the_services_business(lab: Lab, service: Service) -> None:
@@ -369,7 +357,7 @@ def test_a_control_socket_that_somebody_took_away_is_opened_again(
     assert path.stat().st_mode & 0o777 == 0o600
     _configure(service.installation, 81)
     assert hostfwctl("apply").returncode == 0
-    assert _reaches(lab, 81)
+    assert admits(lab, 81)
 
 
 def test_a_socket_that_cannot_be_opened_again_is_trouble(lab: Lab, service: Service, hostfwctl: Hostfwctl) -> None:
@@ -389,13 +377,13 @@ def test_a_socket_that_cannot_be_opened_again_is_trouble(lab: Lab, service: Serv
     refused = hostfwctl("apply", check=False)
     assert (refused.returncode, "the service runs, and its socket" in refused.stderr) == (1, True)
     assert "unchanged" in refused.stderr
-    assert not _reaches(lab, 81)
+    assert not admits(lab, 81)
 
     path.rmdir()
     _wait(path.is_socket)
     _wait(lambda: not json.loads(hostfwctl("status", "-o", "json").stdout)["service"]["trouble"])
     assert hostfwctl("apply").returncode == 0
-    assert _reaches(lab, 81)
+    assert admits(lab, 81)
 
 
 def test_a_service_that_stops_is_not_said_to_run(service: Service, hostfwctl: Hostfwctl) -> None:
@@ -423,7 +411,7 @@ def test_hangup_reloads(lab: Lab, service: Service) -> None:
         _wait(lambda: ":0053 " in Path(f"/proc/{serving.pid}/net/tcp").read_text())
         _configure(service.installation, 83)
         service.process.send_signal(signal.SIGHUP)
-        _wait(lambda: _reaches(lab, 83))
+        _wait(lambda: admits(lab, 83))
         _wait(lambda: service.told("opens tcp/83"))
 
 
@@ -436,9 +424,9 @@ def test_a_block_is_put_back_when_everything_is_flushed(lab: Lab, service: Servi
     _wait(lambda: _rules(host) == blocked)
     _wait(lambda: service.told("restored"))
 
-    assert not _reaches(lab, 80)
+    assert not admits(lab, 80)
     hostfwctl("unblock")
-    assert _reaches(lab, 80)
+    assert admits(lab, 80)
 
 
 def test_figures_for_prometheus_are_written_where_the_settings_say(
@@ -448,7 +436,7 @@ def test_figures_for_prometheus_are_written_where_the_settings_say(
     path = tmp_path / "hostfw.prom"
     settings = service.installation.config / "hostfw.yaml"
     for _ in range(3):
-        assert _reaches(lab, 80)
+        assert admits(lab, 80)
     settings.write_text(f"metrics: {{textfile: {path}, intervalSeconds: 5}}\n")
     hostfwctl("reload")
     _wait(path.exists)
@@ -471,14 +459,14 @@ def test_what_another_hostfwctl_did_to_a_hanging_service_is_taken_over(
     """A trial that its deadline takes back past a service that hangs is not put back once that goes on."""
     _configure(service.installation, 82)
     hostfwctl("apply", "--confirm-within", "2s")
-    assert _reaches(lab, 82)
+    assert admits(lab, 82)
     service.process.send_signal(signal.SIGSTOP)
     try:
-        _wait(lambda: not _reaches(lab, 82), 60)
+        _wait(lambda: not admits(lab, 82), 60)
     finally:
         service.process.send_signal(signal.SIGCONT)
     time.sleep(1)
-    assert not _reaches(lab, 82)
-    assert _reaches(lab, 80)
+    assert not admits(lab, 82)
+    assert admits(lab, 80)
     status = json.loads(hostfwctl("status", "-o", "json").stdout)
     assert status["generation"] == status["accepted"] == status["service"]["generation"]

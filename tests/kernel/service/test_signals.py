@@ -17,7 +17,8 @@ from lab.laboratory import Lab
 from lab.namespace import inside, process
 from lab.service import start
 from tests.kernel.conftest import Hostfwctl
-from tests.kernel.drift.test_drift import WITH_MAPS, admits
+from tests.kernel.drift.test_drift import WITH_MAPS
+from tests.kernel.packets.connections import admits
 
 _NOISE = (
     signal.SIGHUP,

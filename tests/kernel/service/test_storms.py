@@ -13,7 +13,7 @@ from lab.laboratory import Lab
 from lab.namespace import process, run
 from lab.service import Service, service
 from tests.kernel.conftest import Hostfwctl
-from tests.kernel.drift.test_drift import admits
+from tests.kernel.packets.connections import admits
 from tests.kernel.web_policy import two_endpoints
 
 _POLICY = """\

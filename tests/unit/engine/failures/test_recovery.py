@@ -313,7 +313,8 @@ def _full(*_: object, **__: object) -> None:
 
 
 @contextmanager
-def _case(base: Path, before: str, points: Points) -> Iterator[Station]:
+def case_of(base: Path, before: str, points: Points) -> Iterator[Station]:
+    """A service with OLD in force, whatever came before, where something is to begin."""
     with pytest.MonkeyPatch.context() as patch:
         station = Station(base, points, patch)
         first = OLD if before == "everything agrees" else OLDER
@@ -325,7 +326,7 @@ def _case(base: Path, before: str, points: Points) -> Iterator[Station]:
 
 def _run(base: Path, before: str, points: Points) -> None:
     """One apply with one failure, and what follows."""
-    with _case(base, before, points) as station:
+    with case_of(base, before, points) as station:
         points.is_on = True
         outcome = station.apply(NEW)
         points.is_on = False

@@ -4,8 +4,6 @@ The model: what was accepted is in force again unless the trial is confirmed or 
 fails, also if the service is killed at that moment and starts again, and whoever brings the trial to its end.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from zlib import crc32
 
@@ -14,7 +12,7 @@ import pytest
 from hostfw.engine.apply.applied import Applied
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Confirmed, Failed, NoTrial, RolledBack
 from hostfw.host.store.generations.trial import load_trial
-from tests.unit.engine.failures.test_recovery import BEFORE, NEW, OLD, OLDER, Killed, Points, Station
+from tests.unit.engine.failures.test_recovery import BEFORE, NEW, OLD, OLDER, Killed, Points, Station, case_of
 
 _WITHIN_S = 90.0
 _TRIES = 8
@@ -27,18 +25,6 @@ _SELDOM = ("lost", "dead", "disk", "full disk")
 _SHORT = ("a reload meanwhile", "its confirmation")
 """Steps with few places."""
 STEPS = ("the trial's start", "a reload meanwhile", "a reload after it", "its end", "its confirmation")
-
-
-@contextmanager
-def _station(base: Path, before: str, points: Points) -> Iterator[Station]:
-    """A service with OLD in force, where a trial is to begin."""
-    with pytest.MonkeyPatch.context() as patch:
-        station = Station(base, points, patch)
-        first = OLD if before == "everything agrees" else OLDER
-        assert isinstance(station.apply(first), Applied)
-        BEFORE[before](station)
-        assert station.in_kernel() == {OLD}
-        yield station
 
 
 class Story:
@@ -145,7 +131,7 @@ def _tell(base: Path, before: str, kind: str, failing: str, number: int) -> bool
     """Tell the story with a failure at one place; False where it has no such place."""
     lasts = kind == "full disk"
     points = Points("disk" if lasts else kind, number, lasts=lasts)
-    with _station(base / f"{before} {number}", before, points) as station:
+    with case_of(base / f"{before} {number}", before, points) as station:
         try:
             Story(station, points, failing).tell()
         except AssertionError as error:
