@@ -8,14 +8,16 @@ import re
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
-FORMAT = 1
-"""Rises when an older hostfw could not read bundles any more."""
+FORMAT, SEPARATE_FORMAT = 1, 2
+"""Of bundles, and of those with separate endpoints: an older hostfw reads no higher one."""
 MOST_NUMBER = 2**53 - 1
 """Above it, JSON of other programs is not exact."""
 MOST_FILES = 10_000
 MOST_MANIFEST_BYTES = 4 * 1024 * 1024
 MOST_BUNDLE_BYTES = 64 * 1024 * 1024
 """The size above which a bundle is not read, if nobody says otherwise."""
+MOST_PAGES = 1024
+"""Pages of separate endpoints."""
 MOST_WAVES = 100
 MOST_AFTER_S = 30 * 86_400
 """Longest time from the creation of a bundle to one of its waves."""
@@ -59,6 +61,26 @@ class Wave:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointFile:
+    """A file beside a bundle, named after the SHA-256 digest of its content, and its size in bytes."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeparateEndpoints:
+    """The files with the endpoints that are no files of the bundle (`bundle.selections`).
+
+    `pages` are digests. `policies` has what the rules of any policy ask for, and `whole` all endpoints.
+    """
+
+    pages: tuple[str, ...]
+    policies: EndpointFile
+    whole: EndpointFile
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The content of a bundle. Without waves every host takes it at once.
 
@@ -73,6 +95,7 @@ class Manifest:
     waves: tuple[Wave, ...] = ()
     most_failed: int | None = None
     least_confirmed: int = field(default=1)
+    endpoints: SeparateEndpoints | None = None
 
 
 def is_word(text: str) -> bool:
@@ -90,10 +113,12 @@ def is_path(text: str) -> bool:
 def manifest_text(manifest: Manifest) -> bytes:
     """The canonical text of a manifest."""
     fields = {
-        "format": FORMAT,
+        "format": FORMAT if manifest.endpoints is None else SEPARATE_FORMAT,
         **asdict(manifest),
         "created": manifest.created.astimezone(UTC).strftime(_MOMENT),
     }
+    if manifest.endpoints is None:
+        del fields["endpoints"]
     return json.dumps(fields, indent=1, sort_keys=True).encode() + b"\n"
 
 
@@ -103,7 +128,7 @@ def manifest_of(text: bytes) -> Manifest:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise _unknown() from error
-    if isinstance(found, dict) and isinstance(found.get("format"), int) and found["format"] > FORMAT:
+    if isinstance(found, dict) and isinstance(found.get("format"), int) and found["format"] > SEPARATE_FORMAT:
         raise BundleError("its manifest is of a newer hostfw", "upgrade hostfw on this host")
     manifest = _decoded(found)
     if manifest is None or manifest_text(manifest) != text:
@@ -132,8 +157,19 @@ def mistake(manifest: Manifest) -> str:
         (len(manifest.waves) > MOST_WAVES, f"it has more than {MOST_WAVES} waves"),
         (any(not _is_wave(wave) for wave in manifest.waves), "one of its waves is none"),
         (manifest.most_failed is not None and not 0 <= manifest.most_failed <= 100, "mostFailed is no percentage"),
+        (manifest.endpoints is not None and not _is_separate(manifest.endpoints), "what it says of endpoints is wrong"),
     )
     return next((why for holds, why in found if holds), "")
+
+
+def _is_separate(separate: SeparateEndpoints) -> bool:
+    endpoint_files = (separate.policies, separate.whole)
+    digests = (*separate.pages, *(file.sha256 for file in endpoint_files))
+    return (
+        1 <= len(separate.pages) <= MOST_PAGES
+        and all(_DIGEST.fullmatch(digest) for digest in digests)
+        and all(0 <= file.size <= MOST_BUNDLE_BYTES for file in endpoint_files)
+    )
 
 
 def _is_wave(wave: Wave) -> bool:
@@ -143,8 +179,15 @@ def _is_wave(wave: Wave) -> bool:
 def _decoded(found: object) -> Manifest | None:
     """The manifest that JSON says, None for anything else; what it says need not make sense yet."""
     match found:
+        case {"format": 2, "endpoints": said}:
+            separate = _separate(said)
+            if separate is None:
+                return None
+        case _:
+            separate = None
+    match found:
         case {
-            "format": 1,
+            "format": 1 | 2,
             "name": str(name),
             "number": int(number),
             "created": str(created),
@@ -161,7 +204,28 @@ def _decoded(found: object) -> Manifest | None:
         return None
     known_files = tuple(file for file in of_files if file is not None)
     known_waves = tuple(wave for wave in of_waves if wave is not None)
-    return Manifest(name, number, at, known_files, known_waves, most_failed, least)
+    return Manifest(name, number, at, known_files, known_waves, most_failed, least, separate)
+
+
+def _separate(found: object) -> SeparateEndpoints | None:
+    match found:
+        case {"pages": list(pages), "policies": policies, "whole": whole} if all(isinstance(p, str) for p in pages):
+            endpoint_files = _endpoint_file(policies), _endpoint_file(whole)
+        case _:
+            return None
+    return (
+        None
+        if endpoint_files[0] is None or endpoint_files[1] is None
+        else SeparateEndpoints(tuple(pages), endpoint_files[0], endpoint_files[1])
+    )
+
+
+def _endpoint_file(found: object) -> EndpointFile | None:
+    match found:
+        case {"sha256": str(digest), "size": int(size)}:
+            return EndpointFile(digest, size)
+        case _:
+            return None
 
 
 def _file(found: object) -> File | None:

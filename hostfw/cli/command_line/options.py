@@ -105,6 +105,8 @@ class Options(NamedTuple):
     most_failed: int | None = None
     least_confirmed: int = 1
     records: Path | None = None
+    separate_endpoints: bool = False
+    all_endpoints: bool = False
     signers: Path = Path()
     ring: str | None = None
     confirm_by: str = ""

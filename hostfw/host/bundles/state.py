@@ -1,9 +1,9 @@
 """Knowledge of bundles on this host: the one that was accepted, below which none is, and the one that is tried."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from hostfw.host.bundles.folders import FOLDER, bundles_folder
+from hostfw.host.bundles.folders import FOLDER, bundles_folder, folder_name
 from hostfw.host.errors import HostError
 from hostfw.host.store.atomic_files import write_atomically
 from hostfw.host.store.codec import load_json, saving, to_json
@@ -13,11 +13,20 @@ _STATE = "state.json"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A bundle that was verified: its number, the digest of its manifest, and its name."""
+    """A bundle that was verified: its number, the digest of its manifest, and its name.
+
+    `all_endpoints` is no part of it: whether this host has the endpoints of all hosts with it, where they are separate.
+    """
 
     number: int
     digest: str
     name: str
+    all_endpoints: bool = field(default=False, compare=False)
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder that its files are in."""
+        return folder_name(self.number, all_endpoints=self.all_endpoints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +98,15 @@ def load_state(state_dir: Path) -> BundleState:
 
 
 def _fields(known: Known | None) -> dict[str, object] | None:
-    return None if known is None else {"number": known.number, "digest": known.digest, "name": known.name}
+    if known is None:
+        return None
+    found = {"number": known.number, "digest": known.digest, "name": known.name}
+    return {**found, "allEndpoints": True} if known.all_endpoints else found
 
 
 def _known(found: object) -> Known | None:
     match found:
-        case {"number": int(number), "digest": str(digest), "name": str(name)}:
-            return Known(number, digest, name)
+        case {"number": int(number), "digest": str(digest), "name": str(name)} if isinstance(found, dict):
+            return Known(number, digest, name, found.get("allEndpoints") is True)
         case _:
             return None

@@ -20,8 +20,11 @@ LOG = "hostfw.io/log"
 UNRECORDED = "none"
 """The value of `LOG`."""
 
+ENDPOINTS_FOR = "hostfw.io/endpoints-for"
+"""The annotation of an endpoint that a bundle brought: selectors, a line each, for which no endpoint is missing."""
+
 DOMAIN = "hostfw.io"
-ANNOTATIONS = (EXPIRES, REASON, TICKET, BEFORE_FAILSAFES, LOG)
+ANNOTATIONS = (EXPIRES, REASON, TICKET, BEFORE_FAILSAFES, LOG, ENDPOINTS_FOR)
 """The annotations of hostfw's own domain: each means something, and there are no others."""
 
 Labels = tuple[tuple[str, str], ...]

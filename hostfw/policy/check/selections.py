@@ -29,10 +29,13 @@ class Selections:
 
     Made for configurations that may still be wrong: an unknown profile gives no labels, and what does not parse
     selects nothing. With `learn_addresses` every endpoint may have addresses, though nobody knows yet which. `others`
-    is whether there may be more endpoints than the configuration has: workloads that run at some time.
+    is whether there may be more endpoints than the configuration has: workloads that run at some time, or those of
+    other hosts where it has only some of them, which is what `partial` says.
     """
 
-    def __init__(self, resources: Resources, *, learn_addresses: bool = False, others: bool = False) -> None:
+    def __init__(
+        self, resources: Resources, *, learn_addresses: bool = False, others: bool = False, partial: bool = False
+    ) -> None:
         endpoints = resources.every_endpoint
         names = {name for endpoint in endpoints for name in endpoint.profiles}
         profiles = {name: Profile(Metadata(name)) for name in names} | {p.metadata.name: p for p in resources.profiles}
@@ -55,6 +58,7 @@ class Selections:
         self.of_workloads = _bits(isinstance(endpoint, WorkloadEndpoint) for endpoint in endpoints)
         self.in_namespaces |= self.of_workloads
         self.others = others
+        self.partial = partial
         learning = self._endpoints.everything if learn_addresses else 0
         first_feed = len(self._nets) - len(resources.feeds)
         external = _bits(feed.external is not None for feed in resources.feeds) << first_feed

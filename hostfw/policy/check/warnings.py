@@ -25,6 +25,7 @@ from hostfw.policy.check.impossible_rules import findings_of
 from hostfw.policy.check.selections import Selections, union
 from hostfw.policy.check.unreached_warnings import Reach, reach_of, unreached
 from hostfw.policy.check.voided import Exemption, Voided, warnings_of
+from hostfw.policy.need import is_partial
 from hostfw.policy.order import every_tier, tiers_in_order
 from hostfw.selector.namespaces import NAMESPACE_PREFIX
 
@@ -44,10 +45,12 @@ class LintCache:
         """The selections of a configuration; those of the last one, while nothing else can be selected."""
         sets = (resources.network_sets, resources.namespaced_sets, resources.namespaces, resources.feeds)
         entities = (resources.endpoints, resources.workloads, *sets, resources.profiles)
-        others = bool(settings.workloads.patterns)
+        partial = is_partial(resources)
+        others = bool(settings.workloads.patterns) or partial
         selected_from = (*entities, resources.interface_groups, settings.learn_addresses, others)
         if self.selections is None or self.selected_from != selected_from:
-            self.selections = Selections(resources, learn_addresses=settings.learn_addresses, others=others)
+            learning = settings.learn_addresses
+            self.selections = Selections(resources, learn_addresses=learning, others=others, partial=partial)
             self.selected_from = selected_from
         return self.selections
 
@@ -230,7 +233,8 @@ def _unmatching_rules(owner: GlobalNetworkPolicy | Profile, selections: Selectio
     for direction in Direction:
         for rule in owner.rules(direction):
             yield from (_warning(rule.position, *finding) for finding in findings_of(rule))
-            for side in (rule.source, rule.destination):
+            # What other hosts' policies select is no part of some of the endpoints.
+            for side in () if selections.partial else (rule.source, rule.destination):
                 if side.selector is not None or side.not_selector is not None:
                     yield from _unmatching_selectors(side, selections)
                 if side.ports or side.not_ports:

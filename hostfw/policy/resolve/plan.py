@@ -25,6 +25,7 @@ from hostfw.policy.cache import ByResource, SameParts
 from hostfw.policy.effective_labels import effective_labels
 from hostfw.policy.expiry import in_time
 from hostfw.policy.kept import closed, keep
+from hostfw.policy.need import lacking
 from hostfw.policy.order import (
     every_policy_in_order,
     every_tier,
@@ -65,7 +66,7 @@ def resolve(
     *,
     counted: bool = True,
 ) -> tuple[Plan, tuple[Problem, ...]]:
-    """The Plan of a host, and warnings about what its facts make of the resources.
+    """The Plan of a host, and what its facts make of the resources: warnings, and an error if addresses may be missing.
 
     What is on record in `governance` stays: the name of the node unless a setting gives one, and the HostEndpoints of
     interfaces that no HostEndpoint claims any more. What has expired at the moment of the facts does not count. With a
@@ -76,6 +77,7 @@ def resolve(
     resources = timely.resources
     node = (settings.node or governance.node or facts.node).lower()
     local = tuple(e for e in resources.endpoints if e.is_of(node))
+    missing = lacking(resources, node, settings.workloads)
     profiles = {p.metadata.name: p for p in (*resources.profiles, DEFAULT_ALLOW_PROFILE)}
     workloads, workload_problems = running(resources, facts, node, settings.workloads, profiles)
     resources = replace(resources, workloads=_addressed(resources, workloads, node))
@@ -138,7 +140,7 @@ def resolve(
         *unlearned,
         *left_out_problems(asking, facts),
     )
-    return plan, in_order((*problems, *warnings))
+    return plan, in_order((*problems, *warnings, *((missing,) if missing is not None else ())))
 
 
 def governs_alike(resources: Resources, settings: Settings, facts: HostFacts, records: Iterable[Governance]) -> bool:

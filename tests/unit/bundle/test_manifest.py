@@ -6,7 +6,18 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hostfw.bundle.manifest import MOST_FILES, BundleError, File, Manifest, Wave, manifest_of, manifest_text, mistake
+from hostfw.bundle.manifest import (
+    MOST_FILES,
+    BundleError,
+    EndpointFile,
+    File,
+    Manifest,
+    SeparateEndpoints,
+    Wave,
+    manifest_of,
+    manifest_text,
+    mistake,
+)
 from tests.unit.builders.bundle_builders import manifest
 
 GOOD = manifest(7, {"a.yaml": b"kind: A\n"}, waves=(Wave(0, "canary"), Wave(60, "all", 10)), most_failed=3)
@@ -83,7 +94,42 @@ def test_any_other_text_is_no_manifest(text: bytes) -> None:
 def test_a_manifest_of_later_says_so() -> None:
     """The host is too old for it, and nothing is wrong with the bundle."""
     with pytest.raises(BundleError, match="of a newer hostfw"):
-        manifest_of(manifest_text(GOOD).replace(b'"format": 1', b'"format": 2'))
+        manifest_of(manifest_text(GOOD).replace(b'"format": 1', b'"format": 3'))
+
+
+SEPARATE = SeparateEndpoints(("0" * 64, "1" * 64), EndpointFile("2" * 64, 10), EndpointFile("3" * 64, 20))
+
+
+def test_separate_endpoints_are_signed_with_the_rest() -> None:
+    """In a format that an older hostfw refuses, since it would have no endpoint at all."""
+    text = manifest_text(replace(GOOD, endpoints=SEPARATE))
+    assert b'"format": 2' in text
+    assert manifest_of(text).endpoints == SEPARATE
+    assert b"endpoints" not in manifest_text(GOOD)
+    for old, new in (
+        (b'"format": 2', b'"format": 1'),
+        (b'"endpoints"', b'"endpaints"'),
+        (b'"size": 20', b'"size": "20"'),
+    ):
+        with pytest.raises(BundleError, match="was not written by hostfw"):
+            manifest_of(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    "separate",
+    [
+        replace(SEPARATE, pages=()),
+        replace(SEPARATE, pages=("0" * 64,) * 1025),
+        replace(SEPARATE, pages=("0" * 63,)),
+        replace(SEPARATE, whole=EndpointFile("../../etc/passwd", 1)),
+        replace(SEPARATE, policies=EndpointFile("2" * 64, -1)),
+        replace(SEPARATE, policies=EndpointFile("2" * 64, 2**40)),
+    ],
+)
+def test_separate_endpoints_that_cannot_be_are_refused(separate: SeparateEndpoints) -> None:
+    """Digests become paths and URLs."""
+    with pytest.raises(BundleError, match="what it says of endpoints is wrong"):
+        manifest_of(manifest_text(replace(GOOD, endpoints=separate)))
 
 
 def test_the_time_of_creation_has_no_zone_but_utc() -> None:

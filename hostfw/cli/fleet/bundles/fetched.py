@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hostfw.bundle.archive import contents, opened
-from hostfw.bundle.manifest import BundleError, Manifest, manifest_of
-from hostfw.host.bundles.folders import bundles_folder, keep_fetched, read_fetched
+from hostfw.bundle.manifest import BundleError, EndpointFile, Manifest, manifest_of
+from hostfw.host.bundles.folders import bundles_folder, keep_endpoints, keep_fetched, read_endpoints, read_fetched
 from hostfw.host.bundles.signature import verify
 from hostfw.host.bundles.state import BundleState, Known, save_state
 from hostfw.host.download.messages import DownloadError, Request
@@ -19,6 +19,13 @@ from hostfw.host.errors import HostError, reason
 
 SCHEMES = ("http://", "https://")
 WITHIN_S = 300.0
+BESIDE = ".d"
+"""Ends the name of the directory beside a bundle that has its endpoints."""
+
+_MISSING = (
+    "publish the directory of endpoints before the bundle; what is in force stays, and the next pull tries it again"
+)
+_AGAIN = "publish the bundle and its directory of endpoints again, and find out who changed them on their way"
 
 
 class Verified(NamedTuple):
@@ -64,6 +71,35 @@ def fetched(source: str, state_dir: Path, state: BundleState, most_bytes: int) -
     state = replace(state, origin=source, etag=answer.etag, modified=answer.modified)
     save_state(state_dir, state)
     return answer.text, state
+
+
+def fetched_endpoints(source: str, state_dir: Path, file: EndpointFile) -> bytes:
+    """A file beside a bundle, from here if it was kept. Raises HostError, and BundleError for another content."""
+    kept = read_endpoints(state_dir, file.sha256)
+    if kept is not None and sha256(kept).hexdigest() == file.sha256:
+        return kept
+    place = place_beside(source, file.sha256)
+    if is_url(source):
+        request = Request(place, most_bytes=file.size, within_s=WITHIN_S, raw=True)
+        try:
+            data = fetch(request, bundles_folder(state_dir)).text
+        except DownloadError as error:
+            raise HostError(f"{place}: {error}", _MISSING) from error
+    else:
+        try:
+            data = read_file(Path(place), file.size)
+        except HostError as error:
+            raise HostError(error.message, _MISSING) from error
+    if sha256(data).hexdigest() != file.sha256:
+        raise BundleError(f"{place} is not what was signed: its SHA-256 digest is another", _AGAIN)
+    keep_endpoints(state_dir, file.sha256, data)
+    return data
+
+
+def place_beside(source: str, digest: str) -> str:
+    """The place of a file beside a bundle: in a directory called like it, with `.d`; a query of a URL stays."""
+    path, mark, query = source.partition("?") if is_url(source) else (source, "", "")
+    return f"{path}{BESIDE}/{digest}{mark}{query}"
 
 
 def answers(source: str, state_dir: Path, state: BundleState, most_bytes: int, within_s: float) -> str:

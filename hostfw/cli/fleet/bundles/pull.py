@@ -5,7 +5,8 @@ begun:
 
 1. what an interrupted pull left is brought to its end;
 2. the bundle is fetched without rights, and its signature, number and waves are looked at before it is unpacked;
-3. it is unpacked into a folder of its own, and what is tried is written down;
+3. it is unpacked into a folder of its own, with the endpoints of this host if they are separate, and what is tried is
+   written down;
 4. it is put into force on trial, through every check of an apply, and confirmed or taken back;
 5. config_dir/bundle leads to it, and then the number is the lowest that is accepted from now on.
 """
@@ -18,14 +19,15 @@ from pathlib import Path
 
 from hostfw.bundle.manifest import BundleError
 from hostfw.bundle.waves import Tally, decide
-from hostfw.cli.fleet.bundles.fetched import Verified, answers, fetched, is_url, verified
+from hostfw.cli.fleet.bundles.endpoints import complete
+from hostfw.cli.fleet.bundles.fetched import Verified, answers, fetched, fetched_endpoints, is_url, verified
 from hostfw.cli.fleet.bundles.health import Health
 from hostfw.cli.fleet.bundles.status import Pulled, State
 from hostfw.cli.fleet.bundles.trial import BETTER, Tried, is_accepted, is_on_trial, try_bundle
 from hostfw.control.client import ask
 from hostfw.control.messages import Rollback
 from hostfw.engine.engine import Engine
-from hostfw.host.bundles.folders import forget_others, linked_number, switch, unpack
+from hostfw.host.bundles.folders import ALL, forget_endpoints, forget_others, linked_folder, switch, unpack
 from hostfw.host.bundles.state import BundleState, Known, load_state, save_state
 from hostfw.host.errors import HostError
 from hostfw.host.store.codec import StateError
@@ -50,6 +52,7 @@ class Wanted:
     retry: bool = False
     now: bool = False
     accept_loss: bool = False
+    all_endpoints: bool = False
     read_tally: Callable[[int], Tally | None] = lambda _: None
 
 
@@ -79,19 +82,20 @@ def _finished(engine: Engine, state: BundleState) -> BundleState:
     trying = state.trying
     if trying is None:
         return state
-    trial = is_on_trial(engine, trying.number)
+    trial = is_on_trial(engine, trying)
     if trial is not None:
         ask(engine, Rollback(trial.token))
         return state
-    return _accept(engine, state, trying) if is_accepted(engine, trying.number) else state
+    return _accept(engine, state, trying) if is_accepted(engine, trying) else state
 
 
 def _with_link(engine: Engine, state: BundleState) -> BundleState:
     """The state with the number that the configuration directory leads to, if there is no record of it."""
-    linked = linked_number(engine.directories.config, engine.directories.state)
+    linked = linked_folder(engine.directories.config, engine.directories.state)
     if linked is None or state.accepted is not None:
         return state
-    return replace(state, accepted=Known(linked, "", ""))
+    number = linked.removesuffix(ALL)
+    return replace(state, accepted=Known(int(number), "", "", linked != number))
 
 
 def _judged(engine: Engine, state: BundleState, bundle: Verified, wanted: Wanted, at: datetime) -> Pulled | None:
@@ -106,7 +110,7 @@ def _judged(engine: Engine, state: BundleState, bundle: Verified, wanted: Wanted
             "if this host is to change over, give the name with --name",
         )
     if before is not None and known.number <= before.number:
-        return _not_newer(engine, before, known, retry=wanted.retry)
+        return _not_newer(engine, before, bundle, wanted)
     if state.lasting and state.failed == known and not wanted.retry:
         return Pulled(State.FAILED, f"bundle {known.number} failed on this host: {state.why}", BETTER)
     if state.trying == known and state.attempts >= MOST_ATTEMPTS and not wanted.retry:
@@ -119,8 +123,9 @@ def _judged(engine: Engine, state: BundleState, bundle: Verified, wanted: Wanted
     return Pulled(State.STOPPED if waits.stopped else State.WAITING, waits.message, waits.hint, until=waits.until)
 
 
-def _not_newer(engine: Engine, before: Known, known: Known, *, retry: bool) -> Pulled | None:
-    """The end of a pull of a bundle that is no newer than the one that was accepted here."""
+def _not_newer(engine: Engine, before: Known, bundle: Verified, wanted: Wanted) -> Pulled | None:
+    """The end of a pull of a bundle that is no newer than the one that was accepted here; None to take it again."""
+    known = bundle.known
     if known.number < before.number:
         return Pulled(
             State.REFUSED,
@@ -133,11 +138,12 @@ def _not_newer(engine: Engine, before: Known, known: Known, *, retry: bool) -> P
             f"bundle {known.number} is another than the bundle {known.number} that was accepted on this host",
             "give each bundle a number of its own, higher than the last",
         )
-    linked = linked_number(engine.directories.config, engine.directories.state)
-    generation = is_accepted(engine, known.number) if linked == known.number else ""
-    if generation:
+    linked = linked_folder(engine.directories.config, engine.directories.state)
+    generation = is_accepted(engine, before) if linked == before.folder else ""
+    more = wanted.all_endpoints and bundle.manifest.endpoints is not None and not before.all_endpoints
+    if generation and not more:
         return Pulled(State.CURRENT, f"bundle {known.number} is in force", generation=generation)
-    if retry:
+    if wanted.retry or generation:
         return None
     return Pulled(
         State.CHANGED,
@@ -156,14 +162,20 @@ def _taken(engine: Engine, state: BundleState, bundle: Verified, wanted: Wanted)
             f"bundle {known.number} is not taken while another change waits to be confirmed",
             "`hostfwctl status` shows it",
         )
-    unpack(directory, known.number, bundle.files)
+    fetch_file = partial(fetched_endpoints, wanted.source, directory)
+    try:
+        whole = complete(engine, bundle, fetch_file, every=wanted.all_endpoints)
+    except BundleError as error:
+        return Pulled(State.REFUSED, f"bundle {known.number} was refused: {error.message}", error.hint)
+    known = replace(known, all_endpoints=whole.all_endpoints)
+    unpack(directory, known.folder, whole.files)
     attempts = state.attempts + 1 if state.trying == known else 1
     state = replace(state, trying=known, attempts=attempts)
     save_state(directory, state)
     reaches = partial(answers, wanted.source, directory, state, wanted.most_bytes) if is_url(wanted.source) else None
     tried = try_bundle(
         engine,
-        bundle.files,
+        whole.files,
         known.number,
         wanted.within_s,
         Health(wanted.command, reaches),
@@ -174,7 +186,10 @@ def _taken(engine: Engine, state: BundleState, bundle: Verified, wanted: Wanted)
     if not tried.generation:
         return _failed(directory, state, known, tried)
     _accept(engine, state, known)
-    done = Pulled(State.APPLIED, f"bundle {known.number} is in force", generation=tried.generation, tell=tried.tell)
+    forget_endpoints(directory, whole.digests)
+    why = (f"it has the endpoints of all hosts: {whole.why}",) if whole.why else ()
+    tell = (*why, *tried.tell)
+    done = Pulled(State.APPLIED, f"bundle {known.number} is in force", generation=tried.generation, tell=tell)
     if tried.problem:
         return replace(done, state=State.UNREACHED, message=f"{done.message}, and not saved: {tried.problem}")
     return done
@@ -194,14 +209,14 @@ def _failed(directory: Path, state: BundleState, known: Known, tried: Tried) -> 
 def _accept(engine: Engine, state: BundleState, known: Known) -> BundleState:
     """Let the configuration directory lead to a bundle that is in force, and no older one pass. Raises HostError."""
     config, directory = engine.directories.config, engine.directories.state
-    before = linked_number(config, directory)
+    before = linked_folder(config, directory)
     try:
-        switch(config, directory, known.number)
+        switch(config, directory, known.folder)
         state = replace(state, accepted=known, trying=None, attempts=0, failed=None, why="", lasting=False)
         save_state(directory, state)
     except StateError as error:
         raise HostError(
             f"it is in force and accepted, and {error.message}", error.hint or "the next pull finishes it"
         ) from error
-    forget_others(directory, known.number, before)
+    forget_others(directory, known.folder, before)
     return state

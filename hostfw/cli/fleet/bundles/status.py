@@ -49,7 +49,10 @@ class Pulled:
 
 
 def record(pulled: Pulled, known: BundleState, node: str, ring: str, source: str, now: datetime) -> Document:
-    """The record as a document. `inForce` is the number of the bundle that is, `failed` of one that did not hold."""
+    """The record as a document. `inForce` is the number of the bundle that is, `failed` of one that did not hold.
+
+    `allEndpoints` is whether the bundle has separate endpoints and this host took those of all hosts.
+    """
     return document(
         KIND,
         {
@@ -62,6 +65,7 @@ def record(pulled: Pulled, known: BundleState, node: str, ring: str, source: str
             "hint": pulled.hint,
             "name": known.accepted.name if known.accepted else "",
             "inForce": known.accepted.number if known.accepted else None,
+            "allEndpoints": known.accepted is not None and known.accepted.all_endpoints,
             "failed": known.failed.number if known.failed else None,
             "why": known.why,
             "offered": pulled.offered.number if pulled.offered else None,

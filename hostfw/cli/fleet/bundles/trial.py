@@ -15,6 +15,7 @@ from hostfw.engine.checks.exposure import services_of
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Confirmed, Failed, RolledBack, TooLate
 from hostfw.host.bundles.folders import files_of
+from hostfw.host.bundles.state import Known
 from hostfw.host.store.generations.generations import load_accepted, load_generation
 from hostfw.host.store.generations.trial import Trial, load_trial
 from hostfw.model.problems import errors
@@ -81,7 +82,7 @@ def try_bundle(
             raise AssertionError(f"{type(confirmed).__name__} does not answer a confirm")
 
 
-def is_on_trial(engine: Engine, number: int) -> Trial | None:
+def is_on_trial(engine: Engine, known: Known) -> Trial | None:
     """The trial of a bundle that a pull before this one began and did not end. Raises HostError."""
     trial, _ = load_trial(engine.directories.state)
     if trial is None:
@@ -89,14 +90,14 @@ def is_on_trial(engine: Engine, number: int) -> Trial | None:
     stored, _ = load_generation(engine.directories.state, trial.number)
     if stored is None:
         return None
-    files = files_of(engine.directories.state, number)
+    files = files_of(engine.directories.state, known.folder)
     return trial if files and is_from(stored.configuration, engine.directories.config, files) else None
 
 
-def is_accepted(engine: Engine, number: int) -> str:
+def is_accepted(engine: Engine, known: Known) -> str:
     """The id of the accepted generation if it is the one of a bundle, or nothing. Raises HostError."""
     accepted, _ = load_accepted(engine.directories.state, with_scripts=False)
-    files = files_of(engine.directories.state, number)
+    files = files_of(engine.directories.state, known.folder)
     if accepted is None or not files or not is_from(accepted.configuration, engine.directories.config, files):
         return ""
     return accepted.id

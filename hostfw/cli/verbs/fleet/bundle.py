@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hostfw.bundle.manifest import ALL, MOST_AFTER_S, MOST_NUMBER, BundleError, Manifest, Wave, is_word
 from hostfw.cli.command_line.options import Options
+from hostfw.cli.fleet.bundles.endpoint_files import write_endpoint_files
 from hostfw.cli.fleet.bundles.make import Content, Rollout, make, read_content
 from hostfw.cli.fleet.bundles.tally import read_records, tally_document, write_file
 from hostfw.cli.input.configuration import refuse, warn
@@ -36,7 +37,12 @@ hour after the creation, and for all after two hours. With --most-failed PERCENT
 later wave begins only once --least-confirmed hosts have confirmed the bundle, and no
 host takes it any more once so many of those that tried have failed. Hosts read
 that from a tally: `hostfwctl bundle --records DIRECTORY -o FILE` counts the status
-records that hosts have sent.""",
+records that hosts have sent.
+
+With --separate-endpoints the files that have HostEndpoints and WorkloadEndpoints alone are no
+part of the bundle. Each host takes the endpoints that the rules for its own
+endpoints ask for, from the directory FILE.d, whose files are named after their content
+and are covered by the signature of the bundle. Copy the directory before the bundle.""",
     """\
 hostfwctl bundle policies/ -o web.hostfw --key key
 hostfwctl bundle policies/ -o web.hostfw --key key --wave web@0 --wave all@1h
@@ -80,6 +86,11 @@ def arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="hosts that confirm it before a later wave begins (default: 1)",
     )
+    parser.add_argument(
+        "--separate-endpoints",
+        action="store_true",
+        help="write endpoints to FILE.d/, for each host those that it needs",
+    )
     parser.add_argument("--records", type=Path, metavar="DIRECTORY", help="write a tally of these status records")
 
 
@@ -109,7 +120,7 @@ def run(options: Options, console: Console) -> ExitCode:
             write_file(options.archive, text.encode() + b"\n")
             console.say(f"{options.archive} was written")
             return ExitCode.DONE
-        content = read_content(options.fleet)
+        content = read_content(options.fleet, separate_endpoints=options.separate_endpoints)
         if not content.is_valid:
             return refuse(content.problems, content.configuration, console, "nothing was written")
         warn(content.problems, content.configuration, console)
@@ -129,12 +140,20 @@ def _make(content: Content, options: Options, archive: Path, key: Path, console:
         options.least_confirmed,
     )
     manifest, data = make(content, rollout, key)
+    if content.endpoint_files:
+        write_endpoint_files(archive, content.endpoint_files)
     write_file(archive, data)
     console.say(
         f"{archive} was written: bundle {manifest.number} ({manifest.name}), {counted(len(manifest.files), 'file')}, "
-        f"{counted(len(data), 'byte')}{_when(manifest)}"
+        f"{counted(len(data), 'byte')}{_beside(content)}{_when(manifest)}"
     )
     return ExitCode.DONE
+
+
+def _beside(content: Content) -> str:
+    size = sum(map(len, content.endpoint_files.values()))
+    endpoint_files = f"{counted(len(content.endpoint_files), 'file')} with endpoints beside it, {counted(size, 'byte')}"
+    return f"; {endpoint_files}" if content.endpoint_files else ""
 
 
 def _when(manifest: Manifest) -> str:

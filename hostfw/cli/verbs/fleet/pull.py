@@ -40,6 +40,10 @@ its server still answers a new connection and the command of --confirm-by ends w
 and is taken back otherwise, at the deadline even if hostfwctl is killed. One that was taken
 back is not tried again; --retry does.
 
+Where the endpoints of a bundle are separate, the host takes those that its rules ask for, from
+URL.d/. If they ask for more than was chosen for it, it takes the endpoints of all hosts and
+says why; --all-endpoints always takes them all.
+
 The result is written to /var/lib/hostfw/bundles/status.json, as a document of kind
 BundleStatus (hostfw.io/v1), and printed with -o json: state is applied, current, waiting,
 stopped, changed, refused, failed or unreached. `hostfw-pull.timer` does it every five
@@ -87,6 +91,9 @@ def arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--retry", action="store_true", help="try a bundle again that failed here, or was replaced")
     parser.add_argument("--now", action="store_true", help="take it whatever its waves say")
+    parser.add_argument(
+        "--all-endpoints", action="store_true", help="take the endpoints of all hosts, where they are separate"
+    )
     add_accept_loss(parser)
     add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
@@ -153,6 +160,7 @@ def _wanted(options: Options, node: str) -> Wanted:
         options.retry,
         options.now,
         options.accept_loss,
+        options.all_endpoints,
         partial(read_tally, options.tally, state_dir=options.state_dir) if options.tally else lambda _: None,
     )
 
