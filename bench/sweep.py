@@ -11,11 +11,13 @@ verdict at once, which is the least that lookups can cost, since it knows no ord
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from os import getloadavg
 from socket import AF_INET, AF_INET6, inet_ntop
 from time import perf_counter, process_time
 
 from bench.inputs.mixtures import (
+    HERE,
     INTERFACE,
     Mixture,
     drawn_mixture,
@@ -129,6 +131,7 @@ def _times(asked: Sequence[list[Packet]], scripts: dict[str, str], family: Famil
     for name, script in {"": "", **scripts}.items():
         with namespace("sweep") as node:
             run(node, ("ip", "link", "set", "lo", "up"))
+            run(node, ("ip", "address", "add", str(ip_address(HERE[family])), "dev", "lo"))
             run(node, ("nft", "-f", "-"), text=_END.format(family=family.nft) + script)
             for kind in asked:
                 found.setdefault(name, []).append(_least_ns(node, kind))

@@ -51,6 +51,9 @@ class BeforeTranslation:
         return known[name, protocol]
 
     def _rule(self, rule: Rule, protocol: int | None) -> Rule:
+        if any(match.key is Key.DADDR_TYPE for match in rule.matches):
+            # What the log learns of routes is of where the packet goes now.
+            return rule
         tested = (match.value for match in rule.matches if match.key is Key.PROTOCOL and not match.negated)
         named = next((value for value in tested if isinstance(value, int)), None)
         within = protocol if named is None else named

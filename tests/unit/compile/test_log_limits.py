@@ -84,7 +84,10 @@ def test_neighbours_have_room_of_their_own_in_all_that_is_limited(family: Family
     sets = {s.name: s.dynamic for t in ruleset().tables if t.family is family for s in t.sets}
 
     assert limits[:2] == [
-        f"fib daddr type local update @log/networks {{ {family.nft} daddr & {NET[family]} }}",
+        (
+            f"{family.nft} daddr & {NET[family]} != @log/networks fib daddr type local "
+            f"update @log/networks {{ {family.nft} daddr & {NET[family]} }}"
+        ),
         f"{family.nft} saddr & {NET[family]} @log/networks goto log/limits/in.rule.near",
     ]
     assert sets["log/networks.1024-86400s"] == Dynamic(1024, 86_400)
@@ -187,7 +190,7 @@ def test_what_is_only_logged_comes_back_in_any_case() -> None:
     near, far = (f"ip saddr & {NET[V4]} {operator}@log/networks" for operator in ("", "!= "))
     assert log[0].startswith('counter name "gnp/')
     assert log[1:7] == [
-        f"fib daddr type local update @log/networks {{ ip daddr & {NET[V4]} }}",
+        f"ip daddr & {NET[V4]} != @log/networks fib daddr type local update @log/networks {{ ip daddr & {NET[V4]} }}",
         f'{near} update @log/source.near {{ ip saddr {OWN} }} counter name "log/suppressed/source" return',
         (
             f"{near} ip saddr != @log/source.near update @log/no-room/in.log.near {{ ip saddr & 0.0.0.0 {OWN} }} "

@@ -119,8 +119,10 @@ class _Limits:
         """The rule that learns what the host's own networks are, and the test for being in one of them."""
         bits = _NETWORK_BITS[self.builder.family]
         networks = self._set("networks", ElementType.ADDRESS, _NETWORKS, _NETWORK_TIMEOUT_S)
+        # To ask the routes costs two to five times what a lookup does, so what is known is not asked again for a day.
+        is_new = Match(Key.DADDR, SetRef(networks, bits), negated=True)
         is_ours = Match(Key.DADDR_TYPE, "local")
-        learned = Rule((is_ours,), (Remember(networks, Key.DADDR, bits),))
+        learned = Rule((is_new, is_ours), (Remember(networks, Key.DADDR, bits),))
         return learned, Match(Key.SADDR, SetRef(networks, bits))
 
     def _of_firsts(self, place: str, bits: int) -> Iterator[Rule]:
