@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,7 @@ def _cpu_s() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
+@cache
 def _tier(path: Path) -> str:
     """Return the tier of a test file: the first directory below `tests/`."""
     return path.relative_to(TESTS).parts[0] if path.is_relative_to(TESTS) else path.name

@@ -7,6 +7,7 @@ import json
 import pkgutil
 import re
 from collections.abc import Iterator
+from functools import cache
 from time import process_time
 from types import ModuleType
 
@@ -21,6 +22,9 @@ LONG, FEW = 20_000, 27
 PIECES = ("a", "0", " ", "\t", "/", "a/", "/a", "-", "a-", ".", "a.", ",", "1,", "22, ", "a:", "0:", "[", "{", "'", '"')
 ENDS = ("", "!", "\n!", "\u2028", "x/", ".prom!", " }")
 
+_OF_EXPRESSIONS = r"^ *import re$|\b[A-Z][A-Z_]*\.(?:search|finditer|findall|sub|split)\b"
+"""The words of a module that compiles an expression, or uses one of another module."""
+
 
 def _names() -> list[str]:
     """Our modules, but for those that a program runs or that need a host."""
@@ -28,9 +32,16 @@ def _names() -> list[str]:
     return [one.name for one in found if not one.name.endswith("__main__") and ".testing" not in one.name]
 
 
+@cache
+def _tree(module: ModuleType) -> tuple[ast.AST, ...]:
+    """The syntax of a module that has to do with expressions; to parse all the others takes seconds."""
+    source = inspect.getsource(module)
+    return tuple(ast.walk(ast.parse(source))) if re.search(_OF_EXPRESSIONS, source, re.MULTILINE) else ()
+
+
 def _late(module: ModuleType) -> Iterator[tuple[str, str, re.Pattern[str]]]:
     """The expressions that a module compiles when it needs them, with the functions of `re` that it gives them to."""
-    for node in ast.walk(ast.parse(inspect.getsource(module))):
+    for node in _tree(module):
         match node:
             case ast.Call(ast.Attribute(ast.Name("re"), method), [ast.Name(attribute), *_]):
                 text = getattr(module, attribute, None)
@@ -97,7 +108,7 @@ def _searched() -> Iterator[tuple[str, "re.Pattern[str] | re.Pattern[bytes]"]]:
         for method, attribute, late in _late(module):
             if method in SEARCHING:
                 yield f"{name}.{attribute}", late
-        for node in ast.walk(ast.parse(inspect.getsource(module))):
+        for node in _tree(module):
             match node:
                 case ast.Attribute(value=ast.Name(id=attribute), attr=method) if method in SEARCHING:
                     pattern = getattr(module, attribute, None)
