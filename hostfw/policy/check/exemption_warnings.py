@@ -11,7 +11,7 @@ from hostfw.model.prefixes import includes
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Rule
 from hostfw.model.settings import FailsafePort, Loopback, NeighbourDiscovery, Settings
 from hostfw.model.values import ICMP, ICMPV6, IGMP, Action, Cidr, Direction, Family, PortRange
-from hostfw.policy.check.failsafe_warnings import is_of_protocol, meets
+from hostfw.policy.check.failsafe_warnings import Failsafes, is_of_protocol, meets
 from hostfw.policy.check.port_index import PortIndex
 from hostfw.policy.check.selections import LOOPBACK_NETS, Selections
 from hostfw.policy.check.voided import Exemption, Owner, Voided
@@ -20,12 +20,16 @@ _DISCOVERY_TYPES = range(133, 137)
 _LISTENER_TYPES = (130, 131, 132, 143)
 _LINK_LOCAL = Cidr(Family.V6, 0xFE80 << 112, 10)
 _FEW = 16
+_MOST = 64
+"""More sets of loopback addresses than anybody has, of which none are told: thousands of selectors may select them."""
 
 _ONLY_KNOWN = {ICMP.number: (0, 3, 4, 11, 12), ICMPV6.number: (1, 2, 3, 4, 129)}
 """Answers and errors: connection tracking has them established or related, or else invalid, and never new."""
 
 
-def exempted(owner: Owner, endpoints: int, settings: Settings, selections: Selections) -> Iterator[Voided]:
+def exempted(
+    owner: Owner, endpoints: int, settings: Settings, failsafes: Failsafes, selections: Selections
+) -> Iterator[Voided]:
     """The Deny rules of a policy or profile of some endpoints that packets get past, failsafes apart."""
     untracked = isinstance(owner, GlobalNetworkPolicy) and owner.do_not_track
     governs_lo = endpoints & selections.of_loopback or (
@@ -33,8 +37,7 @@ def exempted(owner: Owner, endpoints: int, settings: Settings, selections: Selec
     )
     for direction in Direction:
         rules = owner.rules(direction)
-        answered = settings.failsafe.outbound if direction is Direction.INGRESS else settings.failsafe.inbound
-        index = PortIndex(answered if untracked else (), rules)
+        index = PortIndex(failsafes.answered(rules, direction) if untracked else (), rules)
         said: set[int] = set()
         for rule in (one for written in rules for one in written.by_protocol):
             if rule.action is not Action.DENY:
@@ -136,7 +139,8 @@ def _loopbacks(side: EntityRule, selections: Selections) -> tuple[Cidr, ...]:
     nets = () if side.local else side.nets
     selector = None if nets or side.local else side.selector
     # To gather the addresses of thousands of selectors that each select thousands of sets would take minutes.
-    if selector is not None and not selections.entities(selector.text) & selections.beyond_loopback:
+    selected = selections.entities(selector.text) if selector is not None else 0
+    if selector is not None and not selected & selections.beyond_loopback and selected.bit_count() <= _MOST:
         (*packed, few) = selections.nets(selector.text)
         nets = () if packed or len(few) > _FEW else tuple(few)
     return nets if all(includes(LOOPBACK_NETS, net) for net in nets) else ()

@@ -16,13 +16,15 @@ from hostfw.model.prefixes import Cidrs, includes, overlaps
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Profile, Rule, Tier
 from hostfw.model.settings import FailsafePort, Settings
 from hostfw.model.values import UDP, Action, Cidr, Direction, PortRange, mask_of
-from hostfw.policy.check.port_index import FEW, PortIndex
+from hostfw.policy.check.port_index import FEW, FailsafePorts, PortIndex
 from hostfw.policy.check.selections import Selections
 from hostfw.policy.check.voided import Exemption, Owner, Voided
 from hostfw.policy.order import tiers_in_order
 
 Opening = tuple[Direction, str]
 """A failsafe port that a policy opens to everybody to whom the failsafe does, in the words of the warning."""
+
+Ports = tuple[FailsafePort, ...]
 
 _DHCP_CLIENTS = ((UDP.number, 68), (UDP.number, 546))
 """The ports at which this host gets its own answers, of DHCP and DHCPv6: nobody else is served there."""
@@ -31,14 +33,54 @@ _Place = tuple[int, bool, float, str]
 """The place of a policy in the order of evaluation: its tier, if it has no order, the order, the name."""
 
 
-def opened_by_failsafe(owner: Owner, settings: Settings, selections: Selections) -> Iterator[Voided]:
+class Failsafes:
+    """The failsafe ports of the settings, sorted once for all policies."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._ports = {
+            Direction.INGRESS: FailsafePorts(settings.failsafe.inbound),
+            Direction.EGRESS: FailsafePorts(settings.failsafe.outbound),
+        }
+
+    def restricted(self, rules: Sequence[Rule], direction: Direction, selections: Selections) -> Ports:
+        """The ports that some rules may deny, or allow to some peers only, or within a limit."""
+        return self._ports[direction].met(
+            (rule, rule.destination.ports, _denied_nets(rule, direction, selections))
+            for rule in rules
+            if rule.action is Action.DENY
+            or (rule.action is Action.ALLOW and (rule.destination.ports or rule.limit is not None))
+        )
+
+    def allowed(self, rules: Sequence[Rule], direction: Direction) -> Ports:
+        """The ports that some rules may allow to everybody to whom they are open."""
+        return self._ports[direction].met(
+            (rule, rule.destination.ports, _allowed_nets(rule, direction))
+            for rule in rules
+            if rule.action is Action.ALLOW and _is_plain(rule, direction)
+        )
+
+    def answered(self, rules: Sequence[Rule], direction: Direction) -> Ports:
+        """The ports of the other direction whose answers Deny rules may be about, by the port that these come from."""
+        other = Direction.EGRESS if direction is Direction.INGRESS else Direction.INGRESS
+        return self._ports[other].met(
+            (one, one.source.ports, peers.nets if peers.nets and not peers.local else None)
+            for rule in rules
+            if rule.action is Action.DENY
+            for one in rule.by_protocol
+            for peers in (_peers(one, direction),)
+        )
+
+
+def opened_by_failsafe(owner: Owner, failsafes: Failsafes, selections: Selections) -> Iterator[Voided]:
     """The rules of a policy or profile that restrict a port which a failsafe opens; of each port the first rule."""
     limits = isinstance(owner, Profile) or owner.is_of(PolicyClass.NORMAL)
     for direction in Direction:
-        ports = _ports(settings, direction)
+        rules = owner.rules(direction)
+        ports = failsafes.restricted(rules, direction, selections)
         if isinstance(owner, GlobalNetworkPolicy) and owner.before_failsafes:
             ports = tuple(port for port in ports if port.is_for_some)
-        rules = owner.rules(direction)
+        if not ports:
+            continue
         index = PortIndex(ports, rules, _DHCP_CLIENTS)
         wide = _first_wide(rules, direction, index, selections) if limits else {}
         allowed = _AllowedFirst(rules, direction, index)
@@ -50,7 +92,9 @@ def opened_by_failsafe(owner: Owner, settings: Settings, selections: Selections)
             found = [
                 group
                 for group in index.matched(
-                    rule, rule.destination.ports, _denied_nets(rule, direction, index, selections)
+                    rule,
+                    rule.destination.ports,
+                    _denied_nets(rule, direction, selections) if len(index) > FEW else None,
                 )
                 if group not in said
                 if _is_meant(rule, direction, index.first[group])
@@ -65,14 +109,14 @@ def opened_by_failsafe(owner: Owner, settings: Settings, selections: Selections)
                 )
 
 
-def openings(policy: GlobalNetworkPolicy, settings: Settings, selections: Selections) -> tuple[Opening, ...]:
+def openings(policy: GlobalNetworkPolicy, failsafes: Failsafes, selections: Selections) -> tuple[Opening, ...]:
     """The failsafe ports that a policy opens as wide as the failsafe does, so that no later one can limit them."""
     if not policy.is_of(PolicyClass.NORMAL):
         return ()
     return tuple(
         (direction, str(port))
         for direction in Direction
-        for port in _opened_wholly(policy.rules(direction), direction, _ports(settings, direction), selections)
+        for port in _opened_wholly(policy.rules(direction), direction, failsafes, selections)
     )
 
 
@@ -120,10 +164,6 @@ def not_opened_before(
             yield one._replace(parts=parts)
 
 
-def _ports(settings: Settings, direction: Direction) -> tuple[FailsafePort, ...]:
-    return settings.failsafe.inbound if direction is Direction.INGRESS else settings.failsafe.outbound
-
-
 def _is_meant(rule: Rule, direction: Direction, failsafe: FailsafePort) -> bool:
     """True if a rule may be about a failsafe port: one that names no protocol does not mean answers of DHCP."""
     answers = direction is Direction.INGRESS and (failsafe.protocol.number, failsafe.port) in _DHCP_CLIENTS
@@ -138,9 +178,7 @@ def _first_wide(
     for number, rule in enumerate(rules):
         if rule.action is not Action.ALLOW or not _is_plain(rule, direction):
             continue
-        peers = _peers(rule, direction)
-        nets = peers.nets if _limits_peers(peers) and peers.nets else None
-        for group in index.matched(rule, rule.destination.ports, nets):
+        for group in index.matched(rule, rule.destination.ports, _allowed_nets(rule, direction)):
             if group not in found and _is_wide(rule, direction, index.first[group], selections):
                 found[group] = number
         if len(found) == len(index):
@@ -149,10 +187,10 @@ def _first_wide(
 
 
 def _opened_wholly(
-    rules: Sequence[Rule], direction: Direction, ports: Sequence[FailsafePort], selections: Selections
+    rules: Sequence[Rule], direction: Direction, failsafes: Failsafes, selections: Selections
 ) -> tuple[FailsafePort, ...]:
     """The ports that rules allow to all to whom their failsafes are open, with nothing but Allow and Log before."""
-    index = PortIndex(ports, rules)
+    index = PortIndex(failsafes.allowed(rules, direction), rules)
     others: dict[int, int] = {}
     for number, rule in enumerate(rules):
         if rule.action is not Action.LOG and rule.action is not Action.ALLOW:
@@ -253,16 +291,21 @@ def _may_match(rule: Rule, index: PortIndex) -> Iterator[int]:
             yield group
 
 
-def _denied_nets(rule: Rule, direction: Direction, index: PortIndex, selections: Selections) -> Sequence[Cidr] | None:
+def _denied_nets(rule: Rule, direction: Direction, selections: Selections) -> Sequence[Cidr] | None:
     """The nets of a Deny, beyond which it denies nobody; None if it may deny others too, or allows."""
-    peers = _peers(rule, direction)
-    if rule.action is not Action.DENY or len(index) <= FEW:
-        # To gather what thousands of selectors stand for takes longer than to ask about each of a few ports.
+    if rule.action is not Action.DENY:
         return None
+    peers = _peers(rule, direction)
     if peers.nets and not peers.local:
         return peers.nets
     parts = selections.nets(peers.selector.text) if peers.selector is not None else ()
     return next((nets for nets in parts if isinstance(nets, tuple)), None) if len(parts) == 1 else None
+
+
+def _allowed_nets(rule: Rule, direction: Direction) -> Sequence[Cidr] | None:
+    """The nets of an Allow, beyond which it allows nobody; None if it may allow others too."""
+    peers = _peers(rule, direction)
+    return peers.nets if _limits_peers(peers) and peers.nets else None
 
 
 def _peers(rule: Rule, direction: Direction) -> EntityRule:

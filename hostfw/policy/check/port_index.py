@@ -10,7 +10,81 @@ from hostfw.model.settings import FailsafePort
 from hostfw.model.values import Cidr, Family, PortRange, mask_of
 
 FEW = 16
-"""Failsafe ports of which each rule is asked about every one: to sort them would take longer."""
+"""Failsafe ports of which each rule is asked about every one: to sort them would take longer, and so would it to gather
+what thousands of selectors stand for."""
+
+Asked = tuple[Rule, Sequence[PortRange | str], Sequence[Cidr] | None]
+"""A rule, the ports that it names, and the nets beyond which it is for nobody; None if it may be for others too."""
+
+
+class _Lookup:
+    """Failsafe ports found by what a rule names: each is known by its place."""
+
+    def __init__(self, ports: Sequence[FailsafePort]) -> None:
+        self._by_number = _by_number(ports)
+        self._by_net: defaultdict[Cidr, list[int]] = defaultdict(list)
+        self._everywhere: list[int] = []
+        for place, port in enumerate(ports):
+            (self._everywhere if port.net is None else self._by_net[port.net]).append(place)
+        self._nets = {family: sorted(net for net in self._by_net if net.family is family) for family in Family}
+        self._lengths = {family: sorted({net.length for net in nets}) for family, nets in self._nets.items()}
+
+    def matched(self, rule: Rule, ports: Sequence[PortRange | str], nets: Sequence[Cidr] | None) -> set[int]:
+        """The places of ports that a rule may match which names `ports`, and those open to any of `nets` at least."""
+        numbers = {one.number for one in rule.protocols} or set(self._by_number)
+        spans = list(self._spans(numbers, ports))
+        few = sum(last - first for _, first, last in spans)
+        if nets is not None and few > len(nets):
+            of_nets = set(self._meeting(nets))
+            if len(of_nets) < few:
+                return of_nets
+        return {place for number, first, last in spans for _, place in self._by_number[number][first:last]}
+
+    def _spans(self, numbers: Iterable[int | None], ports: Sequence[PortRange | str]) -> Iterator[tuple[int, int, int]]:
+        for number in numbers:
+            if number not in self._by_number:
+                continue
+            known = self._by_number[number]
+            if not ports:
+                yield number, 0, len(known)
+            for one in ports:
+                if isinstance(one, PortRange):
+                    yield number, bisect_left(known, (one.first, 0)), bisect_left(known, (one.last + 1, 0))
+
+    def _meeting(self, nets: Iterable[Cidr]) -> Iterator[int]:
+        """The ports whose net has an address in common with some nets, and those that are open to everybody."""
+        yield from self._everywhere
+        for net in nets:
+            for length in self._lengths[net.family]:
+                if length > net.length:
+                    break
+                wider = Cidr(net.family, net.address & mask_of(net.family, length), length)
+                yield from self._by_net.get(wider, ())
+            within = self._nets[net.family]
+            last = net.address | (1 << net.family.bits - net.length) - 1
+            begin = bisect_left(within, (net.family, net.address, 0))
+            end = bisect_left(within, (net.family, last + 1, 0))
+            for one in within[begin:end]:
+                yield from self._by_net[one]
+
+
+class FailsafePorts:
+    """The failsafe ports of one direction, sorted once for all policies."""
+
+    def __init__(self, ports: Sequence[FailsafePort]) -> None:
+        self.ports = tuple(ports)
+        self._lookup = _Lookup(self.ports) if len(ports) > FEW else None
+
+    def met(self, asked: Iterable[Asked]) -> tuple[FailsafePort, ...]:
+        """The ports that some rules may match, in the order of the settings; others may be among them."""
+        if self._lookup is None:
+            return self.ports
+        found: set[int] = set()
+        for rule, ports, nets in asked:
+            if len(found) == len(self.ports):
+                break
+            found |= self._lookup.matched(rule, ports, nets)
+        return tuple(self.ports[place] for place in sorted(found))
 
 
 class PortIndex:
@@ -28,15 +102,8 @@ class PortIndex:
         self._groups = _each(len(ports)) if self._is_short else _groups(ports, rules, alone)
         self.first = tuple(ports) if self._is_short else tuple(ports[group[0]] for group in self._groups)
         """A port of each group."""
-        if self._is_short:
-            return
-        self._by_number = _by_number(self.first)
-        self._by_net: defaultdict[Cidr, list[int]] = defaultdict(list)
-        self._everywhere: list[int] = []
-        for group, port in enumerate(self.first):
-            (self._everywhere if port.net is None else self._by_net[port.net]).append(group)
-        self._nets = {family: sorted(net for net in self._by_net if net.family is family) for family in Family}
-        self._lengths = {family: sorted({net.length for net in nets}) for family, nets in self._nets.items()}
+        if not self._is_short:
+            self._lookup = _Lookup(self.first)
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -52,43 +119,7 @@ class PortIndex:
 
         Others may be among them; without ports and nets it is every group of its protocols.
         """
-        if self._is_short:
-            return range(len(self._groups))
-        numbers = {one.number for one in rule.protocols} or set(self._by_number)
-        spans = list(self._spans(numbers, ports))
-        few = sum(last - first for _, first, last in spans)
-        if nets is not None and few > len(nets):
-            of_nets = set(self._meeting(nets))
-            if len(of_nets) < few:
-                return sorted(of_nets)
-        return sorted({group for number, first, last in spans for _, group in self._by_number[number][first:last]})
-
-    def _spans(self, numbers: Iterable[int | None], ports: Sequence[PortRange | str]) -> Iterator[tuple[int, int, int]]:
-        for number in numbers:
-            if number not in self._by_number:
-                continue
-            groups = self._by_number[number]
-            if not ports:
-                yield number, 0, len(groups)
-            for one in ports:
-                if isinstance(one, PortRange):
-                    yield number, bisect_left(groups, (one.first, 0)), bisect_left(groups, (one.last + 1, 0))
-
-    def _meeting(self, nets: Iterable[Cidr]) -> Iterator[int]:
-        """The groups whose net has an address in common with some nets, and those that are open to everybody."""
-        yield from self._everywhere
-        for net in nets:
-            for length in self._lengths[net.family]:
-                if length > net.length:
-                    break
-                wider = Cidr(net.family, net.address & mask_of(net.family, length), length)
-                yield from self._by_net.get(wider, ())
-            within = self._nets[net.family]
-            last = net.address | (1 << net.family.bits - net.length) - 1
-            begin = bisect_left(within, (net.family, net.address, 0))
-            end = bisect_left(within, (net.family, last + 1, 0))
-            for one in within[begin:end]:
-                yield from self._by_net[one]
+        return range(len(self._groups)) if self._is_short else sorted(self._lookup.matched(rule, ports, nets))
 
 
 @cache

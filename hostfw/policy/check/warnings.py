@@ -20,7 +20,14 @@ from hostfw.model.values import Action, Direction
 from hostfw.model.wording import listed, unlisted
 from hostfw.policy.cache import ByResource
 from hostfw.policy.check.exemption_warnings import exempted
-from hostfw.policy.check.failsafe_warnings import Opening, not_opened_before, opened_by, opened_by_failsafe, openings
+from hostfw.policy.check.failsafe_warnings import (
+    Failsafes,
+    Opening,
+    not_opened_before,
+    opened_by,
+    opened_by_failsafe,
+    openings,
+)
 from hostfw.policy.check.impossible_rules import findings_of
 from hostfw.policy.check.selections import Selections, union
 from hostfw.policy.check.unreached_warnings import Reach, reach_of, unreached
@@ -97,29 +104,37 @@ def _of_each(resources: Resources, selections: Selections, known: ByResource[tup
 def _voided(resources: Resources, settings: Settings, selections: Selections, cache: LintCache) -> Iterator[Voided]:
     """The rules that are void for some packets, of what is enforced on any endpoint."""
     known = cache.voided
+    failsafes = Failsafes(settings)
 
     def of_policy(policy: GlobalNetworkPolicy) -> tuple[Voided, ...]:
         on_hosts = selections.endpoints(policy.selector.text) & ~selections.of_workloads
-        return _voided_of(policy, on_hosts, settings, selections)
+        return _voided_of(policy, on_hosts, settings, failsafes, selections)
 
     def of_profile(profile: Profile) -> tuple[Voided, ...]:
         on_hosts = selections.listing(profile.metadata.name) & ~selections.of_workloads
-        return _voided_of(profile, on_hosts, settings, selections)
+        return _voided_of(profile, on_hosts, settings, failsafes, selections)
 
     found = tuple(chain.from_iterable(known.of_each(resources.enforced, of_policy)))
     if any(one.exemption is Exemption.FAILSAFES for one in found):
-        opened = cache.openings.of_each(resources.enforced, lambda policy: openings(policy, settings, selections))
+        opened = cache.openings.of_each(resources.enforced, lambda policy: openings(policy, failsafes, selections))
         found = tuple(not_opened_before(found, opened_by(resources.enforced, opened), resources.tiers, selections))
     yield from found
     yield from chain.from_iterable(known.of_each(resources.profiles, of_profile, "profiles"))
 
 
 def _voided_of(
-    owner: GlobalNetworkPolicy | Profile, endpoints: int, settings: Settings, selections: Selections
+    owner: GlobalNetworkPolicy | Profile,
+    endpoints: int,
+    settings: Settings,
+    failsafes: Failsafes,
+    selections: Selections,
 ) -> tuple[Voided, ...]:
     if not endpoints:
         return ()
-    return (*opened_by_failsafe(owner, settings, selections), *exempted(owner, endpoints, settings, selections))
+    return (
+        *opened_by_failsafe(owner, failsafes, selections),
+        *exempted(owner, endpoints, settings, failsafes, selections),
+    )
 
 
 def _of_policy(selections: Selections, policy: GlobalNetworkPolicy) -> tuple[Problem, ...]:

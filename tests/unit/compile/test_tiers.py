@@ -1,8 +1,6 @@
 """Many tiers in a row: what they compile to, and how deep chains lead into one another."""
 
-from sys import getprofile, setprofile
 from time import process_time
-from types import FrameType
 
 import pytest
 
@@ -25,6 +23,7 @@ from hostfw.model.values import FAMILIES, TCP, Action, Direction, PortRange
 from hostfw.nft.objects import Ruleset, Table
 from hostfw.nft.rules import Goto, Jump, Rule, Vmap
 from tests.unit.builders.policy_builders import net
+from tests.unit.timing import calls_of
 
 DEEPEST = 16
 """NFT_JUMP_STACK_SIZE: the kernel takes no path through more chains (nf_tables.h)."""
@@ -168,20 +167,8 @@ def plan_of_one_port_each(count: int, shape: str) -> Plan:
 
 
 def work(plan: Plan) -> int:
-    """The number of calls that Python makes to compile a plan: the same on every machine."""
-    calls = 0
-
-    def count(_frame: FrameType, event: str, _argument: object) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
-    before = getprofile()
-    setprofile(count)
-    try:
-        compile_plan(plan)
-    finally:
-        setprofile(before)
-    return calls
+    """The number of calls that Python makes to compile a plan."""
+    return calls_of(lambda: compile_plan(plan))
 
 
 @pytest.mark.parametrize(
