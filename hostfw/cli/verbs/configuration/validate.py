@@ -8,16 +8,18 @@ the text is judged, and with facts everything that they make of it.
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hostfw.build.candidate import Candidate
 from hostfw.cli.command_line.arguments import add_files, add_output
 from hostfw.cli.command_line.options import Options, Output
 from hostfw.cli.input.configuration import contents, read
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page
-from hostfw.cli.output.problems import report, tally
-from hostfw.model.problems import Problem, in_order
-from hostfw.model.wording import counted
+
+if TYPE_CHECKING:
+    # Its page of help is asked for as well as its work, which loads these.
+    from hostfw.build.candidate import Candidate
+    from hostfw.model.problems import Problem
 
 USAGE = "[-f PATH...] [-o text|json | --annotate]"
 HELP = Page(
@@ -62,6 +64,10 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Options, console: Console) -> ExitCode:
     """Print the problems as data, since they are what was asked for, and their number as a message."""
+    from hostfw.cli.output.problems import report, tally
+    from hostfw.model.problems import in_order
+    from hostfw.model.wording import counted
+
     candidate = read(options)
     problems, configuration = candidate.problems, candidate.configuration
     if candidate.is_valid:
@@ -88,7 +94,7 @@ def run(options: Options, console: Console) -> ExitCode:
     return ExitCode.INVALID
 
 
-def _on_the_host(options: Options, candidate: Candidate, console: Console) -> Sequence[Problem] | ExitCode:
+def _on_the_host(options: Options, candidate: "Candidate", console: Console) -> "Sequence[Problem] | ExitCode":
     """Problems of a configuration with the facts of `--facts`, or of this host; none where there are no facts."""
     if options.files and options.facts is None:
         return ()

@@ -204,6 +204,16 @@ NOT_FOR_VALIDATING = NOT_FOR_JUDGING | {
     "hostfw.model.kinds.kubernetes",
 }
 
+NOT_FOR_EXPLAINING = {
+    "yaml",
+    "hostfw.build",
+    "hostfw.engine",
+    "hostfw.host.store",
+    "hostfw.manifest.decode",
+    "hostfw.model.resources",
+    "hostfw.policy",
+    "hostfw.selector",
+}
 NOT_FOR_LOOKING = {
     "asyncio",
     "pyroute2",
@@ -239,6 +249,7 @@ NOWHERE = ["--config-dir", "/nowhere", "--state-dir", "/nowhere", "--run-dir", "
 LOADED = [
     ("--version", ["--version"], SLOW),
     ("--help", ["--help"], SLOW),
+    ("validate --help", ["validate", "--help"], NOT_FOR_EXPLAINING),
     ("validate", ["validate", "-f", "examples/bastion/etc"], NOT_FOR_VALIDATING),
     ("get", ["get", "gnp", "-f", "examples/bastion/etc"], NOT_FOR_JUDGING),
     ("selector", ["selector", "all()"], NOT_FOR_JUDGING),
