@@ -1,1 +1,1 @@
-"""One apply: who asked for it, its judgement, and the generation that is accepted."""
+"""One apply: who asked for it, the check of what the host would lose, and the generation that is accepted."""
