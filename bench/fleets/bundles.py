@@ -1,11 +1,13 @@
 """A fleet of 10,000 hosts that pull: a canary, waves, a bundle that fails, and bundles that nobody should take.
 
+And the bytes that hosts fetch where endpoints are separate from policies.
+
 Each host really verifies with ssh-keygen, compares every byte, and decides; the kernel is a stub that says if the
 host is well. The clock is simulated: hosts pull every five minutes, each at a moment of its own, and the records are
 counted once a minute.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -13,12 +15,15 @@ from pathlib import Path
 from random import Random
 from subprocess import run
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, process_time
 
 from hostfw.bundle.archive import archive
-from hostfw.bundle.manifest import BundleError, File, Manifest, Wave, manifest_text
+from hostfw.bundle.manifest import BundleError, EndpointFile, File, Manifest, Wave, manifest_text
+from hostfw.bundle.selections import page_of, read_page, read_selection
 from hostfw.bundle.waves import Tally, decide
-from hostfw.cli.fleet.bundles.fetched import Verified, verified
+from hostfw.cli.fleet.bundles.fetched import Verified, fetched_endpoints, place_beside, verified
+from hostfw.cli.fleet.bundles.make import Rollout as BundleWords
+from hostfw.cli.fleet.bundles.make import make, read_content
 from hostfw.host.bundles.signature import sign
 
 HOSTS = 10_000
@@ -163,6 +168,97 @@ def lines(hosts: int = HOSTS, tries: int = 1000) -> Iterator[str]:
             )
         tried, stopped = refused(signer, other, tries, random)
         yield f"{tried} tampered or unsigned bundles: {stopped} refused"
+        yield from separate_endpoints(hosts, Path(one), random)
+
+
+_CHANGED = 1000
+_SITES, _ROLES = 50, ("web", "application", "database", "cache", "queue", "mail", "login", "monitoring")
+_PEERS = {
+    "application": "web",
+    "database": "application",
+    "cache": "application",
+    "queue": "application",
+    "mail": "queue",
+}
+
+
+def _fleet_texts(hosts: int) -> dict[str, str]:
+    """Policies by which a role lets another one of its site in, and the monitoring everywhere; and the endpoints."""
+    rules = "".join(
+        f"---\n{{apiVersion: projectcalico.org/v3, kind: GlobalNetworkPolicy, metadata: {{name: {role}-{site}}},\n"
+        f" spec: {{selector: role == '{role}' && site == 's{site}', ingress: [{{action: Allow, protocol: TCP,\n"
+        f" source: {{selector: role == '{peer}' && site == 's{site}'}}, destination: {{ports: [8080]}}}}]}}}}\n"
+        for site in range(_SITES)
+        for role, peer in _PEERS.items()
+    )
+    watched = (
+        "---\n{apiVersion: projectcalico.org/v3, kind: GlobalNetworkPolicy, metadata: {name: watched},\n"
+        " spec: {ingress: [{action: Allow, protocol: TCP, source: {selector: role == 'monitoring' && site == 's0'},"
+        " destination: {ports: [9100]}}]}}\n"
+    )
+    endpoints = "".join(
+        f"---\n{{apiVersion: projectcalico.org/v3, kind: HostEndpoint, metadata: {{name: host{n}-all,\n"
+        f" labels: {{role: {_ROLES[n % len(_ROLES)]}, site: s{n // len(_ROLES) % _SITES}}}}},\n"
+        f" spec: {{node: host{n}, interfaceName: '*', expectedIPs: [10.{n >> 16}.{n >> 8 & 255}.{n & 255}]}}}}\n"
+        for n in range(hosts)
+    )
+    return {"policies.yaml": rules + watched, "endpoints.yaml": endpoints}
+
+
+def separate_endpoints(hosts: int, folder: Path, random: Random) -> Iterator[str]:
+    """Publish, and count the bytes that hosts fetch: each reads its page and its selection, with their digests."""
+    policies = folder / "policies"
+    policies.mkdir()
+    for name, text in _fleet_texts(hosts).items():
+        (policies / name).write_text(text)
+    began = process_time()
+    content = read_content(policies, separate_endpoints=True)
+    took = process_time() - began
+    separate = content.separate
+    assert separate is not None
+    manifest, data = make(content, BundleWords("default", 1, CREATED), folder / "key")
+    fetched, selections = list[int](), set[str]()
+    for n in range(hosts):
+        page = _whole_file(content.endpoint_files, separate.pages[page_of(f"host{n}", len(separate.pages))])
+        entry = read_page(page, f"host{n}")
+        assert entry is not None
+        selections.add(entry.selection.sha256)
+        fetched.append(len(page) + entry.selection.size)
+    for digest in selections:
+        read_selection(_whole_file(content.endpoint_files, digest))
+    yield (
+        f"separate endpoints of {hosts} hosts: {took:.1f} s of CPU to choose them, {len(separate.pages)} pages, "
+        f"{len(selections)} selections, a bundle of {len(data)} bytes with {len(manifest.files)} file"
+    )
+    fetched.sort()
+    yield (
+        f"  a host fetches {fetched[hosts // 2]} bytes of endpoints (median; {fetched[-1]} at most), and "
+        f"{separate.whole.size} without: {separate.whole.size / fetched[hosts // 2]:.0f} times as much"
+    )
+    refused = sum(_is_refused_file(content.endpoint_files, folder, random) for _ in range(_CHANGED))
+    yield f"  {_CHANGED} files of endpoints with one bit changed: {refused} refused"
+
+
+def _is_refused_file(files: Mapping[str, bytes], folder: Path, random: Random) -> bool:
+    """True if a host refuses a file in which a bit was changed."""
+    digest = random.choice(list(files))
+    text = bytearray(files[digest])
+    text[random.randrange(len(text))] ^= 1 << random.randrange(8)
+    archive = folder / "web.hostfw"
+    place = Path(place_beside(str(archive), digest))
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(text)
+    try:
+        fetched_endpoints(str(archive), folder / "state", EndpointFile(digest, len(text)))
+    except BundleError:
+        return True
+    return False
+
+
+def _whole_file(files: Mapping[str, bytes], digest: str) -> bytes:
+    """A file as a host takes it: with the digest that was signed."""
+    assert sha256(files[digest]).hexdigest() == digest
+    return files[digest]
 
 
 if __name__ == "__main__":

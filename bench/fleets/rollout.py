@@ -41,13 +41,17 @@ _BATCH = re.compile(r"--confirm-within (\d+)s")
 
 
 class Rollout(NamedTuple):
-    """A rollout that ended: what it said, what it took, and for each host that kept it the time and the deadline."""
+    """A rollout that ended: what it said, what it took, and for each host that kept it the time and the deadline.
+
+    `modules` are runs of modules on hosts, each of which is a process there and a round trip.
+    """
 
     status: int
     text: str
     took_s: float
     controller_s: float
     hosts_s: float
+    modules: int
     kept: tuple[tuple[float, float], ...]
     """Seconds from the change to its confirmation, and the seconds that the host gave it."""
 
@@ -78,7 +82,9 @@ def simulate(hosts: int, forks: int, seconds: float, tools: Path, *arguments: st
         )
         took_s, cpu_s, hosts_s = perf_counter() - started, _cpu_s() - before, _times_s(top / "times")
         kept = [found for host in names for found in _kept(top / "hosts" / host / "log")]
-        return Rollout(done.returncode, done.stdout, took_s, cpu_s - hosts_s, hosts_s, tuple(kept))
+        return Rollout(
+            done.returncode, done.stdout, took_s, cpu_s - hosts_s, hosts_s, _modules(top / "times"), tuple(kept)
+        )
 
 
 def lines(hosts: int, forks: int, seconds: float) -> list[str]:
@@ -90,7 +96,7 @@ def lines(hosts: int, forks: int, seconds: float) -> list[str]:
     return [
         f"rollout to {hosts} simulated hosts with {forks} forks: {found.took_s:.0f} s",
         f"  controller  {found.controller_s / hosts:5.2f} s of CPU a host",
-        f"  host        {found.hosts_s / hosts:5.2f} s of CPU each",
+        f"  host        {found.hosts_s / hosts:5.2f} s of CPU each, in {found.modules / hosts:.1f} runs of modules",
         f"  slowest to be confirmed: {slowest[0]:.0f} s after its change, of {slowest[1]:.0f} s that it had",
     ]
 
@@ -157,6 +163,11 @@ def _cpu_s() -> float:
 def _times_s(path: Path) -> float:
     """The sum of what `times` of a shell wrote: minutes and seconds, of user and system."""
     return sum(int(minutes) * 60 + float(rest) for minutes, rest in re.findall(r"(\d+)m([\d.]+)s", path.read_text()))
+
+
+def _modules(path: Path) -> int:
+    """The number of runs that `times` of a shell wrote of: two lines each."""
+    return len(path.read_text().splitlines()) // 2
 
 
 def main() -> None:

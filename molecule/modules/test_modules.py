@@ -1,13 +1,14 @@
 """The modules by themselves, on the machine that runs Ansible: nothing of its firewall is looked at or touched."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from conftest import environment
+from conftest import PYTHON, STUB, environment
 
 TREE = Path(__file__).parents[2]
 POLICY = {
@@ -56,8 +57,7 @@ def module(tmp_path):
     hostfwctl.chmod(0o755)
 
     def run(name, *options, **arguments):
-        if name != "hostfw_config":
-            arguments.setdefault("hostfwctl", str(hostfwctl))
+        arguments.setdefault("hostfwctl", str(hostfwctl))
         ansible = str(Path(sys.executable).with_name("ansible"))
         argv = [
             ansible,
@@ -158,6 +158,38 @@ def test_a_directory_becomes_another_and_the_old_one_is_kept(module, etc, tmp_pa
     assert (files(etc), files(previous)) == (files(staging), before)
     assert module("hostfw_config", **arguments)["changed"] is False
     assert files(previous) == before
+
+
+def test_what_is_in_force_comes_with_the_directory_and_staging_goes(module, etc, tmp_path):
+    """In one module each, as runs of modules are what a rollout costs; check mode removes nothing."""
+    state, staging, link = tmp_path / "state", tmp_path / "staging", tmp_path / "link"
+    shutil.copytree(etc, staging)
+    link.symlink_to(staging)
+    stub = tmp_path / "hostfwctl"
+    stub.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/calls\nexec {PYTHON} {STUB} {state} "$@"\n')
+    stub.chmod(0o755)
+    shutil.copytree(etc, state / "accepted")
+    shutil.copytree(etc, state / "etc")
+    arguments = {"src": str(staging), "dest": str(state / "etc"), "look": True, "hostfwctl": str(stub)}
+    arguments["clear"] = [str(link), str(staging)]
+
+    assert module("hostfw_config", "--check", **arguments)["now"]["installed"] is True
+    assert (staging.exists(), link.is_symlink()) == (True, True)
+    moved = module("hostfw_config", **arguments)
+    assert (moved["now"]["agrees"], moved["now"]["in_force"]) == (True, True)
+    assert (staging.exists(), link.is_symlink()) == (False, False)
+
+    run = {"controller": "c", "process": "1", "who": "me", "alive": ["1"]}
+    given = {"run": run, "lock_dir": str(tmp_path / "lock"), "hostfwctl": str(stub), "config_dir": str(state / "etc")}
+    module("hostfw_turn", **given)
+    released = module("hostfw_turn", state="released", look=True, **given)
+    assert released["configuration"] == moved["now"]["configuration"]
+    assert not (tmp_path / "lock/turn").exists()
+
+    (tmp_path / "calls").unlink()
+    brief = module("hostfw_info", details=False, hostfwctl=str(stub), config_dir=str(state / "etc"))
+    assert (brief["generation"], brief["history"], brief["version"]) == (moved["now"]["generation"], [], {})
+    assert len((tmp_path / "calls").read_text().splitlines()) == 2, "status and diff"
 
 
 def test_a_host_without_hostfw_says_so(module, tmp_path):

@@ -178,6 +178,8 @@ def _line(host):
     info = _reported(host)
     if not info:
         return f"{_name(host):<24} could not be reached: what it runs is not known"
+    if info.get("installed") is False:
+        return f"{_name(host):<24} hostfw is not installed"
     agrees = "as its files say" if info["agrees"] else "not as its files say"
     configuration, generation = info["configuration"][:12] or "-", info["generation"] or "-"
     changed = ", changed by something else meanwhile" if _is_of_another(host) else ""

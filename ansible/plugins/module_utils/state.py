@@ -26,16 +26,21 @@ _NOTHING = {
 }
 
 
-def look(module):
-    """The values that hostfw_info documents; fails the module where hostfw does not answer."""
+def look(module, folder, record=None, *, details=True, besides=None):
+    """The values that hostfw_info documents, of a configuration directory; fails the module if hostfw does not answer.
+
+    Without `details` there is no history and no version, each of which is a run of hostfwctl. `besides` is what a
+    module that fails here has done already.
+    """
     if not os.path.exists(module.params["hostfwctl"]):
         return dict(_NOTHING)
     _, status, err = hostfwctl.run_json(module, "status")
     if not status:
-        module.fail_json(msg=f"hostfw does not show the active generation and its state:\n{err.strip()}")
-    _, history, _ = hostfwctl.run_json(module, "history")
-    _, version, _ = hostfwctl.run_json(module, "version")
-    folder = module.params["config_dir"]
+        module.fail_json(
+            msg=f"hostfw does not show the active generation and its state:\n{err.strip()}", **(besides or {})
+        )
+    _, history, _ = hostfwctl.run_json(module, "history") if details else (0, {}, "")
+    _, version, _ = hostfwctl.run_json(module, "version") if details else (0, {}, "")
     differs, _, _ = hostfwctl.run(module, "--config-dir", folder, "diff")
     files = configuration.contents(folder)
     return {
@@ -44,7 +49,7 @@ def look(module):
         "generation": status["generation"] or "",
         "configuration": configuration.digest(files),
         "agrees": differs == hostfwctl.DONE,
-        "edited": configuration.edited(module.params["record"], files),
+        "edited": configuration.edited(record, files),
         "ssh_ports": _ssh_ports(module),
         "waits": status["confirmation"] is not None,
         "status": status,

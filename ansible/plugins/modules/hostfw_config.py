@@ -36,10 +36,19 @@ options:
   record:
     description: A file that is to note what O(dest) holds, for M(hostfw.hostfw.hostfw_info) to tell what was edited.
     type: path
+  clear:
+    description: Directories and symbolic links to remove once O(dest) holds what it should, such as O(src).
+    type: list
+    elements: path
+    default: []
+  look:
+    description: Whether to return RV(now), which takes two runs of hostfwctl.
+    type: bool
+    default: false
   configuration:
     description: The digest that O(src) must have, as M(hostfw.hostfw.hostfw_apply) returned it.
     type: str
-extends_documentation_fragment: [hostfw.hostfw.host.platform]
+extends_documentation_fragment: [hostfw.hostfw.host.command, hostfw.hostfw.host.platform]
 attributes:
   check_mode:
     support: full
@@ -64,12 +73,19 @@ files:
   type: list
   elements: str
   sample: ["~ endpoints.yaml", "+ policies/web.yaml"]
+now:
+  description:
+    - What is in force afterwards, as M(hostfw.hostfw.hostfw_info) gives it without
+      O(hostfw.hostfw.hostfw_info#module:details=false).
+  returned: if O(look) is true
+  type: dict
 """
 
 import os
+import shutil
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hostfw.hostfw.plugins.module_utils import configuration
+from ansible_collections.hostfw.hostfw.plugins.module_utils import configuration, hostfwctl, state
 
 
 def main():
@@ -82,6 +98,9 @@ def main():
             "record": {"type": "path"},
             "configuration": {"type": "str"},
             "nothing_before": {"type": "bool", "default": False},
+            "clear": {"type": "list", "elements": "path", "default": []},
+            "look": {"type": "bool", "default": False},
+            **hostfwctl.ARGUMENT_SPEC,
         },
         supports_check_mode=True,
     )
@@ -101,9 +120,22 @@ def main():
                 configuration.replace(dest, new, like=src)
             if module.params["record"]:
                 configuration.note(module.params["record"], new)
+            _clear(module.params["clear"])
     except OSError as error:
         module.fail_json(msg=f"{dest} cannot be replaced: {error}")
-    module.exit_json(changed=bool(files), files=files, diff={"prepared": "".join(line + "\n" for line in files)})
+    done = {"changed": bool(files), "files": files, "diff": {"prepared": "".join(line + "\n" for line in files)}}
+    if module.params["look"]:
+        done["now"] = state.look(module, dest, details=False, besides=dict(done))
+    module.exit_json(**done)
+
+
+def _clear(paths):
+    """Remove directories and links; what a link leads to stays."""
+    for path in paths:
+        if os.path.islink(path):
+            os.unlink(path)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 if __name__ == "__main__":

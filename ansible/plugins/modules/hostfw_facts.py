@@ -75,7 +75,7 @@ def main():
     """Look, and ask for the interfaces as well."""
     spec = dict(state.ARGUMENT_SPEC, record={"type": "path", "default": "/var/lib/hostfw-ansible/deployed.json"})
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    found = state.look(module)
+    found = state.look(module, module.params["config_dir"], module.params["record"])
     del found["history"]
     if found["installed"]:
         _, facts, _ = hostfwctl.run_json(module, "interfaces")

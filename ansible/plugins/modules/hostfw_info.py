@@ -19,6 +19,10 @@ options:
     description: The configuration directory.
     type: path
     default: /etc/hostfw
+  details:
+    description: Whether to give RV(history), RV(workloads) and RV(version), each of which is a run of hostfwctl.
+    type: bool
+    default: true
   record:
     description: The file in which M(hostfw.hostfw.hostfw_config) noted what it put into O(config_dir).
     type: path
@@ -117,9 +121,12 @@ from ansible_collections.hostfw.hostfw.plugins.module_utils import hostfwctl, st
 
 def main():
     """Ask the verbs that only look."""
-    module = AnsibleModule(argument_spec=state.ARGUMENT_SPEC, supports_check_mode=True)
-    found = state.look(module)
-    module.exit_json(changed=False, workloads=hostfwctl.workloads(module, module.params["config_dir"]), **found)
+    argument_spec = dict(state.ARGUMENT_SPEC, details={"type": "bool", "default": True})
+    module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True)
+    details = module.params["details"]
+    found = state.look(module, module.params["config_dir"], module.params["record"], details=details)
+    workloads = hostfwctl.workloads(module, module.params["config_dir"]) if details else []
+    module.exit_json(changed=False, workloads=workloads, **found)
 
 
 if __name__ == "__main__":

@@ -37,13 +37,21 @@ options:
     description: Whether to take the lock from another run.
     type: bool
     default: false
+  look:
+    description: Whether to return what M(hostfw.hostfw.hostfw_info) does, without its details.
+    type: bool
+    default: false
+  config_dir:
+    description: The configuration directory, for O(look).
+    type: path
+    default: /etc/hostfw
   staging:
     description:
       - The path of staging directories. This run gets an empty one that begins with it, and what other runs left is
         removed.
       - The path itself becomes a symbolic link to it.
     type: path
-extends_documentation_fragment: [hostfw.hostfw.host.platform]
+extends_documentation_fragment: [hostfw.hostfw.host.command, hostfw.hostfw.host.platform]
 attributes:
   check_mode:
     support: full
@@ -73,7 +81,7 @@ import os
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hostfw.hostfw.plugins.module_utils import turn
+from ansible_collections.hostfw.hostfw.plugins.module_utils import hostfwctl, state, turn
 
 
 def main():
@@ -86,28 +94,31 @@ def main():
             "lease": {"type": "int", "default": 3600},
             "force": {"type": "bool", "default": False},
             "staging": {"type": "path"},
+            "look": {"type": "bool", "default": False},
+            "config_dir": {"type": "path", "default": "/etc/hostfw"},
+            **hostfwctl.ARGUMENT_SPEC,
         },
         supports_check_mode=True,
     )
-    state, run, folder = (module.params[name] for name in ("state", "run", "lock_dir"))
+    wanted, run, folder = (module.params[name] for name in ("state", "run", "lock_dir"))
     staging = module.params["staging"]
-    looking = state == "looking" or module.check_mode
+    looking = wanted == "looking" or module.check_mode
     missing = sorted({"controller", "process", "who", "alive"} - set(run))
     if missing:
         module.fail_json(msg=f"run has no {missing[0]}; use lookup('hostfw.hostfw.run')")
     try:
-        if state == "released":
+        if wanted == "released":
             if not module.check_mode:
                 turn.release(folder, run)
-            module.exit_json(changed=False, staging="")
-        if not looking:
+        elif not looking:
             turn.take(folder, run, module.params["lease"], module.params["force"])
-        path = _stage(staging, turn.key(run), alone=not looking) if staging else ""
+        path = _stage(staging, turn.key(run), alone=not looking) if staging and wanted != "released" else ""
     except turn.HeldError as error:
         module.fail_json(msg=f"nothing was changed: {error}")
     except OSError as error:
         module.fail_json(msg=f"the host's lock or its staging directory cannot be made: {error}")
-    module.exit_json(changed=False, staging=path)
+    found = state.look(module, module.params["config_dir"], details=False) if module.params["look"] else {}
+    module.exit_json(changed=False, staging=path, **found)
 
 
 def _stage(staging, key, alone):

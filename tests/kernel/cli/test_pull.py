@@ -102,6 +102,45 @@ def test_a_bundle_comes_into_force_and_nothing_is_sent_twice(street: Street) -> 
     assert admits(street.lab, 8082)
 
 
+def test_separate_endpoints_come_from_the_directory_beside_the_bundle(street: Street, tmp_path: Path) -> None:
+    """A host has those that its rules ask for, over a real server; a file that was changed there is refused."""
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    endpoint, policy = web_policy(8081).split("---\n")
+    policy = policy.replace("[Ingress]", "[Ingress, Egress]") + "  egress: [{action: Allow}]\n"
+    (policies / "web.yaml").write_text(policy.replace("Allow, ", "Allow, source: {selector: role == 'peer'}, "))
+    (policies / "endpoints.yaml").write_text(f"{endpoint}{_peer('peer', 2)}{_peer('other', 3)}")
+    key, archive = signer().key, street.served / "web.hostfw"
+
+    def publish(number: int) -> None:
+        words = ("-o", str(archive), f"--key={key}", f"--number={number}", "--separate-endpoints")
+        hostfwctl(street.installation, "bundle", str(policies), *words)
+        os.utime(archive, (1_800_000_000 + next(_SECONDS),) * 2)
+
+    publish(7)
+    assert street.pull().returncode == 0, street.record()
+    assert (street.record()["allEndpoints"], admits(street.lab, 8081), admits(street.lab, 8082)) == (False, True, False)
+    others = street.installation.config / "bundle/endpoints-others.yaml"
+    assert ("peer-all" in others.read_text(), "other-all" in others.read_text()) == (True, False)
+    assert "no change: " in hostfwctl(street.installation, "reload").stderr
+
+    (policies / "more.yaml").write_text(_peer("peer", 4).replace("name: peer-all", "name: peer-more"))
+    publish(8)
+    for path in (street.served / "web.hostfw.d").iterdir():
+        path.write_bytes(path.read_bytes().replace(b"192.0.2.4", b"192.0.2.5"))
+    done = street.pull()
+    assert (done.returncode, street.record()["state"], street.linked()) == (3, "refused", "7")
+    assert "is not what was signed" in done.stderr
+    assert admits(street.lab, 8081)
+
+
+def _peer(name: str, at: int) -> str:
+    return (
+        f"---\n{{apiVersion: projectcalico.org/v3, kind: HostEndpoint, metadata: {{name: {name}-all,\n"
+        f" labels: {{role: {name}}}}}, spec: {{node: {name}, interfaceName: '*', expectedIPs: [192.0.2.{at}]}}}}\n"
+    )
+
+
 def test_a_bundle_that_closes_the_way_to_its_server_is_taken_back(street: Street) -> None:
     """Found by a new connection, while the one before would still pass."""
     street.publish(7, 8081)

@@ -86,6 +86,13 @@ def _host(name: str, **variables: object) -> Mapping[str, object]:
     return {"inventory_hostname": name, **variables}
 
 
+def test_a_host_without_hostfw_is_reported_as_one() -> None:
+    """As `--check` before a first rollout finds it, and not as one whose files say something else."""
+    info = {"agrees": False, "installed": False, "configuration": "", "generation": ""}
+    line = rollout.report([_host("a", hostfw_reported=info)], [])
+    assert line == f"{'a':<24} hostfw is not installed\n"
+
+
 def test_a_report_says_what_is_known_of_every_host() -> None:
     """Those that were lost, those that another run has changed, and those that were left out are lines too."""
     info = {"agrees": True, "configuration": "c" * 64, "generation": "g1"}
