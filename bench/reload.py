@@ -13,10 +13,11 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import NamedTuple
 
-from bench.inputs import configurations
+from bench.inputs import configurations, mixture_files
+from bench.inputs.mixtures import SHAPES
 from bench.measuring.measure import ROUNDS, heading, row
 from hostfw.build.cache import EngineCache
 from hostfw.build.candidate import check_candidate
@@ -108,11 +109,17 @@ class Living:
 
 
 @contextmanager
-def living(size: int, feed: int = 0) -> Iterator[Living]:
-    """An engine in a network namespace of its own, over so many policies, and one that denies a feed's addresses."""
+def living(size: int, feed: int = 0, *, mixed: bool = False) -> Iterator[Living]:
+    """An engine in a network namespace of its own, over so many policies, and one that denies a feed's addresses.
+
+    Policies are alike, or `mixed` of all shapes.
+    """
     with TemporaryDirectory(prefix="hostfw-bench-") as folder, namespace("host1") as node, inside(node):
         root = Path(folder)
-        configurations.write(root / "etc", size)
+        if mixed:
+            mixture_files.write(root / "etc", dict.fromkeys(SHAPES, 1), size)
+        else:
+            configurations.write(root / "etc", size)
         if feed:
             (root / "bad.txt").write_text(_addresses(0, feed))
             (root / "etc" / "feed.yaml").write_text(_FEED.format(path=root / "bad.txt"))
@@ -131,6 +138,14 @@ def lines() -> Iterator[str]:
             yield row(f"{size} policies, one changed", median(one.whole_s for one in changes), first_s)
             yield row("  until it is in force", median(one.in_force_s for one in changes), first_s)
             yield row("  its switch alone", median(one.switch_s for one in changes), first_s)
+    yield heading("the same of all shapes", "reload", "first apply")
+    for size in SIZES:
+        with living(size, mixed=True) as engine:
+            first_s = engine.reload_s()
+            changes = [_one_of_all_shapes(engine, number) for number in range(ROUNDS)]
+            yield row(f"{size} policies, one changed", median(one.whole_s for one in changes), first_s)
+            yield row("  until it is in force", median(one.in_force_s for one in changes), first_s)
+            yield row("  its processor time", median(one.cpu_s for one in changes), first_s)
     with living(SIZES[0], FEED) as engine:
         first_s = engine.reload_s()
         more_s = median(_more_addresses_s(engine, number) for number in range(ROUNDS))
@@ -138,20 +153,34 @@ def lines() -> Iterator[str]:
 
 
 class Changed(NamedTuple):
-    """Times of a reload, until the change is in force, and of the switch alone, in seconds."""
+    """Times of a reload, until the change is in force, of the switch alone, and of this processor, in seconds."""
 
     whole_s: float
     in_force_s: float
     switch_s: float
+    cpu_s: float
 
 
 def one_policy(engine: Living, number: int) -> Changed:
     """A reload with one changed policy."""
     engine.edit("policies/00003.yaml", lambda text: text.replace(f"10.{number}.33.7/32", f"10.{number + 1}.33.7/32"))
-    before = len(engine.switches)
+    return _reloaded(engine)
+
+
+def _one_of_all_shapes(engine: Living, number: int) -> Changed:
+    """A reload with one more policy, in the midst of the others."""
+    order = number + 55
+    text = mixture_files.policy(order, mixture_files.MORE, name=f"more-{number}")
+    (engine.root / "etc" / "policies" / f"more-{number}.yaml").write_text(text)
+    return _reloaded(engine)
+
+
+def _reloaded(engine: Living) -> Changed:
+    before, began_s = len(engine.switches), process_time()
     whole_s = engine.reload_s()
+    cpu_s = process_time() - began_s
     (switch,) = engine.switches[before:]
-    return Changed(whole_s, switch.ended_s - engine.began_s, switch.ended_s - switch.began_s)
+    return Changed(whole_s, switch.ended_s - engine.began_s, switch.ended_s - switch.began_s, cpu_s)
 
 
 def _more_addresses_s(engine: Living, number: int) -> float:

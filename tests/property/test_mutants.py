@@ -19,7 +19,7 @@ from hostfw.compile.layout.cuts import by_port as ports
 from hostfw.compile.layout.cuts import cut as layout
 from hostfw.compile.layout.cuts.cells import port_runs
 from hostfw.compile.layout.nft_rules import matches
-from hostfw.compile.layout.ranking import lookups, ranked, ways, widths
+from hostfw.compile.layout.ranking import key_maps, lookups, ranked, ways, widths
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.packets.packet import Packet
@@ -297,14 +297,14 @@ def _rest_not_tested(patch: pytest.MonkeyPatch) -> None:
 
     def careless(self: ways.Variant, by: tuple[ways.Aspect, ...], of: TableBuilder) -> ways.Placement | None:
         way = right(self, by, of)
-        return None if way is None else ways.Placement(way.spots, ((),))
+        return None if way is None else ways.Placement(way.keys, ((),))
 
     patch.setattr(ways.Variant, "_way", careless)
 
 
 def _first_of_what_is_written_out(patch: pytest.MonkeyPatch) -> None:
     right = widths.written_out
-    patch.setattr(lookups, "written_out", lambda *given: list(right(*given))[:1])
+    patch.setattr(key_maps, "written_out", lambda *given: list(right(*given))[:1])
 
 
 def _short_keys_not_tested(patch: pytest.MonkeyPatch) -> None:
@@ -313,7 +313,7 @@ def _short_keys_not_tested(patch: pytest.MonkeyPatch) -> None:
 
 def _one_gate_closed(patch: pytest.MonkeyPatch) -> None:
     right = lookups._values
-    patch.setattr(lookups, "_values", lambda *given: right(*given)[1:])
+    patch.setattr(lookups, "_values", lambda *given: set(sorted(right(*given))[1:]))
 
 
 def _what_covers_is_passed_over(patch: pytest.MonkeyPatch) -> None:

@@ -4,38 +4,99 @@ Maps of prefixes of one address are a group, which is looked up longest first: w
 of a key is reached from the chain behind it, so a packet that is found makes no lookup for them.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from operator import itemgetter
 
 from hostfw.compile.incremental.memo import Memo
-from hostfw.compile.layout.ranking.ways import PORT_BITS, Placement, Shape, Spot
-from hostfw.compile.layout.ranking.widths import PORTS, cut, width_of, written_out
+from hostfw.compile.layout.ranking.key_maps import Entries, KeyMaps, LookupKey, Maps, Ranked, holds, met
+from hostfw.compile.layout.ranking.ways import PORT_BITS, Shape, Spot
+from hostfw.compile.layout.ranking.widths import PORTS, width_of
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.values import Cidr, Family, PortRange, mask_of
-from hostfw.nft.objects import ElementType
+from hostfw.nft.objects import Element, ElementType
 from hostfw.nft.rules import Below, Field, Goto, Jump, Key, Match, Note, Return, Rule, Verdict, Vmap
 
-Maps = dict[Shape, tuple[Shape, Shape] | None]
-"""For each shape of keys: what they are cut to, and the map in which they are written out; None for too few of them."""
-_Entry = tuple[Placement, Spot | None, int]
-"""A way to a rule behind a key, the spot where that key is a shorter prefix of it, and the rank of the rule."""
-_Key = tuple[int, ...]
 Part = tuple[Key, int]
 """A part of a packet, and how many of its first bits count."""
-_Behind = tuple[type[Jump | Goto], tuple[_Entry, ...], str | None, tuple[Goto | None, ...]]
 _MOST_NESTED = 4
 """Most maps of a group: the kernel takes chains that lead on to others to a depth of 16."""
+_FEW_OF_MANY = 8
+"""Elements of a map for each that is changed by itself; more are put in order all at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Cover:
-    """The way to the chain behind a key, one object for all keys with that chain, and the rank of its first rule."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Cover:
+    """The way to the chain behind a key, and the rank of its first rule; keys with that chain may share the object."""
 
     verdict: Jump | Goto
     rank: int
+
+
+@dataclass(slots=True, eq=False)
+class _Behind:
+    """The chains behind the keys of one map: by key, in the order of the keys, and as elements of the map."""
+
+    covers: dict[LookupKey, Cover] = field(default_factory=dict)
+    order: list[LookupKey] = field(default_factory=list)
+    elements: list[tuple[Element, Verdict]] = field(default_factory=list)
+
+    def write(
+        self,
+        keys: Collection[LookupKey],
+        there: Mapping[LookupKey, Entries],
+        cover: Callable[[LookupKey, Entries], Cover],
+    ) -> set[LookupKey]:
+        """Write the chains behind some keys, and tell behind which of them another one stands now."""
+        changed: set[LookupKey] = set()
+        covers = self.covers
+        for key in keys:
+            entries, before = there.get(key), covers.get(key)
+            if entries is None:
+                del covers[key]
+            else:
+                now = cover(key, entries)
+                if before is not None and before.verdict == now.verdict and before.rank == now.rank:
+                    continue
+                covers[key] = now
+            changed.add(key)
+        if len(changed) * _FEW_OF_MANY > len(covers):
+            self.order = sorted(covers)
+            self.elements = [_element(key, covers[key]) for key in self.order]
+        else:
+            for key in changed:
+                self._put(key)
+        return changed
+
+    def _put(self, key: LookupKey) -> None:
+        """Bring one element up to date."""
+        place, now = bisect_left(self.order, key), self.covers.get(key)
+        there = place < len(self.order) and self.order[place] == key
+        if now is None:
+            del self.order[place], self.elements[place]
+        elif there:
+            self.elements[place] = _element(key, now)
+        else:
+            self.order.insert(place, key)
+            self.elements.insert(place, _element(key, now))
+
+
+def _element(key: LookupKey, cover: Cover) -> tuple[Element, Verdict]:
+    return key if len(key) > 1 else key[0], cover.verdict
+
+
+@dataclass(slots=True, eq=False)
+class _Written:
+    """The maps of a list, how packets are led through them, and what stands behind each key."""
+
+    maps: KeyMaps
+    gates: dict[Shape, Part]
+    groups: list[tuple[Shape, ...]]
+    behind: dict[Shape, _Behind] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,134 +105,125 @@ class Lookups:
 
     builder: TableBuilder
     purpose: str
-    memo: Memo
 
-    def rules(self, ways: Iterable[tuple[Placement, int]], into: Maps, ends: Mapping[int, Goto]) -> Iterator[Rule]:
+    def rules(self, ranked: Ranked, into: Maps, memo: Memo) -> list[Rule]:
         """A lookup in each map; each leads to the rules behind a key and comes back.
 
-        `ends` are the chains of rules that a packet does not come back from, by their ranks. Those that are found last
-        of all are gone to at once.
+        Rules that are found last of all, and that a packet does not come back from, are gone to at once. `memo` has
+        what was written the last time.
         """
-        entries: list[_Entry] = []
-        few: list[_Entry] = []
-        shapes = sorted({target[1] for target in into.values() if target})
-        maps: dict[Shape, dict[_Key, list[int]]] = {shape: {} for shape in shapes}
-        for way, rank in ways:
-            whole = len(entries)
-            entries.append((way, None, rank))
-            for shape, spots in groupby(way.spots, itemgetter(0)):
-                target = into[shape]
-                if target is None:
-                    few.extend((way, spot, rank) for spot in spots)
-                    continue
-                shorter, longer = target
-                there_are = maps[longer]
-                for spot in spots:
-                    number, key = whole, spot[1]
-                    if shorter != shape:
-                        number, key = len(entries), cut(spot, shorter, self._width)
-                        entries.append((way, spot, rank))
-                    for same in (key,) if longer == shorter else written_out((shorter, key), longer, self._width):
-                        there = there_are.get(same)
-                        if there is None:
-                            there_are[same] = [number]
-                        # Behind a rule that matches whatever stands there, no other is met.
-                        elif not _holds(entries[there[-1]]):
-                            there.append(number)
-        gates = gates_of(maps)
+        written = memo.get_or_make("lookups", object(), lambda part: self._written(ranked, into, part.previous))
         gated: dict[Part, list[Shape]] = defaultdict(list)
-        for shape, gate in gates.items():
+        for shape, gate in written.gates.items():
             gated[gate].append(shape)
-        groups = [group for group in nested(shapes) if group[0] not in gates]
+        few = tuple(chain.from_iterable(written.maps.few[rank] for rank in sorted(written.maps.few, reverse=True)))
+        return [
+            *([Rule((), (self._lead(Jump, few, None, (None,) * len(few)),))] if few else ()),
+            *(self._gated(gate, written, shapes) for gate, shapes in gated.items()),
+            *(self._group(group, written.behind) for group in written.groups),
+        ]
+
+    def _written(self, ranked: Ranked, into: Maps, before: object) -> _Written:
+        """The chains behind each key: those of before, but for the keys that a change has touched."""
+        if isinstance(before, _Written) and before.maps.into == into:
+            touched = before.maps.update(ranked)
+            gates, groups = self._arranged(before.maps)
+            if (gates, groups) == (before.gates, before.groups):
+                self._put_behind(before, touched)
+                return before
+            maps = before.maps
+        else:
+            maps = KeyMaps.fresh(into, self._width, ranked)
+            gates, groups = self._arranged(maps)
+        written = _Written(maps, gates, groups, {shape: _Behind() for shape in maps.of})
+        self._put_behind(written, {shape: maps.of[shape].keys() for shape in maps.of})
+        return written
+
+    def _arranged(self, maps: KeyMaps) -> tuple[dict[Shape, Part], list[tuple[Shape, ...]]]:
+        """The maps that are asked behind a gate, and the groups of the others."""
+        gates = gates_of(maps.of)
+        groups = [group for group in nested(sorted(maps.of)) if group[0] not in gates]
         # The more there are in a group, the more packets save a lookup by it; a policy more seldom makes it another.
-        groups.sort(key=lambda group: sum(len(maps[shape]) for shape in group).bit_length())
-        if few:
-            yield Rule((), (self._lead(Jump, tuple(few), None, (None,) * len(few)),))
-        for gate, those in gated.items():
-            yield self._gated(gate, maps, those, [self._group((shape,), maps, entries, {}) for shape in those])
-        for group in groups:
-            yield self._group(group, maps, entries, ends if group is groups[-1] else {})
+        groups.sort(key=lambda group: sum(len(maps.of[shape]) for shape in group).bit_length())
+        return gates, groups
 
-    def _group(
+    def _put_behind(self, written: _Written, touched: Mapping[Shape, Collection[LookupKey]]) -> None:
+        """Write the chains behind some keys of each map, and behind those that stand under these."""
+        ends = {rank: end for rank, (end, _) in written.maps.ranked.items() if end is not None}
+        for group in (*((shape,) for shape in written.gates), *written.groups):
+            at_once = ends if written.groups and group is written.groups[-1] else {}
+            changed: dict[Shape, set[LookupKey]] = {}
+            for place, shape in reversed(list(enumerate(group))):
+                shorter = group[place + 1 :]
+                behind, todo = written.behind[shape], touched[shape]
+                under = [key for one in shorter for key in self._under(behind, one, changed[one])]
+                covering = [(mask_of(self.builder.family, one[0][1]), written.behind[one].covers) for one in shorter]
+                write = partial(self._cover, Goto if len(group) > 1 else Jump, at_once, covering, {})
+                changed[shape] = behind.write({*todo, *under} if under else todo, written.maps.of[shape], write)
+
+    def _under(self, behind: _Behind, shorter: Shape, keys: Iterable[LookupKey]) -> Iterator[LookupKey]:
+        """The keys of a map that stand under some keys of a map of shorter prefixes."""
+        others = (1 << self.builder.family.bits) - 1 & ~mask_of(self.builder.family, shorter[0][1])
+        for (value,) in keys:
+            start, end = bisect_left(behind.order, (value,)), bisect_right(behind.order, (value | others,))
+            yield from behind.order[start:end]
+
+    def _cover(
         self,
-        group: Sequence[Shape],
-        maps: dict[Shape, dict[_Key, list[int]]],
-        entries: list[_Entry],
+        lead: type[Jump | Goto],
         ends: Mapping[int, Goto],
-    ) -> Rule:
-        """The lookup in one map, or the jump to the lookups in the maps of a group, which are given longest first."""
-        if len(group) == 1:
-            (shape,) = group
-            return self._lookup(
-                shape, [(key, cover.verdict) for key, cover in self._behind(maps[shape], entries, ends, Jump)]
-            )
-        covers: dict[Shape, dict[_Key, _Cover]] = {}
-        rules: list[Rule] = []
-        for place, shape in reversed(list(enumerate(group))):
-            shorter = [(mask_of(self.builder.family, one[0][1]), covers[one]) for one in group[place + 1 :]]
-            covers[shape] = dict(self._behind(maps[shape], entries, ends, Goto, shorter))
-            rules.append(self._lookup(shape, [(key, cover.verdict) for key, cover in covers[shape].items()]))
-        return Rule((), (Jump(self.builder.chain(f"{self.purpose}/by-{group[0][0][0]}", rules[::-1])),))
+        covering: Sequence[tuple[int, Mapping[LookupKey, Cover]]],
+        made: dict[object, Cover],
+        key: LookupKey,
+        entries: Entries,
+    ) -> Cover:
+        """The chain behind a key, and from there to that of the longest shorter prefix of it in other maps."""
+        same: object = id(entries)
+        if len(entries) > 1:
+            same = entries = met(entries)
+        cover = None
+        for mask, covers in covering:
+            cover = covers.get((key[0] & mask,))
+            if cover is not None:
+                if holds(entries[-1]) and entries[-1][2] > cover.rank:
+                    # No rule there is in front of one that matches whatever stands here.
+                    cover = None
+                break
+        which = same, id(cover)
+        known = made.get(which)
+        if known is None:
+            first = max(entries[0][2], cover.rank if cover else 0)
+            at_once = tuple([_end_of(rank, cover, ends) for _, _, rank in entries])
+            verdict = self._lead(lead, entries, cover.verdict.chain if cover else None, at_once)
+            known = made[which] = Cover(verdict, first)
+        return known
 
-    def _gated(
-        self, gate: Part, maps: Mapping[Shape, Mapping[_Key, object]], shapes: Sequence[Shape], rules: Sequence[Rule]
-    ) -> Rule:
+    def _group(self, group: Sequence[Shape], behind: Mapping[Shape, _Behind]) -> Rule:
+        """The lookup in one map, or the jump to the lookups in the maps of a group, which are given longest first."""
+        rules = [self._lookup(shape, behind[shape].elements) for shape in group]
+        if len(group) == 1:
+            return rules[0]
+        return Rule((), (Jump(self.builder.chain(f"{self.purpose}/by-{group[0][0][0]}", rules)),))
+
+    def _gated(self, gate: Part, written: _Written, shapes: Sequence[Shape]) -> Rule:
         """The jump to the lookups of several parts that have one in common, for those whose part is among the keys."""
         key, bits = gate
-        values = _values(gate, maps, shapes)
+        values = sorted(_values(gate, written.maps.of, shapes))
         purpose = f"{self.purpose}/if-{self._words((gate,))}"
         kind = ElementType.PORT if key in PORTS else ElementType.ADDRESS
         others = Match(key, self.builder.key_set(purpose, kind, bits, values), negated=True)
+        rules = (self._group((shape,), written.behind) for shape in shapes)
         chain = self.builder.chain(f"{self.purpose}/if-{key}", (Rule((others,), (Return(),)), *rules))
         return Rule((), (Jump(chain),))
 
-    def _behind(
-        self,
-        keys: dict[_Key, list[int]],
-        entries: list[_Entry],
-        ends: Mapping[int, Goto],
-        lead: type[Jump | Goto],
-        shorter: Sequence[tuple[int, dict[_Key, _Cover]]] = (),
-    ) -> Iterator[tuple[_Key, _Cover]]:
-        """The chain behind each key of a map, with what stands under `shorter` prefixes of it, longest first."""
-        place_of: dict[tuple[tuple[int, ...], _Cover | None], list[_Key]] = defaultdict(list)
-        for key in sorted(keys):
-            numbers = tuple(keys[key])
-            if not shorter:
-                place_of[numbers, None].append(key)
-                continue
-            covers = (there.get((key[0] & mask,)) for mask, there in shorter)
-            cover = next((one for one in covers if one is not None), None)
-            if cover is not None and _holds(last := entries[numbers[-1]]) and last[2] > cover.rank:
-                # No rule there is in front of one that matches whatever stands here.
-                cover = None
-            place_of[numbers, cover].append(key)
-        found: list[tuple[_Key, _Cover]] = []
-        for (numbers, cover), those in place_of.items():
-            behind = tuple([entries[number] for number in numbers])
-            first = max(behind[0][2], cover.rank if cover else 0)
-            at_once = tuple([_end_of(rank, cover, ends) for _, _, rank in behind])
-            one = _Cover(self._lead(lead, behind, cover.verdict.chain if cover else None, at_once), first)
-            found += [(key, one) for key in those]
-        yield from sorted(found, key=lambda each: each[0])
-
     def _lead(
-        self,
-        lead: type[Jump | Goto],
-        entries: tuple[_Entry, ...],
-        cover: str | None,
-        ends: tuple[Goto | None, ...],
+        self, lead: type[Jump | Goto], entries: Entries, cover: str | None, ends: tuple[Goto | None, ...]
     ) -> Jump | Goto:
         """The way to the chain behind a key, and from there to that of what covers the key.
 
-        `ends` has for each entry the chain to go to at once, None where the rule is noted.
+        The first of its rules that matches is noted if it is better than what was found. `ends` has for each entry
+        the chain to go to at once, None where the rule is noted.
         """
-        ((_, verdict),) = self.memo.get_or_make_each([((lead, entries, cover, ends), None)], self._candidates)
-        return verdict
-
-    def _candidates(self, place: "_Behind", _cause: None, _memo: Memo) -> Jump | Goto:
-        """The chain behind a key: the first of its rules that matches is noted if it is better than what was found."""
-        lead, entries, cover, ends = place
         on: Verdict = Return() if cover is None else Goto(cover)
         rules = [
             Rule(self._tests(rank, (*self._rest(spot), *alternative)), (Note(rank), on) if end is None else (end,))
@@ -210,18 +262,17 @@ class Lookups:
     def _words(self, shape: Shape) -> str:
         return "-".join(key.value if bits == self._width(key) else f"{key}{bits}" for key, bits in shape)
 
-    def _lookup(self, shape: Shape, elements: list[tuple[_Key, Verdict]]) -> Rule:
+    def _lookup(self, shape: Shape, elements: Sequence[tuple[Element, Verdict]]) -> Rule:
         title = f"{self.purpose}/by-{self._words(shape)}"
         types = tuple(ElementType.PORT if key in PORTS else ElementType.ADDRESS for key, _ in shape)
         if len(shape) > 1:
             name = self.builder.verdict_map(title, types, tuple(elements))
             return Rule((), (Vmap(tuple(Field(key, bits) for key, bits in shape), name),))
         ((key, bits),) = shape
-        name = self.builder.verdict_map(title, types[0], tuple((one, verdict) for (one,), verdict in elements))
-        return Rule((), (Vmap(key, name, bits),))
+        return Rule((), (Vmap(key, self.builder.verdict_map(title, types[0], tuple(elements)), bits),))
 
 
-def gates_of(maps: Mapping[Shape, Mapping[_Key, object]]) -> dict[Shape, Part]:
+def gates_of(maps: Mapping[Shape, Mapping[LookupKey, object]]) -> dict[Shape, Part]:
     """The part by which each map of several parts is asked at all: one that others have as well, with fewest values.
 
     Whoever has no such part in any of them is spared all their lookups for one; so one map has none.
@@ -243,11 +294,10 @@ def _is_gate(part: Part) -> bool:
     return key not in PORTS or bits == PORT_BITS
 
 
-def _values(part: Part, maps: Mapping[Shape, Mapping[_Key, object]], shapes: Iterable[Shape]) -> list[int]:
+def _values(part: Part, maps: Mapping[Shape, Mapping[LookupKey, object]], shapes: Iterable[Shape]) -> set[int]:
     """The values of a part in the keys of some maps that ask for more than it."""
-    return sorted(
-        {key[place] for shape in shapes if len(shape) > 1 for place in (shape.index(part),) for key in maps[shape]}
-    )
+    of_each = (map(itemgetter(shape.index(part)), maps[shape]) for shape in shapes if len(shape) > 1)
+    return set(chain.from_iterable(of_each))
 
 
 def nested(shapes: Sequence[Shape]) -> list[tuple[Shape, ...]]:
@@ -267,12 +317,6 @@ def nested(shapes: Sequence[Shape]) -> list[tuple[Shape, ...]]:
     return sorted(found)
 
 
-def _end_of(rank: int, cover: _Cover | None, ends: Mapping[int, Goto]) -> Goto | None:
+def _end_of(rank: int, cover: Cover | None, ends: Mapping[int, Goto]) -> Goto | None:
     """The chain to go to at once from a rule behind a key; None where what covers the key may have a rule before it."""
     return None if cover is not None and cover.rank > rank else ends.get(rank)
-
-
-def _holds(entry: _Entry) -> bool:
-    """True if whatever is looked up there matches."""
-    way, spot, _ = entry
-    return spot is None and way.holds

@@ -21,9 +21,10 @@ from operator import itemgetter
 from hostfw.compile.incremental.memo import Memo
 from hostfw.compile.layout.cuts.cells import Cell
 from hostfw.compile.layout.nft_rules.matches import Tests, tests_of
-from hostfw.compile.layout.ranking.lookups import Lookups, Maps
+from hostfw.compile.layout.ranking.key_maps import Maps, Ranked
+from hostfw.compile.layout.ranking.lookups import Lookups
 from hostfw.compile.layout.ranking.ranks import MOST, chunks, ranks
-from hostfw.compile.layout.ranking.ways import Crowds, Found, Placement, Shape, Spot, Variant
+from hostfw.compile.layout.ranking.ways import Crowds, Found, Keys, Placement, Shape, Variant
 from hostfw.compile.layout.ranking.widths import merged_shapes, shortened_shapes, width_of
 from hostfw.compile.layout.rule_list import RuleList, decides
 from hostfw.compile.program import Allow, Deny, LogOnly, Pass, ProgramRule, Segment, Staged
@@ -36,6 +37,8 @@ _FEW_KEYS = 16
 """Keys of a criterion up to which it is asked first whether it is enough to find a rule."""
 _LEAST_LOOKUPS = 3
 """Lookups of a list that has one map: in the map, behind it, and of the rank that was noted."""
+_TOO_SHORT = 2
+"""Rules of a part of a list that are not worth a jump to a chain of theirs."""
 _TAKEN = Match(Key.SCRATCH, 0, negated=True)
 
 
@@ -124,16 +127,20 @@ class RankedList:
         first = next(place for place, (rule, _) in enumerate(group) if not _goes_on(rule))
         ends = list(self._ends(purpose, ranked, memo))
         at_once = {} if any(_goes_on(rule) for rule, _ in group[first:]) else self._at_once(ranked, ends)
-        found = ((way, one.rank) for one in ranked for way in one.ways)
+        found = {one.rank: (at_once.get(one.rank), one.ways) for one in ranked if one.ways}
+        looked_up_in = memo.get_or_make(("lookups", number), object(), partial(self._lookups, purpose, found, into))
         return [
             Rule((_TAKEN,), (Goto(in_order),)),
             *self._list(group[:first], cell),
             *self._scanned(purpose, ranked),
-            *Lookups(self.builder, purpose, memo).rules(found, into, at_once),
+            *looked_up_in,
             *self._before(group[first:], of[first:], cell),
             self._decision(purpose, ends),
             *chain.from_iterable(self.rule_list.tried([(rule, Tests())], cell) for rule in always),
         ]
+
+    def _lookups(self, purpose: str, found: Ranked, into: Maps, memo: Memo) -> list[Rule]:
+        return Lookups(self.builder, purpose).rules(found, into, memo)
 
     def _maps(self, ranked: Iterable[_Ranked]) -> Maps:
         """The maps that rules are found in."""
@@ -142,8 +149,8 @@ class RankedList:
         spots = 0
         for one in ranked:
             for way in one.ways:
-                spots += len(way.spots)
-                _add((way.spots,), len(way.tests), crowds)
+                spots += sum(map(len, way.keys.values()))
+                _add(way.keys, len(way.tests), crowds)
         shorter = shortened_shapes(crowds, costs.shortened, partial(width_of, self.builder.family))
         counts, compares = Counter[Shape](), Counter[Shape]()
         for shape, target in shorter.items():
@@ -196,13 +203,18 @@ class RankedList:
 
     def _in_order(self, purpose: str, group: Tried, cell: Cell, memo: Memo, number: int) -> str:
         """The chain that tries the rules of a group one after the other."""
-        if any(isinstance(rule.effect, Pass) for rule, _ in group):
-            # A Pass returns from the whole of it.
-            return self.builder.chain(f"{purpose}/in-order", self._list(group, cell))
-        parts = [tuple(group[place] for place in part) for part in chunks([_name(rule) for rule, _ in group])]
-        causes = ((("in order", number, part[0][0]), (part, cell)) for part in parts)
-        made = memo.get_or_make_each(causes, partial(self._part, purpose))
-        return self.builder.chain(f"{purpose}/in-order", [Rule((), (Jump(name),)) for _, name in made])
+        parts = [part for chunk in chunks([_name(rule) for rule, _ in group]) for part in _parts(group, chunk)]
+        chained = [part for part in parts if len(part) > _TOO_SHORT]
+        made = memo.get_or_make_each(
+            ((("in order", number, part[0][0]), (part, cell)) for part in chained), partial(self._part, purpose)
+        )
+        rules: list[Rule] = []
+        for part in parts:
+            if len(part) > _TOO_SHORT:
+                rules.append(Rule((), (Jump(next(made)[1]),)))
+            else:
+                rules.extend(self._list(part, cell))
+        return self.builder.chain(f"{purpose}/in-order", rules)
 
     def _part(
         self, purpose: str, _place: object, cause: tuple[Sequence[tuple[ProgramRule, Found]], Cell], _memo: Memo
@@ -252,21 +264,36 @@ class RankedList:
         return Goto(self.builder.chain(f"{purpose}/rule", [Rule((), (Note(0), *statements))]))
 
 
+def _parts(group: Tried, chunk: range) -> Iterator[tuple[tuple[ProgramRule, Found], ...]]:
+    """The rules of a chunk in parts, each Pass alone: it returns from the whole list, and so stands in it itself."""
+    found = [group[place] for place in chunk]
+    for passes, part in groupby(found, lambda one: isinstance(one[0].effect, Pass)):
+        those = tuple(part)
+        yield from ((one,) for one in those) if passes else (those,)
+
+
 def _crowds(variants: Iterable[tuple[Variant, ...]], rooms: Iterable[list[int]]) -> Crowds:
     """The rules that may stand at each spot, as far as each variant has room for the keys."""
     crowds: Crowds = {}
     for of_rule, of_each in zip(variants, rooms, strict=True):
         usable = [one for variant, room in zip(of_rule, of_each, strict=True) for one in variant.usable(room)]
-        _add({(aspect.source, aspect.name): aspect.spots for aspect in usable}.values(), 1, crowds)
+        # An aspect that several variants of a rule have counts once.
+        for aspect in {(aspect.source, aspect.name): aspect for aspect in usable}.values():
+            _add(aspect.keys, 1, crowds)
     return crowds
 
 
-def _add(each: Iterable[Iterable[Spot]], count: int, crowds: Crowds) -> None:
-    """Adds so many for each spot."""
-    for shape, spots in groupby(chain.from_iterable(each), itemgetter(0)):
-        there = crowds.setdefault(shape, {})
-        for _, key in spots:
-            there[key] = there.get(key, 0) + count
+def _add(keys: Keys, count: int, crowds: Crowds) -> None:
+    """Adds so many for each key."""
+    for shape, of_shape in keys.items():
+        there = crowds.get(shape)
+        if there is None:
+            there = crowds[shape] = Counter()
+        if count == 1:
+            there.update(of_shape)
+        else:
+            for key in of_shape:
+                there[key] += count
 
 
 def _reached(tried: Iterable[tuple[ProgramRule, Found]]) -> Iterator[tuple[ProgramRule, Found]]:

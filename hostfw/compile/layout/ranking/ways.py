@@ -5,11 +5,10 @@ keys: prefixes of an address, or runs of ports whose first bits are the same. Wh
 the verdict is the same; the fewer rules stand at one key, the less is left to be tested.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from itertools import chain, groupby, product
-from operator import itemgetter
+from itertools import product
 
 from hostfw.compile.layout.cuts.cells import FIRST_PORT, LAST_PORT, Cell
 from hostfw.compile.layout.nft_rules.matches import Alternative, Tests, is_within, lists_of, tests_of
@@ -35,30 +34,28 @@ Shape = tuple[tuple[Key, int], ...]
 """A map: the parts of the packet that it is asked for, each with the number of its first bits that count."""
 Spot = tuple[Shape, tuple[int, ...]]
 """A map, and a key in it."""
-Crowds = dict[Shape, dict[tuple[int, ...], int]]
-"""The number of rules that may stand at each spot."""
+Keys = Mapping[Shape, Sequence[tuple[int, ...]]]
+"""Keys by the map that they are in."""
+Crowds = dict[Shape, Counter[tuple[int, ...]]]
+"""The number of rules that may stand at each key of each map."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Aspect:
     """Keys of some parts of a packet, one of which has to hold: what a criterion `name` of a side comes to."""
 
     source: bool
     name: str
     parts: tuple[Key, ...]
-    keys: tuple[tuple[Bits, ...], ...]
-
-    @cached_property
-    def spots(self) -> tuple[Spot, ...]:
-        """Where a rule stands that is looked up by this aspect alone."""
-        return tuple(_spots(self.parts, self.keys))
+    keys: Keys
+    count: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placement:
-    """Places at each of which the same remains to be tested: any of the alternatives. Compared by identity."""
+    """Keys behind each of which the same remains to be tested: any of the alternatives. Compared by identity."""
 
-    spots: tuple[Spot, ...]
+    keys: Keys
     tests: tuple[Alternative, ...]
 
     @property
@@ -78,7 +75,7 @@ class Variant:
 
     def usable(self, room: int) -> list[Aspect]:
         """The aspects that have no more keys than that; all but some ports says too little to be asked with others."""
-        found = [aspect for aspect in self.aspects if len(aspect.keys) <= room]
+        found = [aspect for aspect in self.aspects if aspect.count <= room]
         return [aspect for aspect in found if aspect.name != _NOT_PORTS] or found
 
     def is_quiet(self, crowds: Crowds, limit: int, room: int) -> bool:
@@ -92,15 +89,15 @@ class Variant:
         """
         usable = self.usable(room)
         crowd = {id(aspect): crowd_of(aspect, crowds) for aspect in usable}
-        for aspect in sorted(usable, key=lambda one: (Key.DPORT not in one.parts, len(one.keys))):
+        for aspect in sorted(usable, key=lambda one: (Key.DPORT not in one.parts, one.count)):
             if crowd[id(aspect)] <= limit:
                 return (aspect,)
         chosen: list[Aspect] = []
         keys, parts = 1, set[Key]()
         for aspect in sorted(usable, key=lambda one: crowd[id(one)]):
-            if keys * len(aspect.keys) <= room and parts.isdisjoint(aspect.parts):
+            if keys * aspect.count <= room and parts.isdisjoint(aspect.parts):
                 chosen.append(aspect)
-                keys *= len(aspect.keys)
+                keys *= aspect.count
                 parts.update(aspect.parts)
         return tuple(chosen)
 
@@ -168,7 +165,7 @@ def _aspects(side: PlannedSide, cell: Cell, builder: TableBuilder, *, source: bo
             continue
         if isinstance(cidrs, CidrSet) or from_feed or is_within(cidrs, region, builder) is not None:
             continue
-        yield Aspect(source, name, (address,), tuple(((cidr.length, cidr.address),) for cidr in cidrs))
+        yield _one_part(source, name, address, [(cidr.length, cidr.address) for cidr in cidrs])
     if cell.protocol not in PORT_PROTOCOLS or (cell.ports is not None and not source):
         return
     if side.port_sets and side.ports is None:
@@ -180,13 +177,25 @@ def _aspects(side: PlannedSide, cell: Cell, builder: TableBuilder, *, source: bo
                 if member.protocol == cell.protocol
             }
         )
-        bits = builder.family.bits
-        yield Aspect(source, "port_sets", (address, port), tuple(((bits, a), (PORT_BITS, p)) for a, p in members))
+        shape = ((address, builder.family.bits), (port, PORT_BITS))
+        yield Aspect(source, "port_sets", (address, port), {shape: members} if members else {}, len(members))
     elif side.ports:
-        yield Aspect(source, "ports", (port,), tuple((run,) for one in side.ports for run in runs(one)))
+        yield _one_part(source, "ports", port, [run for one in side.ports for run in runs(one)])
     elif side.not_ports and not side.restricts_ports:
         others = _complement(side.not_ports)
-        yield Aspect(source, _NOT_PORTS, (port,), tuple((run,) for one in others for run in runs(one)))
+        yield _one_part(source, _NOT_PORTS, port, [run for one in others for run in runs(one)])
+
+
+def _one_part(source: bool, name: str, part: Key, keys: Sequence[Bits]) -> Aspect:  # noqa: FBT001 -- as of `Aspect`
+    """The aspect of keys of one part of a packet."""
+    by_length: dict[int, list[tuple[int, ...]]] = {}
+    for bits, value in keys:
+        there = by_length.get(bits)
+        if there is None:
+            by_length[bits] = [(value,)]
+        else:
+            there.append((value,))
+    return Aspect(source, name, (part,), {((part, bits),): of for bits, of in by_length.items()}, len(keys))
 
 
 def _without(side: PlannedSide, name: str) -> PlannedSide:
@@ -204,34 +213,28 @@ def _without(side: PlannedSide, name: str) -> PlannedSide:
 
 
 def crowd_of(aspect: Aspect, crowds: Crowds) -> int:
-    """The most rules that share one of an aspect's spots."""
+    """The most rules that share one of an aspect's keys."""
     most = 0
-    for shape, spots in groupby(aspect.spots, itemgetter(0)):
-        there = crowds.get(shape, {})
-        most = max(most, *[there.get(key, 0) for _, key in spots], 0)
+    for shape, keys in aspect.keys.items():
+        there = crowds.get(shape)
+        if there:
+            most = max(most, *map(there.__getitem__, keys))
     return most
 
 
-def _joined(by: tuple[Aspect, ...]) -> tuple[Spot, ...]:
+def _joined(by: tuple[Aspect, ...]) -> Keys:
     """Where a rule stands that is looked up by several aspects at once."""
     if len(by) == 1:
-        return by[0].spots
+        return by[0].keys
     parts = [part for aspect in by for part in aspect.parts]
-    keys = (tuple(chain.from_iterable(chosen)) for chosen in product(*(aspect.keys for aspect in by)))
-    return tuple(_spots(parts, keys))
-
-
-def _spots(parts: Sequence[Key], keys: Iterable[tuple[Bits, ...]]) -> Iterator[Spot]:
-    """The spots of keys of some parts of a packet; a few shapes serve them all."""
     order = sorted(range(len(parts)), key=lambda place: _PARTS.index(parts[place]))
-    shapes: dict[tuple[int, ...], Shape] = {}
-    in_place = order == list(range(len(parts)))
-    for key in keys:
-        lengths, values = zip(*(key if in_place else [key[place] for place in order]), strict=True)
-        shape = shapes.get(lengths)
-        if shape is None:
-            shape = shapes[lengths] = tuple(zip([parts[place] for place in order], lengths, strict=True))
-        yield shape, values
+    found: dict[Shape, list[tuple[int, ...]]] = {}
+    for chosen in product(*(aspect.keys.items() for aspect in by)):
+        joined = [part for shape, _ in chosen for part in shape]
+        shape = tuple([joined[place] for place in order])
+        keys = (sum(key, ()) for key in product(*(keys for _, keys in chosen)))
+        found.setdefault(shape, []).extend(tuple([key[place] for place in order]) for key in keys)
+    return found
 
 
 def runs(ports: PortRange) -> Iterator[Bits]:
