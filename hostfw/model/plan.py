@@ -16,7 +16,7 @@ from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.settings import UNIDENTIFIED, Settings
 from hostfw.model.time.expiry import Expired
-from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Mac, PortRange, Protocol
+from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Mac, PortRange, Protocol, of_family
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,7 +62,7 @@ class AddressSet:
         """The members of one family."""
         if isinstance(self.cidrs, CidrSet):
             return self.cidrs.of(family)
-        return tuple(c for c in self.cidrs if c.family is family)
+        return of_family(self.cidrs, family)
 
 
 class PortMember(NamedTuple):

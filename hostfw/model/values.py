@@ -130,6 +130,12 @@ class Cidr(NamedTuple):
         return address & self.mask == self.address
 
 
+def of_family(cidrs: tuple[Cidr, ...], family: Family) -> tuple[Cidr, ...]:
+    """Those of some prefixes that are of a family: the very tuple where all are, as nearly always."""
+    found = [cidr for cidr in cidrs if cidr[0] is family]
+    return cidrs if len(found) == len(cidrs) else tuple(found)
+
+
 def mask_of(family: Family, length: int) -> int:
     """The network mask of `length` bits as an integer."""
     return ((1 << length) - 1) << (family.bits - length)

@@ -13,7 +13,7 @@ from itertools import groupby
 from hostfw.compile.program import Condition, ProgramRule, Segment, by_segment, with_staged
 from hostfw.model.plan import AddressSet, PlannedSide
 from hostfw.model.prefixes import Cidrs, CidrSet
-from hostfw.model.values import Cidr, Family
+from hostfw.model.values import Cidr, Family, of_family
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,12 @@ class ShortLists:
         return known[1]
 
 
+_NONE: _Lists = ([], [])
+
+
 def _lists_of(side: PlannedSide, family: Family, limit: int) -> _Lists:
+    if side.nets is None and side.address_set is None and not side.not_nets and side.not_address_set is None:
+        return _NONE
     positive: list[Cidrs | None] = [side.nets, _known(side.address_set, family)]
     negative: list[Cidrs | None] = [side.not_nets, _known(side.not_address_set, family)]
     return _short(positive, family, limit), _short(negative, family, limit)
@@ -63,14 +68,12 @@ def _known(selected: AddressSet | None, family: Family) -> Cidrs | None:
 
 def prefixes_of(segments: tuple[Segment, ...], short: ShortLists, *, source: bool) -> set[Cidr]:
     """Every prefix that the rules tell apart on one side."""
-    return {
-        cidr
-        for segment in segments
-        for rule in with_staged(segment)
-        for lists in short.of(side_of(rule.condition, source=source))
-        for cidrs in lists
-        for cidr in cidrs
-    }
+    found: set[Cidr] = set()
+    for segment in segments:
+        for rule in with_staged(segment):
+            for lists in short.of(side_of(rule.condition, source=source)):
+                found.update(*lists)
+    return found
 
 
 def regions(segments: tuple[Segment, ...], prefixes: set[Cidr], short: ShortLists, *, source: bool) -> Iterator[Region]:
@@ -116,9 +119,8 @@ def denied_nets(condition: Condition, family: Family, limit: int, *, source: boo
 
 
 def _short(lists: list[Cidrs | None], family: Family, limit: int) -> list[tuple[Cidr, ...]]:
-    listed = (cidrs for cidrs in lists if cidrs is not None and not isinstance(cidrs, CidrSet))
-    of_family = (tuple(c for c in cidrs if c.family is family) for cidrs in listed)
-    return [cidrs for cidrs in of_family if len(cidrs) <= limit]
+    listed = [cidrs for cidrs in lists if cidrs is not None and not isinstance(cidrs, CidrSet)]
+    return [found for cidrs in listed if len(found := of_family(cidrs, family)) <= limit]
 
 
 def _within(inner: Cidr, outer: Cidr) -> bool:

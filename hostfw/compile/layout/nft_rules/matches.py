@@ -13,7 +13,7 @@ from hostfw.compile.program import Condition
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.plan import ANY_SIDE, AddressSet, LocalNets, PlannedSide, PortMember, PortSet
 from hostfw.model.prefixes import Cidrs, CidrSet
-from hostfw.model.values import ICMP, ICMPV6, PORT_PROTOCOLS, Cidr, Family, Icmp, PortRange, host_cidr
+from hostfw.model.values import ICMP, ICMPV6, PORT_PROTOCOLS, Cidr, Family, Icmp, PortRange, host_cidr, of_family
 from hostfw.nft.rules import Key, Match
 
 Alternative = tuple[Match, ...]
@@ -293,7 +293,7 @@ def lists_of(
 ) -> Iterator[tuple[Cidrs, AddressSet | None]]:
     """The lists of prefixes of one family, one of each must hold the address, each with what it was selected as."""
     if nets is not None:
-        yield tuple(cidr for cidr in nets if cidr.family is family), None
+        yield of_family(nets, family), None
     if selected is not None:
         yield selected.of(family), selected
 

@@ -21,10 +21,11 @@ from operator import itemgetter
 from hostfw.compile.incremental.memo import Memo
 from hostfw.compile.layout.cuts.cells import Cell
 from hostfw.compile.layout.nft_rules.matches import Tests, tests_of
+from hostfw.compile.layout.ranking.choices import Choices, Variants, chosen
 from hostfw.compile.layout.ranking.key_maps import Maps, Ranked
 from hostfw.compile.layout.ranking.lookups import Lookups
 from hostfw.compile.layout.ranking.ranks import MOST, chunks, ranks
-from hostfw.compile.layout.ranking.ways import Crowds, Found, Keys, Placement, Shape, Variant
+from hostfw.compile.layout.ranking.ways import Crowds, Found, Keys, Placement, Shape
 from hostfw.compile.layout.ranking.widths import merged_shapes, shortened_shapes, width_of
 from hostfw.compile.layout.rule_list import RuleList, decides
 from hostfw.compile.program import Allow, Deny, LogOnly, Pass, ProgramRule, Segment, Staged
@@ -33,8 +34,6 @@ from hostfw.nft.objects import ElementType
 from hostfw.nft.rules import Accept, Below, Goto, Jump, Key, Match, Note, Return, Rule, Vmap
 
 Tried = list[tuple[ProgramRule, Found]]
-_FEW_KEYS = 16
-"""Keys of a criterion up to which it is asked first whether it is enough to find a rule."""
 _LEAST_LOOKUPS = 3
 """Lookups of a list that has one map: in the map, behind it, and of the rank that was noted."""
 _TOO_SHORT = 2
@@ -116,7 +115,7 @@ class RankedList:
         if not costs.rules_a_lookup * _LEAST_LOOKUPS <= len(group) <= MOST:
             return self._list(group, cell)
         of = ranks([_name(rule) for rule, _ in group])
-        ranked = list(self._ranked(group, of, cell))
+        ranked = list(self._ranked(group, of, cell, memo, number))
         into = self._maps(ranked)
         shapes = {target[1] for target in into.values() if target}
         looked_up = sum(1 for one in ranked if one.ways)
@@ -162,17 +161,17 @@ class RankedList:
         longer = merged_shapes(counts, costs.lookups, room)
         return {shape: None if target in few else (target, longer[target]) for shape, target in shorter.items()}
 
-    def _ranked(self, group: Tried, of: Sequence[int], cell: Cell) -> Iterator[_Ranked]:
+    def _ranked(self, group: Tried, of: Sequence[int], cell: Cell, memo: Memo, number: int) -> Iterator[_Ranked]:
         """The rules that decide and that a packet may fail to match."""
         costs = self.builder.costs
         room = max(costs.keys_a_rule, costs.elements // (len(group) + 1))
         given = [one for one in zip(group, of, strict=True) if _decides(*one[0])]
         variants = [found.variants(rule.condition, cell, self.builder) for (rule, found), _ in given]
-        rooms, crowds = self._rooms(variants, room)
-        for ((rule, found), rank), of_rule, of_each in zip(given, variants, rooms, strict=True):
+        place, make = ("choices", number), partial(_chosen, variants, costs.crowd, room)
+        choices = memo.get_or_make(place, object(), make)
+        for ((rule, found), rank), of_rule in zip(given, variants, strict=True):
             ways: list[Placement] = []
-            for variant, its_room in zip(of_rule, of_each, strict=True):
-                by = variant.quiet(crowds, costs.crowd, its_room)
+            for variant, by in choices.of(of_rule):
                 if not by:
                     ways = []
                     break
@@ -180,23 +179,6 @@ class RankedList:
                 if way is not None:
                     ways.append(way)
             yield _Ranked(rule, found.tests, rank, tuple(ways))
-
-    def _rooms(self, variants: Sequence[tuple[Variant, ...]], room: int) -> tuple[list[list[int]], Crowds]:
-        """The most keys of a criterion by which each variant is looked up: few, where it is found quickly by those.
-
-        What has many keys is not even counted for them.
-        """
-        few = min(room, _FEW_KEYS)
-        rooms = [[few if variant.usable(few) else room for variant in of_rule] for of_rule in variants]
-        crowds = _crowds(variants, rooms)
-        crowd = self.builder.costs.crowd
-        more = False
-        for of_rule, of_each in zip(variants, rooms, strict=True):
-            for place, variant in enumerate(of_rule):
-                if of_each[place] < room and not variant.is_quiet(crowds, crowd, few):
-                    of_each[place] = room
-                    more = more or len(variant.usable(room)) > len(variant.usable(few))
-        return rooms, _crowds(variants, rooms) if more else crowds
 
     def _list(self, group: Sequence[tuple[ProgramRule, Found]], cell: Cell) -> list[Rule]:
         return self.rule_list.tried([(rule, found.tests) for rule, found in group], cell)
@@ -272,15 +254,8 @@ def _parts(group: Tried, chunk: range) -> Iterator[tuple[tuple[ProgramRule, Foun
         yield from ((one,) for one in those) if passes else (those,)
 
 
-def _crowds(variants: Iterable[tuple[Variant, ...]], rooms: Iterable[list[int]]) -> Crowds:
-    """The rules that may stand at each spot, as far as each variant has room for the keys."""
-    crowds: Crowds = {}
-    for of_rule, of_each in zip(variants, rooms, strict=True):
-        usable = [one for variant, room in zip(of_rule, of_each, strict=True) for one in variant.usable(room)]
-        # An aspect that several variants of a rule have counts once.
-        for aspect in {(aspect.source, aspect.name): aspect for aspect in usable}.values():
-            _add(aspect.keys, 1, crowds)
-    return crowds
+def _chosen(variants: Sequence[Variants], limit: int, room: int, memo: Memo) -> Choices:
+    return chosen(variants, limit, room, memo.previous)
 
 
 def _add(keys: Keys, count: int, crowds: Crowds) -> None:
