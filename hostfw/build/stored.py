@@ -19,21 +19,24 @@ if TYPE_CHECKING:
 
 
 def stored_content(
-    configuration: Configuration, state_dir: Path, cache: "DecodeCache | None" = None
+    configuration: Configuration, state_dir: Path, cache: "DecodeCache | None" = None, *, policies: bool = True
 ) -> tuple[Resources, Settings]:
     """The resources and settings of a configuration that is stored.
 
-    What is kept decoded is not decoded again, and neither are files that a cache knows.
+    What is kept decoded is not decoded again, and neither are files that a cache knows. Without `policies` there may be
+    none: most of the time goes into them.
     """
     parts = parts_of(configuration)
-    kept = load_decoded(state_dir, (*parts.settings, *parts.resources)) if cache is None else {}
+    wanted = (*parts.settings, *parts.resources)
+    kept = load_decoded(state_dir, wanted, policies=policies) if cache is None else {}
     content = _assembled(configuration, kept)
     if content is None:
         # With YAML, 30 ms: only for what is kept nowhere.
         from hostfw.manifest.decode import DecodeCache, decode
 
         cache = cache or DecodeCache()
-        _remember(cache, configuration, kept)
+        if policies:
+            _remember(cache, configuration, kept)
         decoded = decode(configuration, cache)
         content = decoded.resources, decoded.settings
     resources, settings = content

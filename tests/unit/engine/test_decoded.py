@@ -20,6 +20,7 @@ from hostfw.host.store.generations.generations import load_accepted
 from hostfw.host.store.generations.sources import parts_of
 from hostfw.manifest import decode as decoding
 from hostfw.model.sources import Configuration, Source
+from hostfw.policy.resolve.plan import without_policies
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 from tests.unit.project.documentation import ROOT
 from tests.unit.project.recipes import PAGES
@@ -119,6 +120,8 @@ def test_what_is_kept_is_what_the_texts_say(
     monkeypatch.setattr(decoding, "decode", lambda *_: pytest.fail("the texts were decoded"))
 
     assert stored_content(candidate.configuration, tmp_path) == (candidate.resources, candidate.settings)
+    bare = without_policies(candidate.resources), candidate.settings
+    assert stored_content(candidate.configuration, tmp_path, policies=False) == bare
 
 
 def test_the_texts_have_every_kind() -> None:

@@ -38,7 +38,7 @@ def not_followed(options: Options, host: Host, status: Status, accepted: Accepte
         stored = stored_active(directories, accepted)
         if stored is None:
             return NotFollowed()
-        resources, settings = stored_content(stored.configuration, directories.state)
+        resources, settings = stored_content(stored.configuration, directories.state, policies=False)
         facts = host.facts(settings.node)
     except HostError as error:
         why = f"cannot be compared with the rules in force: {error.message}"

@@ -1,4 +1,4 @@
-"""Which criteria of each rule of a list it is looked up by, kept from list to list.
+"""The criteria that each rule of a list is looked up by, kept from list to list.
 
 A rule is looked up by a criterion whose keys few others share. So the choice for a rule depends on the rules at its
 keys and on no others: a rule that comes or goes changes it only where as many rules as that stand at one of its keys.

@@ -1,6 +1,7 @@
 """Stored files as they were decoded, beside their texts: a copy that may be deleted at any time.
 
-    state_dir/decoded/<part>.<decoder>      the content of each file of a part (`parts.sources`), in their order
+    state_dir/decoded/<part>.<decoder>      the content of each file of a part (`parts.sources`), in their order:
+                                            without its policies, and behind that these
 
 Ten thousand policies take seconds to decode from YAML, and a tenth of that from here. A copy is used only for the texts
 that its name is a digest of, by the decoder that made it, and if it is whole: it begins with the SHA-256 of its rest.
@@ -21,7 +22,7 @@ from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
 from io import BytesIO
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,10 +34,14 @@ from hostfw.model.resources import Resource
 from hostfw.model.settings import Settings
 
 _FOLDER = "decoded"
+_LAYOUT = 2
+"""The number of the way in which a part lies in its file."""
 _DIGEST_BYTES = 32
 _DECODING = ("manifest", "model", "selector")
 """The packages that decide what a text is decoded to."""
 _VALUES = "hostfw.model."
+_POLICY = "Policy"
+"""The end of the names of the kinds that nearly everything is; which interfaces are governed can be told without."""
 
 
 class FileContent(NamedTuple):
@@ -67,12 +72,12 @@ def save_decoded(
             (folder / name).unlink(missing_ok=True)
 
 
-def load_decoded(state_dir: Path, parts: Iterable[Part]) -> Mapping[str, FileContent]:
-    """The content of files by their path, as far as it is kept."""
+def load_decoded(state_dir: Path, parts: Iterable[Part], *, policies: bool = True) -> Mapping[str, FileContent]:
+    """The content of files by their path, as far as it is kept, all of it or what else there is than `policies`."""
     folder, decoder = state_dir / _FOLDER, decoder_mark()
     found: dict[str, FileContent] = {}
     for part in parts:
-        contents = _unpickled(folder / _file_name(part.name, decoder))
+        contents = _unpickled(folder / _file_name(part.name, decoder), policies=policies)
         if contents is not None and len(contents) == len(part.sources):
             found.update(zip((source.path for source in part.sources), contents, strict=True))
     return found
@@ -84,7 +89,7 @@ def decoder_mark() -> str:
 
     The service asks at its start: a package that is unpacked later has code that it does not run.
     """
-    found = [f"{hostfw.__version__} {sys.version}"]
+    found = [f"{hostfw.__version__} {sys.version} {_LAYOUT}"]
     for package in _DECODING:
         for folder, _, names in os.walk(Path(hostfw.__file__).parent / package):
             paths = (Path(folder, name) for name in names if name.endswith(".py"))
@@ -156,11 +161,26 @@ class _Unpickler(pickle.Unpickler):
 
 def _pickled(contents: tuple[FileContent, ...]) -> bytes:
     buffer = BytesIO()
-    _Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(tuple(tuple(content) for content in contents))
+    pickler = _Pickler(buffer, pickle.HIGHEST_PROTOCOL)
+    pickler.dump(tuple((one.settings, *_placed(one.resources, policies=False), one.problems) for one in contents))
+    pickler.clear_memo()
+    pickler.dump(tuple(_placed(one.resources, policies=True) for one in contents))
     return buffer.getvalue()
 
 
-def _unpickled(path: Path) -> tuple[FileContent, ...] | None:
+def _placed(resources: tuple[Resource, ...], *, policies: bool) -> tuple[tuple[int, ...], tuple[Resource, ...]]:
+    """The policies of a file or everything else in it, each with its place."""
+    places = tuple(n for n, one in enumerate(resources) if type(one).__name__.endswith(_POLICY) is policies)
+    return places, tuple(resources[place] for place in places)
+
+
+def _together(*parts: tuple[tuple[int, ...], tuple[Resource, ...]]) -> tuple[Resource, ...]:
+    """The resources of a file, each at its place."""
+    placed = [one for places, resources in parts for one in zip(places, resources, strict=True)]
+    return tuple(resource for _, resource in sorted(placed, key=itemgetter(0)))
+
+
+def _unpickled(path: Path, *, policies: bool) -> tuple[FileContent, ...] | None:
     """The content of the files of a part, None where it is not kept whole."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -173,7 +193,13 @@ def _unpickled(path: Path) -> tuple[FileContent, ...] | None:
     if sha256(data).digest() != digest:
         return None
     try:
-        return tuple(FileContent(*content) for content in _Unpickler(BytesIO(data)).load())
+        buffer = BytesIO(data)
+        others = _Unpickler(buffer).load()
+        behind = _Unpickler(buffer).load() if policies else [((), ())] * len(others)
+        return tuple(
+            FileContent(settings, _together((places, resources), of_policies), problems)
+            for (settings, places, resources, problems), of_policies in zip(others, behind, strict=True)
+        )
     except Exception:  # noqa: BLE001  whatever is wrong with a copy, the texts are there
         return None
 
