@@ -34,21 +34,21 @@ class BeforeTranslation:
 
     def _verdict(self, verdict: Verdict, protocol: int | None) -> Verdict:
         """The verdict that leads on with the original destination; `protocol` is that of the packets, None if open."""
-        match verdict:
-            case Goto(chain):
-                return Goto(self._chain(chain, protocol))
-            case Jump(chain):
-                return Jump(self._chain(chain, protocol))
-            case _:
-                return verdict
+        if not isinstance(verdict, Goto | Jump):
+            return verdict
+        chain = self._chain(verdict.chain, protocol)
+        # Most are the same, and there are tens of thousands.
+        return verdict if chain == verdict.chain else type(verdict)(chain)
 
     def _chain(self, name: str, protocol: int | None) -> str:
         known = self._builder.before_translation
-        if (name, protocol) not in known:
+        found = known.get((name, protocol))
+        if found is None:
             rules = self._builder.chains[name].rules
             changed = tuple(self._rule(rule, protocol) for rule in rules)
-            known[name, protocol] = name if changed == rules else self._builder.chain(_purpose(name), changed)
-        return known[name, protocol]
+            found = name if changed == rules else self._builder.chain(_purpose(name), changed)
+            known[name, protocol] = found
+        return found
 
     def _rule(self, rule: Rule, protocol: int | None) -> Rule:
         if any(match.key is Key.DADDR_TYPE for match in rule.matches):
@@ -89,7 +89,7 @@ class BeforeTranslation:
         # Many elements share a verdict.
         verdicts = {id(verdict): verdict for _, verdict in contents.elements}
         changed = {which: self._verdict(verdict, protocol) for which, verdict in verdicts.items()}
-        if all(changed[which] == verdict for which, verdict in verdicts.items()):
+        if all(changed[which] is verdict for which, verdict in verdicts.items()):
             return name
         elements = tuple([(key, changed[id(verdict)]) for key, verdict in contents.elements])
         return self._builder.verdict_map(_purpose(name), contents.type, elements, interval=contents.interval)

@@ -41,33 +41,42 @@ _Named = TypeVar("_Named", Chain, VerdictMap)
 
 @dataclass(slots=True)
 class CommandCache:
-    """The commands of chains and maps that were written before, by their names, which stand for their content."""
+    """The commands of chains and maps that were written before, by their names, which stand for their content.
 
-    _now: dict[tuple[TableFamily, str], dict[str, str]] = field(default_factory=dict)
-    _before: dict[tuple[TableFamily, str], dict[str, str]] = field(default_factory=dict)
+    They are parts of the script that was written with them, which is kept anyway: so they are not kept beside it.
+    """
 
-    def next_round(self) -> None:
-        """Another ruleset is to be written."""
-        self._before, self._now = self._now, {}
+    _script: str = ""
+    _places: dict[tuple[TableFamily, str], dict[str, tuple[int, int]]] = field(default_factory=dict)
+    _written: dict[tuple[TableFamily, str], dict[str, str]] = field(default_factory=dict)
 
-    def end_round(self) -> None:
-        """The ruleset is written: what it did not need is forgotten."""
-        self._before = {}
+    def end_round(self, script: str) -> None:
+        """The script is written: where the commands are in it; what it did not need is forgotten."""
+        place = 0
+        self._script, self._places = script, {}
+        for of, commands in self._written.items():
+            found = self._places[of] = {}
+            for name, command in commands.items():
+                # They follow each other in this order, so each search ends where it begins, or a line behind it.
+                start = script.index(command, place)
+                place = start + len(command)
+                found[name] = start, place
+        self._written = {}
 
     def of(
         self, family: TableFamily, objects: Sequence[_Named], write: Callable[[_Named, TableFamily], str]
     ) -> list[str]:
         """The command of each object, as one writes it; written now if it is the first time."""
-        place = family, write.__name__
-        now, before = self._now.setdefault(place, {}), self._before.get(place, {})
-        names = [one.name for one in objects]
-        known = [before.get(name) for name in names]
-        texts = [
-            now.get(one.name) or write(one, family) if text is None else text
-            for text, one in zip(known, objects, strict=True)
+        script, places = self._script, self._places.get((family, write.__name__), {})
+        known = map(places.get, [one.name for one in objects])
+        return [
+            write(one, family) if place is None else script[place[0] : place[1]]
+            for place, one in zip(known, objects, strict=True)
         ]
-        now.update(zip(names, texts, strict=True))
-        return texts
+
+    def note(self, family: TableFamily, objects: Sequence[_Named], kind: str, commands: Sequence[str]) -> None:
+        """Have the commands of some objects be in the script that is being written."""
+        self._written[family, kind] = dict(zip([one.name for one in objects], commands, strict=True))
 
 
 def render(ruleset: Ruleset, texts: CommandCache | None = None, most_elements: int | None = None) -> str:
@@ -81,7 +90,6 @@ def render(ruleset: Ruleset, texts: CommandCache | None = None, most_elements: i
     """
     later = _later(ruleset, most_elements)
     known = CommandCache() if texts is None else texts
-    known.next_round()
     parts = ["#!/usr/sbin/nft -f\n"]
     for table in ruleset.tables:
         name = table_name(table.family)
@@ -96,8 +104,10 @@ def render(ruleset: Ruleset, texts: CommandCache | None = None, most_elements: i
         empty = frozenset(s.name for s in table.sets if (table.family, s.name) in later)
         blocks = _blocks(table, Table(table.family), known, empty, marked=True)
         parts.extend(("\n", "\n".join(filter(None, blocks))))
-    known.end_round()
-    return "".join(parts)
+    script = "".join(parts)
+    if texts is not None:
+        texts.end_round(script)
+    return script
 
 
 def table_name(family: TableFamily) -> str:
@@ -149,8 +159,13 @@ def _blocks(
         yield from (_command(name, _block(f"set {s.mark}", ("type inet_service",))) for s in full)
     yield declarations(existing)
     yield "".join(f"add chain {name} {chain.name}\n" for chain in table.chains)
-    yield from texts.of(family, table.maps, _map_command)
-    yield from texts.of(family, table.chains, _chain_command)
+    maps = texts.of(family, table.maps, _map_command)
+    chains = texts.of(family, table.chains, _chain_command)
+    if marked:
+        texts.note(family, table.maps, _map_command.__name__, maps)
+        texts.note(family, table.chains, _chain_command.__name__, chains)
+    yield from maps
+    yield from chains
     for base in table.base_chains:
         yield f"{base_chain_declaration(base, family)}{rules_text(base.name, base.rules, family)}"
 
