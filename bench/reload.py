@@ -57,7 +57,7 @@ class Switch(NamedTuple):
     ended_s: float
 
 
-class _Timed(NftablesWorker):
+class TimedWorker(NftablesWorker):
     """An nft worker that notes when it switched."""
 
     def __init__(self, switches: list[Switch], keep_open: Sequence[int]) -> None:
@@ -65,6 +65,7 @@ class _Timed(NftablesWorker):
         self._switches = switches
 
     def activate(self, deletions: Iterable[Deletion], generation: int) -> None:
+        """Switch, and note when."""
         began_s = perf_counter()
         super().activate(deletions, generation)
         self._switches.append(Switch(began_s, perf_counter()))
@@ -90,7 +91,7 @@ class Living:
 
     def _reload_s(self, *, changes: bool) -> float:
         directories = Directories(*(self.root / name for name in ("etc", "var", "run")))
-        host = Host(nftables=partial(_Timed, self.switches))
+        host = Host(nftables=partial(TimedWorker, self.switches))
         self.began_s = perf_counter()
         configuration, problems = read_configuration(directories.config)
         candidate = check_candidate(

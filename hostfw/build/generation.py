@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
+from typing import NamedTuple
 
 from hostfw.build.candidate import Candidate
 from hostfw.build.refused import Refused
@@ -78,6 +79,14 @@ def other_name(generation: Generation) -> str | None:
     return host if any(endpoint.node == plan.node for endpoint in generation.candidate.resources.endpoints) else None
 
 
+class BootScript(NamedTuple):
+    """The script without the workloads that run now, and the plan that it is of, with the caches of its own."""
+
+    plan: Plan
+    script: str
+    caches: "GenerationCache"
+
+
 @dataclass(slots=True)
 class GenerationCache:
     """Results of the last build, so that the next costs only what changed."""
@@ -87,7 +96,7 @@ class GenerationCache:
     compile: CompileCache = field(default_factory=CompileCache)
     commands: CommandCache = field(default_factory=CommandCache)
     lasting: "GenerationCache | None" = None
-    boot: "GenerationCache | None" = None
+    boot: "BootScript | None" = None
 
 
 def build(
@@ -141,16 +150,20 @@ def _boot_script(candidate: Candidate, facts: HostFacts, cache: GenerationCache 
 
     Where it cannot be made, the failsafes are in force at the next boot until the service runs.
     """
-    caches = GenerationCache()
-    if cache is not None:
-        caches = cache.boot = cache.boot or caches
+    known = cache.boot if cache is not None else None
+    caches = GenerationCache() if known is None else known.caches
     empty = replace(facts, workloads=(), workload_problems=())
     plan, _ = resolve(candidate.resources, candidate.settings, empty, caches.resolve, governance)
+    if known is not None and known.plan == plan:
+        return known.script
     try:
         ruleset = compile_plan(plan, cache=caches.compile)
+        script = _opened_by(plan) + render(ruleset, caches.commands, BOOT_ELEMENTS)
     except DigestCollisionError:
-        return ""
-    return _opened_by(plan) + render(ruleset, caches.commands, BOOT_ELEMENTS)
+        script = ""
+    if cache is not None:
+        cache.boot = BootScript(plan, script, caches)
+    return script
 
 
 def _differ_in_moments(last: Generation, governance: Governance) -> bool:

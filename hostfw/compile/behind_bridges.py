@@ -15,6 +15,8 @@ from hostfw.model.values import Direction, Family
 from hostfw.nft.objects import ElementType
 from hostfw.nft.rules import Accept, Beginning, Goto, Jump, Key, Match, Return, Rule, Statement, Verdict, Vmap
 
+Place = tuple[str, int]
+"""A bridge, and an address behind it."""
 ProgramOf = Callable[[PlannedDirection, Direction], Program | None]
 
 _ALLOW = (Accept(),)
@@ -49,14 +51,28 @@ def of_patterns(side: Direction, patterns: Iterable[str], verdict: Callable[[], 
         yield Rule((Match(interface_key(side), value),), (verdict(),))
 
 
+def places_of(plan: Plan, family: Family) -> tuple[tuple[Place, str], ...]:
+    """Where workloads are behind bridges in a family, in order, each with the name of its workload."""
+    return tuple(
+        sorted(
+            ((workload.bridge, net.address), endpoint.name)
+            for endpoint, workload in plan.bridged
+            for net in workload.addresses
+            if net.family is family
+        )
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class BehindBridges:
     """The rules for the bridges of workloads, one for each name of the setting; none without one.
 
+    `places` are those of `places_of` in the family of the table.
     What is behind a new port or a new bridge has no element in any map, and so is denied.
     """
 
     plan: Plan
+    places: tuple[tuple[Place, str], ...]
     builder: TableBuilder
     guests: Programs
     chain_of: ChainOf
@@ -72,8 +88,7 @@ class BehindBridges:
         def verdict() -> Verdict:
             advertised = Jump(self.chain_of("sources/router", programs.router_advertisements(side), _ALLOW))
             first = [Rule((), (advertised,))] if self.builder.family is Family.V6 else []
-            passing: dict[str, Verdict] = {endpoint.name: Return() for endpoint, _ in self.plan.bridged}
-            known = self._known(Key.SOURCE_ON_LINK, "sources", passing)
+            known = self._senders(Return())
             denied = self._goto("sources/unidentified", programs.unidentified_on_bridge(side))
             before = self._before_an_address(Return())
             return Goto(self.builder.chain("sources/bridges", [*first, *known, *before, Rule((), (denied,))]))
@@ -85,15 +100,18 @@ class BehindBridges:
         short = side.short
 
         def verdict() -> Verdict:
-            verdicts = self._verdicts(side, short, program_of)
             if side is Direction.INGRESS:
-                open_to_all = self._goto(f"{short}/to-host", self.guests.to_host(PlannedDirection(), side.opposite))
-                known = self._known(Key.SOURCE_ON_LINK, short, verdicts)
+                open_to_all = self._goto(f"{short}/to-host", self.guests.to_host(side.opposite))
+                known = self._senders(open_to_all)
                 denied = self._goto(f"{short}/unidentified", self.guests.unidentified_on_bridge(side.opposite))
                 rules = [*known, *self._before_an_address(open_to_all), Rule((), (denied,))]
             else:
-                denied = self._goto(f"{short}/unidentified", self.guests.from_host_to_bridge(side.opposite))
-                rules = [*self._known(Key.DESTINATION_ON_LINK, short, verdicts), Rule((), (denied,))]
+                leases = Jump(self.chain_of(f"{short}/leases", self.guests.before_workloads(side.opposite), _ALLOW))
+                denied = self._goto(f"{short}/unidentified", self.guests.unidentified(side.opposite))
+                # Mostly the very map by which forwarded packets are told apart.
+                verdicts = self._verdicts(side, short, program_of)
+                known = self._known(Key.DESTINATION_ON_LINK, f"forward-{short}", verdicts)
+                rules = [Rule((), (leases,)), *known, Rule((), (denied,))]
             return Goto(self.builder.chain(f"{short}/bridges", rules))
 
         yield from of_patterns(side, self.plan.settings.workloads.bridges, verdict)
@@ -121,17 +139,17 @@ class BehindBridges:
             if net.family is self.builder.family:
                 yield Rule((Match(Key.SADDR, net),), (verdict,))
 
+    def _senders(self, verdict: Verdict) -> Iterator[Rule]:
+        """The verdict of what comes from a workload, by bridge and address; none where there is no workload."""
+        if self.places:
+            known = self.builder.place_set("senders/bridged", tuple(place for place, _ in self.places))
+            yield Rule((Match(Key.SOURCE_ON_LINK, known),), (verdict,))
+
     def _known(self, key: Key, purpose: str, verdicts: Mapping[str, Verdict]) -> Iterator[Rule]:
         """The verdicts of workloads, by bridge and address; none where there is no such workload."""
-        elements = sorted(
-            ((workload.bridge, net.address), verdicts[endpoint.name])
-            for endpoint, workload in self.plan.bridged
-            for net in workload.addresses
-            if net.family is self.builder.family
-        )
-        if elements:
-            contents = self.builder.verdict_map(f"{purpose}/bridged", ElementType.NETWORK, tuple(elements))
-            yield Rule((), (Vmap(key, contents),))
+        if self.places:
+            elements = tuple((place, verdicts[name]) for place, name in self.places)
+            yield Rule((), (Vmap(key, self.builder.verdict_map(f"{purpose}/bridged", ElementType.NETWORK, elements)),))
 
     def _verdicts(self, side: Direction, purpose: str, program_of: ProgramOf) -> dict[str, Verdict]:
         return {

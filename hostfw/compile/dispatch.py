@@ -5,18 +5,14 @@ from functools import partial
 
 from hostfw.compile import object_names as names
 from hostfw.compile.before_translation import BeforeTranslation
-from hostfw.compile.behind_bridges import BehindBridges, ProgramOf, interface_key, of_patterns
-from hostfw.compile.incremental.memo import CompileCache, identity
-from hostfw.compile.layout.common_ends import Split, common_ends
-from hostfw.compile.layout.cuts.cut import Layout
-from hostfw.compile.layout.nft_rules.statements import StatementWriter
-from hostfw.compile.layout.rule_list import RuleList
+from hostfw.compile.behind_bridges import BehindBridges, ProgramOf, interface_key, of_patterns, places_of
+from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.multicast_answers import answers
 from hostfw.compile.neighbours import neighbours
 from hostfw.compile.plan_programs import Programs
-from hostfw.compile.program import Program
 from hostfw.compile.reverse_path import reverse_path
 from hostfw.compile.table_builder import TableBuilder
+from hostfw.compile.targets import Targets
 from hostfw.model.host.guests import Workload
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.plan import Plan, PlannedEndpoint
@@ -25,7 +21,6 @@ from hostfw.nft.objects import Dynamic, ElementType
 from hostfw.nft.rules import (
     Accept,
     Goto,
-    Jump,
     Key,
     Match,
     Notrack,
@@ -55,27 +50,36 @@ class Dispatch:
         self._builder = builder
         self._cache = cache
         self._reject = reject
-        self._programs = Programs(plan.settings, reject, cache)
+        self._targets = Targets(plan, builder, cache, reject=reject)
+        self._programs = self._targets.programs
         self._programs_that_drop = Programs(plan.settings, reject=False, cache=cache)
-        guests = self._programs_of_workloads = Programs(plan.settings, reject, cache, guests=True)
-        self._of_workloads: dict[ProgramOf, dict[Direction, ProgramOf]] = {
-            self._programs.local: {Direction.INGRESS: guests.to_host, Direction.EGRESS: guests.from_host},
-            self._programs.forward: dict.fromkeys(Direction, guests.workload),
-        }
+        self._programs_of_workloads = self._targets.of_workloads
         self._endpoints = {endpoint.name: endpoint for endpoint in plan.endpoints}
-        # By the identity of what is planned: endpoints with the same policies share the very tuples.
-        self._chains: dict[tuple[object, ...], Verdict] = {}
-        self._identities: dict[tuple[str, Direction], tuple[object, ...]] = {}
         self._bindings: dict[Direction, tuple[tuple[str, PlannedEndpoint, int], ...]] = {}
-        self._ends: dict[str, dict[tuple[object, ...], Split | None]] = {}
+        self._behind_bridges = BehindBridges(
+            plan,
+            places_of(plan, builder.family),
+            builder,
+            self._programs_of_workloads,
+            self._targets.chain,
+            partial(self._targets.verdict, allow=(Accept(),), again=False),
+        )
+        self._local: dict[Direction, list[Rule]] = {}
 
     def local(self, direction: Direction) -> list[Rule]:
         """Input or output: loopback, neighbour discovery, interfaces, then all other interfaces."""
+        if direction not in self._local:
+            self._local[direction] = self._new_local(direction)
+        return self._local[direction]
+
+    def _new_local(self, direction: Direction) -> list[Rule]:
         allow = (Accept(),)
         default = self._wildcard(direction, direction.short, self._programs.local, allow)
         if default is None:
             program = self._programs.unmanaged(direction)
-            default = Accept() if program is None else self._goto(f"{direction.short}/unmanaged", program, allow)
+            default = (
+                Accept() if program is None else self._targets.goto(f"{direction.short}/unmanaged", program, allow)
+            )
         verdicts = self._verdicts(direction, direction.short, self._programs.local, allow)
         return [
             *self._loopback(direction),
@@ -84,7 +88,7 @@ class Dispatch:
             *self._interfaces(direction, direction.short, verdicts),
             *self._renamed(direction, direction.short, verdicts, may_close=True),
             *self._unidentified(direction, direction.short, self._programs_of_workloads),
-            *self._behind_bridges().local(direction, self._programs.local),
+            *self._behind_bridges.local(direction, self._programs.local),
             Rule((), (default,)),
         ]
 
@@ -135,7 +139,8 @@ class Dispatch:
         for binding in self._plan.bindings:
             workload = self._endpoints[binding.endpoint].workload
             if workload is not None:
-                verdicts[binding.interface] = self._sources_of(binding.endpoint, workload, programs)
+                make = partial(self._sources_of, binding.endpoint, workload, programs)
+                verdicts[binding.interface] = self._targets.kept(("sources", binding.endpoint, workload), None, make)
             elif self._plan.settings.workloads.has(binding.interface):
                 verdicts[binding.interface] = Return()
         by_index = self._renamed(side, "sources", verdicts, may_close=False)
@@ -144,16 +149,16 @@ class Dispatch:
             *self._interfaces(side, "sources", verdicts),
             *by_index,
             *unidentified,
-            *self._behind_bridges().sources(programs),
+            *self._behind_bridges.sources(programs),
         ]
 
     def _sources_of(self, name: str, workload: Workload, programs: Programs) -> Verdict:
         """The verdict on what one workload sends: its Ethernet address if it has to have one, then its addresses."""
         direction = Direction.EGRESS
-        of_addresses = self._goto(f"sources/{name}", programs.sources(workload, direction), (Accept(),))
+        of_addresses = self._targets.goto(f"sources/{name}", programs.sources(workload, direction), (Accept(),))
         if workload.mac is None:
             return of_addresses
-        spoofed = self._goto("sources/mac", programs.spoofed(direction), (Accept(),))
+        spoofed = self._targets.goto("sources/mac", programs.spoofed(direction), (Accept(),))
         other = Match(Key.ETHER_SADDR, str(workload.mac), negated=True)
         return Goto(self._builder.chain(f"sources/{name}/mac", (Rule((other,), (spoofed,)), Rule((), (of_addresses,)))))
 
@@ -165,7 +170,7 @@ class Dispatch:
             self._plan.settings,
             self._builder.family,
             exempt,
-            lambda: self._goto("reverse-path/denied", program, (Accept(),)),
+            lambda: self._targets.goto("reverse-path/denied", program, (Accept(),)),
         )
 
     def pre_dnat(self, allow: tuple[Statement, ...], *, again: bool = False) -> list[Rule]:
@@ -210,7 +215,7 @@ class Dispatch:
         unidentified: Iterable[Rule] = ()
         if may_close:
             own = self._unidentified(direction, purpose, self._programs_of_workloads)
-            unidentified = (*own, *self._behind_bridges().forwarded(direction, purpose, self._programs.forward))
+            unidentified = (*own, *self._behind_bridges.forwarded(direction, purpose, self._programs.forward))
         elif default != Return():
             unidentified = of_patterns(direction, theirs.patterns, Return)
         rules = [
@@ -219,10 +224,6 @@ class Dispatch:
             *unidentified,
         ]
         return rules if default == Return() else [*rules, Rule((), (default,))]
-
-    def _behind_bridges(self) -> BehindBridges:
-        verdict = partial(self._verdict, allow=(Accept(),), again=False)
-        return BehindBridges(self._plan, self._builder, self._programs_of_workloads, self._chain, verdict)
 
     def _loopback(self, direction: Direction) -> Iterator[Rule]:
         """Loopback is open unless an endpoint is bound to it."""
@@ -257,14 +258,14 @@ class Dispatch:
                 links = self._links(names.governed_links(endpoint))
                 yield Rule((Match(key, links),), (verdict,))
         elif may_close:
-            closed = self._goto(f"{purpose}/renamed", self._programs.renamed(direction), (Accept(),))
+            closed = self._targets.goto(f"{purpose}/renamed", self._programs.renamed(direction), (Accept(),))
             yield Rule((Match(key, self._links(names.governed_links())),), (closed,))
 
     def _unidentified(self, side: Direction, purpose: str, programs: Programs) -> Iterator[Rule]:
         """Interfaces that workloads are behind and that no rule before has named: a new one needs no rule."""
         program = programs.unidentified(side.opposite)
         patterns = self._plan.settings.workloads.interfaces
-        return of_patterns(side, patterns, lambda: self._goto(f"{purpose}/unidentified", program, (Accept(),)))
+        return of_patterns(side, patterns, lambda: self._targets.goto(f"{purpose}/unidentified", program, (Accept(),)))
 
     def _links(self, name: str) -> SetRef:
         return SetRef(self._builder.dynamic_set(name, ElementType.IFINDEX, ROOM_FOR_LINKS))
@@ -282,11 +283,11 @@ class Dispatch:
         of: dict[int, Verdict] = {}
         verdicts: dict[str, Verdict] = {}
         # No policy of workloads is of a class that has no way for them.
-        passed = program_of not in self._of_workloads
+        passed = not self._targets.is_met_by_workloads(program_of)
         for interface, endpoint, met in self._bound(direction):
             verdict = _PASSED_BY if passed and endpoint.workload is not None else of.get(met)
             if verdict is None:
-                verdict = of[met] = self._verdict(endpoint, direction, purpose, program_of, allow, again=again)
+                verdict = of[met] = self._targets.verdict(endpoint, direction, purpose, program_of, allow, again=again)
             verdicts[interface] = verdict
         return verdicts
 
@@ -296,7 +297,7 @@ class Dispatch:
             numbers: dict[tuple[object, ...], int] = {}
             endpoints = ((one.interface, self._endpoints[one.endpoint]) for one in self._plan.bindings)
             self._bindings[side] = tuple(
-                (interface, endpoint, numbers.setdefault(self._met(endpoint, side), len(numbers)))
+                (interface, endpoint, numbers.setdefault(self._targets.met(endpoint, side), len(numbers)))
                 for interface, endpoint in endpoints
             )
         return self._bindings[side]
@@ -314,83 +315,4 @@ class Dispatch:
         if self._plan.wildcard is None:
             return None
         endpoint = self._endpoints[self._plan.wildcard]
-        return self._verdict(endpoint, direction, purpose, program_of, allow, again=again)
-
-    def _verdict(
-        self,
-        endpoint: PlannedEndpoint,
-        direction: Direction,
-        purpose: str,
-        program_of: ProgramOf,
-        allow: tuple[Statement, ...],
-        *,
-        again: bool,
-    ) -> Verdict:
-        if endpoint.workload is not None and program_of not in self._of_workloads:
-            # No policy of theirs is of this class.
-            return Return()
-        key = (purpose, *self._met(endpoint, direction))
-        if key not in self._chains:
-            program = self._program(endpoint, direction, purpose, program_of)
-            verdict: Verdict = Return()
-            if program is not None:
-                split = None if again else self._splits(direction, purpose, program_of).get(key)
-                own = f"{purpose}/{endpoint.name}"
-                if split is None:
-                    verdict = self._goto(own, program, allow, again=again)
-                else:
-                    verdict = self._split(own, f"{purpose}/shared-{split.number}", split, allow)
-            self._chains[key] = verdict
-        return self._chains[key]
-
-    def _met(self, endpoint: PlannedEndpoint, side: Direction) -> tuple[object, ...]:
-        """The identity of what packets meet on one side of the interface of an endpoint."""
-        known = self._identities.get((endpoint.name, side))
-        if known is None:
-            of = endpoint.workload is not None, *identity(endpoint.direction(endpoint.met(side)))
-            known = self._identities[endpoint.name, side] = of
-        return known
-
-    def _program(
-        self, endpoint: PlannedEndpoint, direction: Direction, purpose: str, program_of: ProgramOf
-    ) -> Program | None:
-        """The program of what packets meet on one side of the interface of an endpoint."""
-        met = endpoint.met(direction)
-        planned = endpoint.direction(met)
-        key = (purpose, *self._met(endpoint, direction), met, self._reject)
-        if endpoint.workload is None:
-            return self._cache.program(key, planned, lambda: program_of(planned, direction))
-        of_workload = self._of_workloads.get(program_of, {}).get(direction)
-        if of_workload is None:
-            return None
-        return self._cache.program((of_workload.__name__, *key), planned, lambda: of_workload(planned, met))
-
-    def _splits(
-        self, direction: Direction, purpose: str, program_of: ProgramOf
-    ) -> dict[tuple[object, ...], Split | None]:
-        """The programs that end in the same rules as others, by what is planned for them."""
-        if purpose not in self._ends:
-            bound = {*(binding.endpoint for binding in self._plan.bindings), self._plan.wildcard}
-            bound |= {endpoint.name for endpoint, _ in self._plan.bridged}
-            of = {
-                (purpose, *self._met(endpoint, direction)): endpoint
-                for endpoint in self._plan.endpoints
-                if endpoint.name in bound
-            }
-            programs = [self._program(endpoint, direction, purpose, program_of) for endpoint in of.values()]
-            splits = common_ends(programs, self._builder.costs.shared_rules)
-            self._ends[purpose] = dict(zip(of, splits, strict=True))
-        return self._ends[purpose]
-
-    def _split(self, own: str, shared: str, split: Split, allow: tuple[Statement, ...]) -> Verdict:
-        """The verdict that leads through an endpoint's own rules and those that it shares, each if none decided."""
-        parts = [(f"{shared}/first", split.first), (own, split.own), (f"{shared}/last", split.last)]
-        chains = [self._chain(part, program, allow) for part, program in parts if program is not None]
-        return Goto(self._builder.chain(own, [Rule((), (Jump(name),)) for name in chains]))
-
-    def _goto(self, purpose: str, program: Program, allow: tuple[Statement, ...], *, again: bool = False) -> Verdict:
-        return Goto(self._chain(purpose, program, allow, again=again))
-
-    def _chain(self, purpose: str, program: Program, allow: tuple[Statement, ...], *, again: bool = False) -> str:
-        writer = StatementWriter(self._builder, self._plan.settings.logging, allow, again)
-        return Layout(RuleList(writer, program.direction), self._cache, self._reject).chain(purpose, program)
+        return self._targets.verdict(endpoint, direction, purpose, program_of, allow, again=again)

@@ -120,21 +120,26 @@ class Programs:
             ),
         )
 
-    def from_host(self, planned: PlannedDirection, direction: Direction) -> Program:
-        """The program for what the host sends to a workload: its policy, but for the leases that the host may give.
+    def before_workloads(self, direction: Direction) -> Program:
+        """The program for what the host sends to workloads before it meets their policy: the leases that it may give.
 
         Connection tracking knows nothing of these, as what asks for one goes to all.
         """
-        preamble, *policy = self.workload(planned, direction).segments
-        rules = (tuple(_sent_by_host(segment)) for segment in policy)
-        return Program(direction, ((*preamble, *self._leases(direction)), *rules))
+        return Program(direction, ((*self._invalid(direction), *self._leases(direction)),))
+
+    def from_host(self, planned: PlannedDirection, direction: Direction) -> Program | None:
+        """The policy of a workload as the host itself meets it, behind the leases; None if as everybody meets it."""
+        if is_met_alike(planned):
+            return None
+        segments = self.workload(planned, direction).segments
+        return Program(direction, tuple(tuple(_sent_by_host(segment)) for segment in segments))
 
     def _leases(self, direction: Direction) -> Iterator[ProgramRule]:
         for server, client in leases(self.settings):
             counter = names.failsafe_counter(server, direction, place="lease")
             yield self.cache.rule(lease_condition(server, *client), Exempt(counter))
 
-    def to_host(self, _planned: PlannedDirection, direction: Direction) -> Program:
+    def to_host(self, direction: Direction) -> Program:
         """The program for what a workload sends to the host: a few services, and nothing else."""
         open_ports = (
             self.cache.rule(
@@ -170,10 +175,6 @@ class Programs:
     def unidentified(self, direction: Direction) -> Program:
         """The program of an interface of a workload that no WorkloadEndpoint names: every packet is denied."""
         return Program(direction, ((self._final(direction, Reason.UNIDENTIFIED),),))
-
-    def from_host_to_bridge(self, direction: Direction) -> Program:
-        """The program of what the host sends to a bridge and no workload's address: leases, and nothing else."""
-        return Program(direction, (tuple(self._leases(direction)), (self._final(direction, Reason.UNIDENTIFIED),)))
 
     def unidentified_on_bridge(self, direction: Direction) -> Program:
         """The program of what comes from, or goes to, no address of a workload behind a bridge: it is denied.
@@ -333,6 +334,27 @@ def _tag(rule: PlannedRule, direction: Direction) -> LogTag:
 
 def _limit_tag(rule: PlannedRule, direction: Direction, reason: Reason) -> LogTag:
     return replace(_tag(rule, direction), action=Action.DENY, reason=reason)
+
+
+def is_met_alike(planned: PlannedDirection) -> bool:
+    """True if no rule asks about what the host's own packets have not: IPsec, and the neighbour that sent them."""
+    policies = chain(planned.profiles, *(tier.policies for tier in planned.tiers))
+    return all(rule.ipsec is None and not rule.source.macs for policy in policies for rule in policy.rules)
+
+
+_RULES_OF_NO_POLICY = 2
+"""Most rules of the program of a workload around its tiers and profiles: about invalid packets, and the end."""
+
+
+def has_rules(planned: PlannedDirection, number: int) -> bool:
+    """True unless the program of a workload certainly has less than so many rules."""
+    left = number - _RULES_OF_NO_POLICY - len(planned.tiers)
+    for policy in chain(planned.profiles, *(tier.policies for tier in planned.tiers)):
+        left -= len(policy.rules)
+        if left <= 0:
+            break
+        left -= sum(len(rule.other_protocols) for rule in policy.rules)
+    return left <= 0
 
 
 def _sent_by_host(rules: Iterable[ProgramRule]) -> Iterator[ProgramRule]:

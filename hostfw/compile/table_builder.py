@@ -161,6 +161,11 @@ class TableBuilder:
             )
         return self._network_refs[networks]
 
+    def place_set(self, purpose: str, places: tuple[tuple[str, int], ...]) -> SetRef:
+        """A set of addresses, each with the interface that it is behind."""
+        name = self.once(("places", purpose, places), lambda: self._set(purpose, ElementType.NETWORK, places))
+        return SetRef(name, self.family.bits)
+
     def socket_set(self, sockets: tuple[Element, ...], comment: str) -> SetRef:
         """A set of address, protocol and port."""
         return SetRef(self._set("sockets", ElementType.SOCKET, sockets, comment=comment))

@@ -12,7 +12,7 @@ policy still says the same.
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 from hostfw.compile.incremental.objects_in_use import ObjectsInUse
 from hostfw.compile.layout.costs import CostModel
@@ -20,7 +20,7 @@ from hostfw.compile.program import Condition, Effect, Program, ProgramRule, Segm
 from hostfw.model.plan import PlannedDirection, PlannedPolicy
 from hostfw.model.settings import Settings
 from hostfw.model.values import FAMILIES, Direction, Family
-from hostfw.nft.rules import Rule
+from hostfw.nft.rules import Rule, Verdict
 
 _T = TypeVar("_T")
 _P = TypeVar("_P", bound=Hashable)
@@ -88,6 +88,25 @@ class _Policy:
     rules: tuple[ProgramRule, ...]
 
 
+class _Chain(NamedTuple):
+    """A chain that was laid out: the memos for its table and for both, each with its place."""
+
+    place: Hashable
+    memo: Memo
+    shared_place: Hashable
+    shared: Memo
+
+
+@dataclass(slots=True, eq=False)
+class _LaidOut:
+    """A verdict, and the chains and counters that came of it; `planned` is kept so that its identity stays its own."""
+
+    planned: object
+    verdict: Verdict
+    chains: list[_Chain]
+    counters: frozenset[str]
+
+
 @dataclass(slots=True)
 class CompileCache:
     """Results of the last compilation. `layout` is by table, `shared` is what both tables have in common."""
@@ -107,6 +126,9 @@ class CompileCache:
     _settings: Settings | None = None
     _programs: dict[Hashable, tuple[PlannedDirection, Program | None]] = field(default_factory=dict)
     _programs_before: dict[Hashable, tuple[PlannedDirection, Program | None]] = field(default_factory=dict)
+    _laid_out: dict[Hashable, _LaidOut] = field(default_factory=dict)
+    _laid_out_before: dict[Hashable, _LaidOut] = field(default_factory=dict)
+    _in_the_making: list[tuple[list[_Chain], set[str]]] = field(default_factory=list)
 
     def begin(self, costs: CostModel, settings: Settings) -> None:
         """A plan with these settings is to be compiled."""
@@ -119,6 +141,7 @@ class CompileCache:
         self.shared = Memo(previous_parts=self.shared.parts)
         self._policies_before, self._policies = self._policies, {}
         self._programs_before, self._programs = (self._programs if settings == self._settings else {}), {}
+        self._laid_out_before, self._laid_out = (self._laid_out if settings == self._settings else {}), {}
         self._settings = settings
 
     def end(self) -> None:
@@ -127,7 +150,7 @@ class CompileCache:
         for part in self.shared.parts.values():
             part.previous_parts, part.previous = _NOTHING, None
         self._keep_policies()
-        self._policies_before, self._programs_before = {}, {}
+        self._policies_before, self._programs_before, self._laid_out_before = {}, {}, {}
         if len(self._by_name) > _LITTER * sum(map(len, self._policies.values())) + _POLICIES_OF_FEW:
             self._by_name.clear()
         if len(self._others) > _LITTER_OF_FEW:
@@ -150,6 +173,47 @@ class CompileCache:
         self.objects = {family: ObjectsInUse(family) for family in FAMILIES}
         self._policies, self._policies_before, self._by_name, self._replaced = {}, {}, {}, []
         self._others, self._lists, self._programs, self._programs_before = {}, {}, {}, {}
+        self._laid_out, self._laid_out_before, self._in_the_making = {}, {}, []
+
+    def verdict(self, place: Hashable, planned: object, declare: Callable[[frozenset[str]], None]) -> Verdict | None:
+        """The verdict that `make_verdict` gave for what is planned, this time or the last; None if there is none.
+
+        `declare` is given its counters.
+        """
+        known = self._laid_out.get(place) or self._laid_out_before.get(place)
+        if known is None or known.planned is not planned:
+            return None
+        self._laid_out[place] = known
+        declare(known.counters)
+        self._note(known.chains, known.counters)
+        return known.verdict
+
+    def make_verdict(self, place: Hashable, planned: object, make: Callable[[], Verdict]) -> Verdict:
+        """The verdict that leads to what is planned, made now: all that it leads to belongs to it alone."""
+        before = self._laid_out_before.get(place)
+        for chain in before.chains if before is not None else ():
+            self.layout.previous_parts.setdefault(chain.place, chain.memo)
+            self.shared.previous_parts.setdefault(chain.shared_place, chain.shared)
+        chains: list[_Chain] = []
+        counters: set[str] = set()
+        self._in_the_making.append((chains, counters))
+        verdict = make()
+        self._in_the_making.pop()
+        self._laid_out[place] = _LaidOut(planned, verdict, chains, frozenset(counters))
+        self._note(chains, counters)
+        return verdict
+
+    def note_chain(self, place: Hashable, shared_place: Hashable, counters: frozenset[str]) -> None:
+        """Take in that a chain was laid out: the verdict in the making leads to it."""
+        if self._in_the_making:
+            chain = _Chain(place, self.layout.parts[place], shared_place, self.shared.parts[shared_place])
+            self._note([chain], counters)
+
+    def _note(self, chains: list[_Chain], counters: Iterable[str]) -> None:
+        if self._in_the_making:
+            of_outer, its_counters = self._in_the_making[-1]
+            of_outer += chains
+            its_counters.update(counters)
 
     def rules(
         self,

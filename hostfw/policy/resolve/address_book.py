@@ -153,6 +153,7 @@ class AddressBook:
         ports_alike, networks_alike = now.ports == then.ports, now.networks == then.networks
         outside_alike = now.outside_sets == then.outside_sets
         known: dict[str, bool] = {}
+        owners: dict[int, bool] = {}
 
         def stays(text: SelectorText | None) -> bool:
             if text is None:
@@ -163,18 +164,23 @@ class AddressBook:
             return known[text.text]
 
         def side_stays(side: EntityRule) -> bool:
-            named = any(isinstance(port, str) for port in (*side.ports, *side.not_ports))
-            local = side.local or side.not_local
             return (
-                (ports_alike or not named)
-                and (networks_alike or not local)
+                (ports_alike or not any(isinstance(port, str) for port in (*side.ports, *side.not_ports)))
+                and (networks_alike or not (side.local or side.not_local))
                 and stays(side.selector)
                 and stays(side.not_selector)
             )
 
-        return lambda owner: all(
-            side_stays(side) for rule in (*owner.ingress, *owner.egress) for side in (rule.source, rule.destination)
-        )
+        def owner_stays(owner: GlobalNetworkPolicy | Profile) -> bool:
+            # Asked for each direction, and alive as long as the question is.
+            found = owners.get(id(owner))
+            if found is None:
+                found = owners[id(owner)] = all(
+                    side_stays(rule.source) and side_stays(rule.destination) for rule in (*owner.ingress, *owner.egress)
+                )
+            return found
+
+        return owner_stays
 
     def selector(self, text: SelectorText) -> Selector:
         """The selector of a text, parsed once."""

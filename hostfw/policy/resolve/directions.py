@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from typing import NamedTuple
 
-from hostfw.model.kinds.metadata import REASON, TICKET
+from hostfw.model.kinds.metadata import REASON, TICKET, SelectorText
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.packets.decisions import PolicyClass
 from hostfw.model.plan import PlannedDirection, PlannedPolicy, PlannedTier
@@ -45,8 +45,26 @@ class Known(NamedTuple):
     counted: bool = True
 
 
+class Selecting:
+    """The endpoints that selectors select, as bits in their order: worked out once for both directions."""
+
+    def __init__(self, governing: Sequence[Governing], book: AddressBook) -> None:
+        """Of these endpoints, with the labels and the parsed selectors of a book."""
+        self.governing = governing
+        self._index = index_labels([book.labels_of(one.endpoint) for one in governing])
+        self._book = book
+        self._known: dict[str, int] = {}
+
+    def bits(self, selector: SelectorText) -> int:
+        """The endpoints of a selector."""
+        known = self._known.get(selector.text)
+        if known is None:
+            known = self._known[selector.text] = selected(self._book.selector(selector), self._index)
+        return known
+
+
 def plan_directions(
-    governing: Sequence[Governing],
+    endpoints: Selecting,
     policies: Sequence[EvaluatedPolicy],
     tiers: Mapping[str, Tier],
     profiles: Mapping[str, Profile],
@@ -59,11 +77,11 @@ def plan_directions(
     `policies` are those of the direction and `tiers` those that they may be in, in evaluation order; `known` is what
     was planned earlier with books that say the same.
     """
-    parts = known.parts
+    parts, governing = known.parts, endpoints.governing
     # Of every other class than normal are only those that say so, which are few.
     special = frozenset(place for place, policy in enumerate(policies) if _is_special(policy.spec))
 
-    selecting = _selecting_policies(policies, [book.labels_of(one.endpoint) for one in governing], book)
+    selecting = _selecting_policies(policies, endpoints)
     planned = _planned_policies(policies, frozenset[int]().union(*selecting), direction, book, known)
     named = {name: profiles[name] for one in governing for name in one.endpoint.profiles}
     made = known.policies.of_each(
@@ -104,13 +122,14 @@ def plan_directions(
         *,
         of_workload: bool,
     ) -> PlannedDirection:
-        return PlannedDirection(
-            tiers=tiers_of(of_class(places, PolicyClass.NORMAL)),
-            profiles=profiles_of(profile_names),
-            forward_tiers=() if of_workload else tiers_of(of_class(places, PolicyClass.FORWARD)),
-            untracked_tiers=tiers_of(untracked),
-            pre_dnat_tiers=tiers_of(pre_dnat),
+        made = (
+            tiers_of(of_class(places, PolicyClass.NORMAL)),
+            profiles_of(profile_names),
+            () if of_workload else tiers_of(of_class(places, PolicyClass.FORWARD)),
+            tiers_of(untracked),
+            tiers_of(pre_dnat),
         )
+        return parts.of("direction", made, lambda: PlannedDirection(*made))
 
     of_wildcard = next((places for one, places in zip(governing, selecting, strict=True) if one.is_wildcard), ())
 
@@ -155,22 +174,17 @@ def _is_special(policy: GlobalNetworkPolicy) -> bool:
     return policy.do_not_track or policy.pre_dnat or policy.apply_on_forward
 
 
-def _selecting_policies(
-    policies: Sequence[EvaluatedPolicy], label_sets: Sequence[Mapping[str, str]], book: AddressBook
-) -> list[tuple[int, ...]]:
-    """For each label set the places of the policies that select it, ascending.
+def _selecting_policies(policies: Sequence[EvaluatedPolicy], by: Selecting) -> list[tuple[int, ...]]:
+    """For each endpoint the places of the policies that select it, ascending.
 
     Policies that select the same endpoints, and endpoints that are selected alike, are handled as one, so the work
     grows with the result rather than with policies times endpoints.
     """
-    index = index_labels(label_sets)
-    selectors = {p.spec.selector.text: p.spec.selector for p in policies}
-    bits_of = {text: selected(book.selector(selector), index) for text, selector in selectors.items()}
     alike: defaultdict[int, list[int]] = defaultdict(list)
     for place, policy in enumerate(policies):
-        alike[bits_of[policy.spec.selector.text]].append(place)
+        alike[by.bits(policy.spec.selector)].append(place)
     groups = tuple(alike.values())
-    selecting: list[list[int]] = [[] for _ in label_sets]
+    selecting: list[list[int]] = [[] for _ in by.governing]
     for number, bits in enumerate(alike):
         for endpoint in members(bits):
             selecting[endpoint].append(number)

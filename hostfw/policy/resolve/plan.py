@@ -35,7 +35,7 @@ from hostfw.policy.order import (
 )
 from hostfw.policy.resolve.address_book import AddressBook
 from hostfw.policy.resolve.bindings import Bindings, bind, distrusted_problems, port_problems
-from hostfw.policy.resolve.directions import Governing, Known, plan_directions
+from hostfw.policy.resolve.directions import Governing, Known, Selecting, plan_directions
 from hostfw.policy.resolve.interface_groups import HostIndex, distrusted_addresses
 from hostfw.policy.resolve.link_networks import (
     first_asking,
@@ -100,8 +100,9 @@ def resolve(
     known_parts = Known(cache.planned, cache.parts, counted)
     tiers = tiers_in_order(every_tier(resources))
     policies = every_policy_in_order(resources, tiers)
+    selecting = Selecting(governing, book)
     ingress, egress = (
-        plan_directions(governing, in_direction(policies, d), tiers, profiles, book, d, known_parts) for d in Direction
+        plan_directions(selecting, in_direction(policies, d), tiers, profiles, book, d, known_parts) for d in Direction
     )
     ports = {interface.name: interface.master or "" for interface in facts.interfaces}
     endpoints = tuple(

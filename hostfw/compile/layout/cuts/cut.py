@@ -52,12 +52,14 @@ class Layout:
     def chain(self, purpose: str, program: Program) -> str:
         """The chain to go to for a verdict of the program."""
         writer, direction, segments = self.rule_list.writer, self.rule_list.direction, program.segments
-        place = (purpose, direction, self.reject, writer.allow, writer.again, writer.logging)
-        shared = self.cache.shared_part((purpose, direction, self.reject), segments)
+        place = (self.builder.family, purpose, direction, self.reject, writer.allow, writer.again, writer.logging)
+        shared_place = (purpose, direction, self.reject)
+        shared = self.cache.shared_part(shared_place, segments)
         name, counters = self.cache.layout.get_or_make(
-            (self.builder.family, *place), segments, lambda memo: self._chain(purpose, segments, memo, shared)
+            place, segments, lambda memo: self._chain(purpose, segments, memo, shared)
         )
         self.builder.counters(counters)
+        self.cache.note_chain(place, shared_place, counters)
         return name
 
     def _chain(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.generation import Generation, GenerationCache, build
-from hostfw.compile.dispatch import Dispatch
+from hostfw.compile.targets import Targets
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
@@ -136,13 +136,13 @@ def test_a_plan_with_a_memory_is_that_without(
 def test_workloads_that_meet_the_same_are_asked_about_once_a_hook(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are: of forty with two labels no more is looked for than of four."""
     asked: list[object] = []
-    real: Callable[..., object] = Dispatch._verdict
+    real: Callable[..., object] = Targets.verdict
 
     def counted(*given: object, **more: object) -> object:
         asked.append(given)
         return real(*given, **more)
 
-    monkeypatch.setattr(Dispatch, "_verdict", counted)
+    monkeypatch.setattr(Targets, "verdict", counted)
     numbers: list[int] = []
     for count in (4, MANY):
         build(_candidate(4), _facts([_workload(number, f"a{number % 2}") for number in range(count)]))

@@ -1,0 +1,253 @@
+"""Workloads behind bridges or interfaces of their own, as many as there are policies for them.
+
+    python3 -m bench.workloads
+
+Processor time to plan and compile all of them, one more and one less, and to put one more and one less into force in a
+running engine, with the time until that is in force. Each policy names two neighbours, so one workload changes three.
+"""
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from os import getloadavg
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter, process_time
+from typing import NamedTuple
+
+from bench.reload import Switch, TimedWorker
+from hostfw.build.cache import EngineCache
+from hostfw.build.candidate import Candidate, check_candidate
+from hostfw.build.generation import Generation, GenerationCache, build
+from hostfw.engine.apply.applied import Applied
+from hostfw.engine.context import Directories, Host
+from hostfw.engine.engine import Engine
+from hostfw.model.host.facts import BridgeFacts, HostFacts, Interface
+from hostfw.model.kinds.metadata import Metadata
+from hostfw.model.kinds.workloads import WorkloadEndpoint
+from hostfw.model.sources import Configuration, Source
+from hostfw.model.values import Cidr, Family, Mac, address_text
+from lab.namespace import Namespace, inside, namespace, run
+
+SIZES = (10, 1000)
+ROUNDS = 5
+BRIDGE = "br0"
+NODE = "host1"
+_PATTERNS = {True: f'bridges: ["{BRIDGE}"]', False: 'interfaces: ["veth*"]'}
+_POLICY = """\
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {{name: p{number}, namespace: shop}}
+spec:
+  selector: app == 'a{number}'
+  types: [Ingress, Egress]
+  ingress: [{{action: Allow, protocol: TCP, source: {{selector: app == 'a{next}'}}, destination: {{ports: [80]}}}}]
+  egress: [{{action: Allow, protocol: TCP, destination: {{selector: app == 'a{previous}'}}}}]
+---
+"""
+_ENDPOINT = """\
+apiVersion: projectcalico.org/v3
+kind: WorkloadEndpoint
+metadata: {{name: {name}, namespace: shop, labels: {{app: a{number}}}}}
+spec: {{interfaceName: {interface}, mac: "{mac}", ipNetworks: [{addresses}]}}
+"""
+
+
+def settings(*, bridged: bool) -> str:
+    """The settings of a host whose workloads are behind a bridge, or behind interfaces of their own."""
+    return f"node: {NODE}\nworkloads: {{{_PATTERNS[bridged]}}}\n"
+
+
+def policies(count: int) -> str:
+    """A policy for each workload: who may connect to it, and to whom it may connect."""
+    return "".join(
+        _POLICY.format(number=number, next=(number + 1) % count, previous=(number - 1) % count)
+        for number in range(count)
+    )
+
+
+def candidate(count: int, *, bridged: bool) -> Candidate:
+    """The configuration, decoded and checked."""
+    sources = (Source("policies.yaml", policies(count)),)
+    found = check_candidate(Configuration(Source("hostfw.yaml", settings(bridged=bridged)), sources))
+    if not found.is_valid:
+        raise AssertionError(found.problems)
+    return found
+
+
+def workload(number: int) -> WorkloadEndpoint:
+    """A workload with an address of each family."""
+    metadata = Metadata(f"w{number:04}", labels=(("app", f"a{number}"),), namespace="shop")
+    addresses = Cidr(Family.V4, (10 << 24) + number + 2, 32), Cidr(Family.V6, (0xFD << 120) + number + 2, 128)
+    return WorkloadEndpoint(metadata, f"veth{number}", addresses, NODE, mac=Mac((2 << 40) + number))
+
+
+def facts(workloads: Sequence[WorkloadEndpoint], *, bridged: bool) -> HostFacts:
+    """A host on which these run."""
+    bridges = [Interface(BRIDGE, 2, kind="bridge", bridge=BridgeFacts(calls_ipv4=True, calls_ipv6=True))]
+    ports = (
+        Interface(one.interface_name, 10 + place, kind="veth", master=BRIDGE if bridged else None)
+        for place, one in enumerate(workloads)
+    )
+    loopback = Interface("lo", 1, kind="loopback")
+    interfaces = tuple(sorted((loopback, *(bridges if bridged else ()), *ports), key=lambda one: one.name))
+    return HostFacts(NODE, interfaces, workloads=tuple(sorted(workloads, key=lambda one: one.metadata.full_name)))
+
+
+def compile_s(count: int, *, bridged: bool) -> tuple[float, float, float]:
+    """Processor seconds to plan and compile so many workloads, one less than them, and one more again."""
+    of, cache = candidate(count, bridged=bridged), GenerationCache()
+    every = [workload(number) for number in range(count)]
+    without = [one for one in every if one is not every[count // 2]]
+    fresh = _timed(partial(_build, of, facts(every, bridged=bridged), cache))
+    rounds = [
+        tuple(_timed(partial(_build, of, facts(some, bridged=bridged), cache)) for some in (without, every))
+        for _ in range(ROUNDS)
+    ]
+    less, more = (median(times) for times in zip(*rounds, strict=True))
+    return fresh, less, more
+
+
+def _build(of: Candidate, on: HostFacts, cache: GenerationCache) -> None:
+    built = build(of, on, cache)
+    if not isinstance(built, Generation):
+        raise TypeError(built)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    """Processor seconds of some work; the collector is off, as in the service."""
+    gc.collect()
+    gc.disable()
+    try:
+        started = process_time()
+        work()
+        return process_time() - started
+    finally:
+        gc.enable()
+
+
+class Times(NamedTuple):
+    """Seconds of a change in a running engine: of its processor, and on the clock until the change is in force."""
+
+    cpu_s: float
+    in_force_s: float
+
+
+@dataclass(slots=True)
+class Running:
+    """An engine with a memory, in the namespace of the caller, and the configuration that it has in force."""
+
+    root: Path
+    engine: Engine
+    switches: list[Switch]
+    generation: Generation
+
+    def times(self, change: Callable[[], None]) -> Times:
+        """The times of a change of workloads, which is put into force as the service does."""
+        gc.collect()
+        gc.disable()
+        try:
+            change()
+            began_s, cpu_s = perf_counter(), process_time()
+            outcome = self.engine.resync(self.generation)
+            cpu_s = process_time() - cpu_s
+        finally:
+            gc.enable()
+        if not isinstance(outcome, Applied) or outcome.change.is_empty:
+            raise TypeError(outcome)
+        self.generation = outcome.generation
+        return Times(cpu_s, self.switches[-1].ended_s - began_s)
+
+    def less(self, number: int) -> None:
+        """A workload goes."""
+        (self.root / "run/workloads" / f"{workload(number).metadata.name}.yaml").unlink()
+
+    def more(self, number: int) -> None:
+        """A workload comes."""
+        write(self.root / "run/workloads", number)
+
+
+@contextmanager
+def running(count: int, *, bridged: bool) -> Iterator[Running]:
+    """An engine in a network namespace of its own with so many workloads behind ports or interfaces that exist."""
+    with TemporaryDirectory(prefix="hostfw-bench-") as folder, namespace(NODE) as node, inside(node):
+        root = Path(folder)
+        install_files(root, count, bridged=bridged)
+        make_links(node, count, bridged=bridged)
+        directories = Directories(*(root / name for name in ("etc", "var", "run")))
+        switches: list[Switch] = []
+        host = Host(nftables=partial(TimedWorker, switches)).below(directories.run)
+        engine = Engine(directories, host, cache=EngineCache())
+        outcome = engine.apply(candidate(count, bridged=bridged), accept_loss=True)
+        if not isinstance(outcome, Applied):
+            raise TypeError(outcome)
+        yield Running(root, engine, switches, outcome.generation)
+
+
+def install_files(root: Path, count: int, *, bridged: bool) -> None:
+    """The files of a configuration and of so many workloads, below a folder."""
+    for name in ("etc", "run/workloads"):
+        (root / name).mkdir(parents=True)
+    (root / "etc/hostfw.yaml").write_text(settings(bridged=bridged))
+    (root / "etc/policies.yaml").write_text(policies(count))
+    for number in range(count):
+        write(root / "run/workloads", number)
+
+
+def make_links(node: Namespace, count: int, *, bridged: bool) -> None:
+    """The interfaces of so many workloads, with nobody behind them, in one batch."""
+    master = f" master {BRIDGE}" if bridged else ""
+    commands = [f"link add {BRIDGE} up type bridge"] if bridged else []
+    for number in range(count):
+        commands += (f"tuntap add dev veth{number} mode tap", f"link set veth{number} up{master}")
+    run(node, ["ip", "-batch", "-"], text="\n".join(commands))
+
+
+def write(folder: Path, number: int) -> None:
+    """The file of a workload, written aside and renamed, as a hook does."""
+    one = workload(number)
+    networks = (f'"{address_text(net.family, net.address)}"' for net in one.networks)
+    aside = folder / f".{one.metadata.name}"
+    aside.write_text(
+        _ENDPOINT.format(
+            name=one.metadata.name,
+            number=number,
+            interface=one.interface_name,
+            mac=one.mac,
+            addresses=", ".join(networks),
+        )
+    )
+    aside.rename(folder / f"{one.metadata.name}.yaml")
+
+
+def lines() -> Iterator[str]:
+    """The table, line by line as it is measured."""
+    yield f"{'workloads, each with a policy':34}{'all':>10}{'one less':>10}{'one more':>10}  load {getloadavg()[0]:.1f}"
+    for bridged in (True, False):
+        for count in SIZES:
+            where = f"{count} behind {'a bridge' if bridged else 'interfaces'}"
+            times = (f"{seconds:8.3f} s" for seconds in compile_s(count, bridged=bridged))
+            yield f"{where + ', compile':34}{''.join(times)}"
+            with running(count, bridged=bridged) as engine:
+                less, more = zip(*(_one_less_and_more(engine, count // 2) for _ in range(ROUNDS)), strict=True)
+            for title, each in (("  engine, processor", "cpu_s"), ("  engine, until in force", "in_force_s")):
+                seconds = (median(getattr(one, each) for one in of) for of in (less, more))
+                yield f"{title:34}{'':10}{''.join(f'{one:8.3f} s' for one in seconds)}"
+    yield f"load {getloadavg()[0]:.1f}"
+
+
+def _one_less_and_more(engine: Running, number: int) -> tuple[Times, Times]:
+    return engine.times(partial(engine.less, number)), engine.times(partial(engine.more, number))
+
+
+def main() -> None:
+    """Print the table."""
+    for line in lines():
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
