@@ -2,9 +2,9 @@
 
 from hostfw.model.host.guests import BEFORE_AN_ADDRESS, Workload
 from hostfw.model.host.loopback import LOOPBACK
-from hostfw.model.packets.packet import ConntrackState, Packet
+from hostfw.model.packets.packet import ConntrackState, Packet, Path
 from hostfw.model.plan import LINK_LOCAL, Plan
-from hostfw.model.settings import NeighbourDiscovery, ReversePathFilter
+from hostfw.model.settings import FailsafePort, NeighbourDiscovery, ReversePathFilter
 from hostfw.model.values import IGMP, UDP, Cidr, Family
 
 _NEIGHBOUR_DISCOVERY_TYPES = frozenset((133, 134, 135, 136))
@@ -74,3 +74,21 @@ def is_of_another(workload: Workload, packet: Packet) -> bool:
     if workload.mac is not None and packet.mac not in (None, workload.mac):
         return True
     return not any(net.family is packet.family and net.contains(packet.source) for net in workload.sources)
+
+
+_LEASES = {(UDP.number, 67): (Family.V4, 68), (UDP.number, 547): (Family.V6, 546)}
+"""The IP versions and the ports that DHCP answers to (RFC 2131, 4.1; RFC 8415, 7.2), by its own."""
+
+
+def is_lease(packet: Packet, server: FailsafePort) -> bool:
+    """True if a packet goes to where clients of DHCP get the answers of a service."""
+    return _LEASES.get((server.protocol.number, server.port)) == (packet.family, packet.destination_port)
+
+
+def asks_for_a_lease(packet: Packet) -> bool:
+    """True if a packet is what a client of DHCP asks everybody: each port of a bridge gets it, so it is no news there.
+
+    What the host sends there itself is news.
+    """
+    family, _ = _LEASES.get((packet.protocol, packet.destination_port or 0), (None, 0))
+    return packet.path is not Path.LOCAL_OUT and family is packet.family

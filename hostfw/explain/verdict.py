@@ -23,7 +23,9 @@ from dataclasses import replace
 from itertools import chain
 
 from hostfw.explain.exemptions import (
+    asks_for_a_lease,
     is_before_an_address,
+    is_lease,
     is_multicast_answer,
     is_neighbour_discovery,
     is_of_another,
@@ -271,7 +273,7 @@ def _spoofed_steps(plan: Plan, place: Place, packet: Packet) -> Iterator[Step]:
     if advertised and (bridged or workload.identified):
         yield place.step(StepVerdict.DENY, Reason.TO_HOST)
     elif not workload.identified and not (bridged and is_before_an_address(packet)):
-        yield place.step(StepVerdict.DENY, Reason.UNIDENTIFIED)
+        yield _unidentified(place, packet, plan.settings)
     elif is_of_another(workload, packet):
         yield place.step(StepVerdict.DENY, Reason.SPOOFED)
 
@@ -292,18 +294,17 @@ def _from_host_steps(place: Place, packet: Packet, settings: Settings) -> Iterat
     """
     if not _is_identified(place) and not settings.workloads.has_bridge(place.interface):
         yield place.step(StepVerdict.DENY, Reason.UNIDENTIFIED)
-    if _is_identified(place):
-        yield from _invalid_steps(place, packet, settings)
+    yield from _invalid_steps(place, packet, settings)
     for port in settings.workloads.to_host:
-        client = (packet.family, packet.destination_port)
-        answers = _is_failsafe(port, packet, packet.source, packet.source_port)
-        if answers and _LEASES.get((port.protocol.number, port.port)) == client:
+        if _is_failsafe(port, packet, packet.source, packet.source_port) and is_lease(packet, port):
             yield replace(place.step(StepVerdict.ALLOW, Reason.TO_HOST), failsafe=port)
     yield from _workload_steps(place, packet, settings)
 
 
-_LEASES = {(17, 67): (Family.V4, 68), (17, 547): (Family.V6, 546)}
-"""The IP versions and the ports that DHCP answers to (RFC 2131, 4.1; RFC 8415, 7.2), by its own."""
+def _unidentified(place: Place, packet: Packet, settings: Settings) -> Step:
+    """The denial of what comes from nobody who is known, or goes there."""
+    quiet = settings.workloads.has_bridge(place.interface) and asks_for_a_lease(packet)
+    return replace(place.step(StepVerdict.DENY, Reason.UNIDENTIFIED), unrecorded=quiet)
 
 
 def _is_identified(place: Place) -> bool:
@@ -313,7 +314,7 @@ def _is_identified(place: Place) -> bool:
 def _workload_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
     """The policies of a workload in one direction, on every way: no failsafes, and a drop after the last profile."""
     if not _is_identified(place):
-        yield place.step(StepVerdict.DENY, Reason.UNIDENTIFIED)
+        yield _unidentified(place, packet, settings)
     yield from _invalid_steps(place, packet, settings)
     for tier in place.planned.tiers:
         yield from tier_steps(place, tier, packet)

@@ -9,10 +9,12 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from bench.inputs.mixtures import packets, plan_of, with_logs
 from hostfw.compile import before_translation, dispatch, exempt_conditions, neighbours, plan_programs, program, ruleset
 from hostfw.compile import table_builder as builder
+from hostfw.compile.behind_bridges import BehindBridges, Place, ProgramOf, places_of
 from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout.cuts import by_address as addresses
 from hostfw.compile.layout.cuts import by_port as ports
@@ -22,14 +24,15 @@ from hostfw.compile.layout.nft_rules import matches
 from hostfw.compile.layout.ranking import key_maps, lookups, ranked, ways, widths
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import TableBuilder
+from hostfw.compile.targets import Targets
 from hostfw.model.packets.packet import Packet
-from hostfw.model.plan import Plan
-from hostfw.model.values import FAMILIES, Direction, PortRange
+from hostfw.model.plan import Plan, PlannedEndpoint
+from hostfw.model.values import FAMILIES, Direction, Family, PortRange
 from hostfw.nft.objects import Table
 from hostfw.nft.rules import Accept, Below, Key, Match, Note, Return, Rule
 from hostfw.nft.simulate import simulate
 from tests.property.agreement.test_agreement import LAYOUTS, MARKS, _agree
-from tests.property.generators.plans import burst, plans, seeds
+from tests.property.generators.plans import BRIDGES, bridged_plans, burst, leases, plans, seeds
 
 pytestmark = pytest.mark.slow
 
@@ -49,27 +52,38 @@ GATED = {"net and wide range": 2, "port": 1}
 Mutate = Callable[[pytest.MonkeyPatch], None]
 
 
-@pytest.fixture(scope="module")
-def drawn() -> list[tuple[Plan, list[Packet]]]:
-    """Plans and packets as the agreement is tested with, the same in every run; the richest plans first."""
+def _drawn(of: st.SearchStrategy[Plan], count: int) -> list[tuple[Plan, list[Packet]]]:
+    """So many plans, each with packets, the same in every run; the richest plans first."""
     found: list[tuple[Plan, list[Packet]]] = []
 
     @settings(
-        max_examples=PLANS,
+        max_examples=count,
         phases=(Phase.generate,),
         derandomize=True,
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(plan=plans(), seed=seeds)
+    @given(plan=of, seed=seeds)
     def draw(plan: Plan, seed: int) -> None:
         found.append((plan, burst(seed, PACKETS_A_PLAN)))
 
     draw()
+    return sorted(found, key=lambda pair: _size(pair[0]), reverse=True)
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[tuple[Plan, list[Packet]]]:
+    """Plans and packets as the agreement is tested with."""
     by_shape = (with_logs(plan_of(CROWDED, 40, tiers=2)), plan_of(NESTED, 60), plan_of(GATED, 60))
     of_shapes = [(plan, packets(plan, 100)) for plan in by_shape]
-    return [*of_shapes, *sorted(found, key=lambda pair: _size(pair[0]), reverse=True)]
+    return [*of_shapes, *_drawn(plans(), PLANS)]
+
+
+@pytest.fixture(scope="module")
+def drawn_with_bridges() -> list[tuple[Plan, list[Packet]]]:
+    """Those of hosts with workloads behind bridges."""
+    return [(plan, [*sent, *leases()]) for plan, sent in _drawn(bridged_plans(), PLANS // 4)]
 
 
 def _size(plan: Plan) -> int:
@@ -375,6 +389,73 @@ MUTANTS: tuple[tuple[str, Mutate], ...] = (
 )
 
 
+def _told_by_the_other_end(patch: pytest.MonkeyPatch) -> None:
+    other = {Key.SOURCE_ON_LINK: Key.DESTINATION_ON_LINK, Key.DESTINATION_ON_LINK: Key.SOURCE_ON_LINK}
+    right = BehindBridges._known
+    patch.setattr(BehindBridges, "_known", lambda self, key, *given: right(self, other[key], *given))
+
+
+def _whoever_sends(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(BehindBridges, "_senders", lambda _, verdict: iter((Rule((), (verdict,)),)))
+
+
+def _unknown_goes_on(patch: pytest.MonkeyPatch) -> None:
+    nothing = lambda _, direction: program.Program(direction, ((),))  # noqa: E731
+    patch.setattr(plan_programs.Programs, "unidentified_on_bridge", nothing)
+
+
+def _no_leases(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(plan_programs.Programs, "_leases", lambda *_: iter(()))
+
+
+def _one_stands_for_all(patch: pytest.MonkeyPatch) -> None:
+    right = Targets.met
+
+    def met(self: Targets, endpoint: PlannedEndpoint, side: Direction) -> tuple[object, ...]:
+        return right(self, endpoint, side) if endpoint.workload is None else (True,)
+
+    patch.setattr(Targets, "met", met)
+
+
+def _all_behind_one_bridge(patch: pytest.MonkeyPatch) -> None:
+    def places(plan: Plan, family: Family) -> tuple[tuple[Place, str], ...]:
+        found = {address: name for (_, address), name in places_of(plan, family)}
+        return tuple(((bridge, address), name) for bridge in BRIDGES for address, name in sorted(found.items()))
+
+    patch.setattr(dispatch, "places_of", places)
+
+
+def _host_goes_past_policy(patch: pytest.MonkeyPatch) -> None:
+    right = BehindBridges.local
+
+    def local(self: BehindBridges, side: Direction, *given: ProgramOf) -> Iterator[Rule]:
+        return right(self, side, *given) if side is Direction.INGRESS else iter(())
+
+    patch.setattr(BehindBridges, "local", local)
+
+
+MUTANTS_OF_BRIDGES: tuple[tuple[str, Mutate], ...] = (
+    ("a workload is told by the other end of a packet", _told_by_the_other_end),
+    ("whoever sends is a workload", _whoever_sends),
+    ("what no workload has goes on", _unknown_goes_on),
+    ("the host gives no leases", _no_leases),
+    ("one workload stands for all", _one_stands_for_all),
+    ("an address is known behind every bridge", _all_behind_one_bridge),
+    ("the host goes past the policy of workloads", _host_goes_past_policy),
+)
+
+
+@pytest.mark.parametrize("mutate", [m for _, m in MUTANTS_OF_BRIDGES], ids=[name for name, _ in MUTANTS_OF_BRIDGES])
+def test_a_mistake_about_bridges_is_caught(
+    mutate: Mutate, drawn_with_bridges: list[tuple[Plan, list[Packet]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By packets from and to workloads behind them."""
+    mutate(monkeypatch)
+
+    with pytest.raises(AssertionError):
+        _compare(drawn_with_bridges)
+
+
 @pytest.mark.parametrize("mutate", [m for _, m in MUTANTS], ids=[name for name, _ in MUTANTS])
 def test_a_mistake_of_the_compiler_is_caught(
     mutate: Mutate, drawn: list[tuple[Plan, list[Packet]]], monkeypatch: pytest.MonkeyPatch
@@ -386,9 +467,11 @@ def test_a_mistake_of_the_compiler_is_caught(
         _compare(drawn)
 
 
-def test_the_compiler_as_it_is_passes(drawn: list[tuple[Plan, list[Packet]]]) -> None:
+def test_the_compiler_as_it_is_passes(
+    drawn: list[tuple[Plan, list[Packet]]], drawn_with_bridges: list[tuple[Plan, list[Packet]]]
+) -> None:
     """Mutants are caught by their mistake and nothing else."""
-    _compare(drawn[:5])
+    _compare([*drawn[:5], *drawn_with_bridges[:5]])
 
 
 def _compare(drawn: Iterable[tuple[Plan, list[Packet]]]) -> None:

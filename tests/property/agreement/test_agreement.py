@@ -20,7 +20,7 @@ from hostfw.model.plan import Plan
 from hostfw.model.settings import DenyAction
 from hostfw.model.values import Action, Direction, Family
 from hostfw.nft.simulate import Fate, Outcome, simulate
-from tests.property.generators.plans import burst, plans, seeds, tall_plans
+from tests.property.generators.plans import bridged_plans, burst, leases, plans, seeds, tall_plans
 
 LOOKUPS_EVERYWHERE = CostModel(
     linear_rules=0,
@@ -94,7 +94,10 @@ def _expected_counters(explanation: Explanation) -> list[str]:
 
 
 def _expected_fate(plan: Plan, explanation: Explanation) -> Fate:
-    """A denial rejects where the kernel can: in input, forward and output, and never what is invalid."""
+    """A denial rejects where the kernel can: in input, forward and output, and never what is invalid.
+
+    What asks for a lease at a port of a bridge that nobody knows is dropped.
+    """
     if explanation.allowed:
         return Fate.ACCEPT
     packet, decided_by = explanation.packet, explanation.decided_by
@@ -102,6 +105,7 @@ def _expected_fate(plan: Plan, explanation: Explanation) -> Fate:
     silent = (
         decided_by.reason in (Reason.INVALID, Reason.SPOOFED, Reason.REVERSE_PATH)
         or decided_by.policy_class in _PLACES
+        or (decided_by.reason is Reason.UNIDENTIFIED and decided_by.unrecorded)
         or rerouted
     )
     return Fate.REJECT if plan.settings.deny_action is DenyAction.REJECT and not silent else Fate.DROP
@@ -142,6 +146,19 @@ def test_the_ruleset_does_what_explain_says(plan: Plan, seed: int) -> None:
 def test_many_tiers_in_a_row_do_what_explain_says(plan: Plan, seed: int) -> None:
     """Nine and more, with Pass, rejection, destination NAT and forwarding."""
     _all_agree(plan, seed, PACKETS_A_PLAN // 5)
+
+
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
+@pytest.mark.timeout(900)
+@settings(
+    max_examples=max(settings().max_examples // 2, 4),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
+    suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow, HealthCheck.large_base_example],
+)
+@given(plan=bridged_plans(), seed=seeds)
+def test_workloads_behind_bridges_meet_what_explain_says(plan: Plan, seed: int) -> None:
+    """Between two ports of one bridge, between bridges, with the host, and with what is beyond it."""
+    _agrees(plan, [explain(plan, packet) for packet in (*burst(seed, PACKETS_A_PLAN), *leases())])
 
 
 @pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 12))])

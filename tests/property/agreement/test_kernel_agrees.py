@@ -23,12 +23,21 @@ from hostfw.nft.simulate import Fate, simulate
 from lab.namespace import LabError
 from tests.kernel.packets.wire import LOOPBACK, Observed, Wire, wired_host
 from tests.property.agreement.test_agreement import LAYOUTS
-from tests.property.generators.plans import ADDRESSES, INTERFACES, OWN_TEXTS, burst, plans, seeds, tall_plans
+from tests.property.generators.plans import (
+    ADDRESSES,
+    INTERFACES,
+    OWN_TEXTS,
+    bridged_plans,
+    burst,
+    plans,
+    seeds,
+    tall_plans,
+)
 
 pytestmark = pytest.mark.slow
 
 PACKETS_A_PLAN = 40
-_EMPTY = "table ip hostfw\ndelete table ip hostfw\ntable ip6 hostfw\ndelete table ip6 hostfw\n"
+_EMPTY = "".join(f"table {family} hostfw\ndelete table {family} hostfw\n" for family in ("ip", "ip6", "bridge"))
 _SEEN_STATES = (None, ConntrackState.NEW, ConntrackState.INVALID, ConntrackState.UNTRACKED)
 """Those of a packet that conntrack has heard nothing of before, or does not get to see."""
 
@@ -61,6 +70,14 @@ def test_the_kernel_does_what_the_simulation_says(host: Wire, plan: Plan, seed: 
 @given(plan=tall_plans(), seed=seeds)
 def test_the_kernel_takes_many_tiers_in_a_row(host: Wire, plan: Plan, seed: int) -> None:
     """Nine and more, with Pass, rejection, destination NAT and forwarding; it bounds how deep chains may lead."""
+    _all_agree(host, plan, seed)
+
+
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
+@settings(suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow, HealthCheck.large_base_example])
+@given(plan=bridged_plans(), seed=seeds)
+def test_the_kernel_knows_workloads_behind_bridges_by_their_addresses(host: Wire, plan: Plan, seed: int) -> None:
+    """As explain and the simulation do. Which port sends under which address is asked in tests/kernel, with frames."""
     _all_agree(host, plan, seed)
 
 

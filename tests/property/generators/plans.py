@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from hostfw.model.host.guests import Workload
+from hostfw.model.host.guests import GovernedBridge, Workload
 from hostfw.model.kinds.source_limit import Rate, SourceLimit, Unit
 from hostfw.model.packets.packet import ConntrackState, Original, Packet, Path
 from hostfw.model.plan import (
@@ -62,6 +62,7 @@ from hostfw.model.values import (
     Mac,
     PortRange,
     Protocol,
+    host_cidr,
     merge,
     parse_address,
     parse_cidr,
@@ -393,6 +394,45 @@ def plans(draw: st.DrawFn) -> Plan:
     return Plan("host", draw(all_settings), endpoints, bindings, wildcard, networks=LINKS)
 
 
+BRIDGES = ("eth1", "wg0")
+"""The interfaces that are bridges of workloads where plans have any."""
+
+
+@st.composite
+def _guests(draw: st.DrawFn, number: int, addresses: tuple[Cidr, ...]) -> PlannedEndpoint:
+    """A workload behind a bridge, with some addresses of its own there.
+
+    Its Ethernet address is asked where ports are known, in the table of bridges.
+    """
+    ingress, egress = (
+        replace(draw(directions(of)), forward_tiers=(), untracked_tiers=(), pre_dnat_tiers=()) for of in Direction
+    )
+    behind = Workload(addresses, bridge=draw(st.sampled_from(BRIDGES)), port=f"port{number}")
+    return PlannedEndpoint(f"shop/w{number}", ingress, egress, workload=behind)
+
+
+@st.composite
+def bridged_plans(draw: st.DrawFn) -> Plan:
+    """A host of up to three workloads behind bridges, and perhaps others behind interfaces, and a HostEndpoint."""
+    plan = draw(plans())
+    count = draw(st.integers(1, 3))
+    # No two of them have one address, wherever they are.
+    shares = [
+        tuple(host_cidr(family, address) for family in FAMILIES for address in ADDRESSES[family][number::4])
+        for number in range(count)
+    ]
+    guests = tuple(draw(_guests(number, own)) for number, own in enumerate(shares))
+    workloads = replace(plan.settings.workloads, bridges=draw(st.sampled_from((BRIDGES, ("eth1", "wg*")))))
+    interfaces = tuple(one for one in workloads.interfaces if not one.startswith("wg"))
+    return replace(
+        plan,
+        settings=replace(plan.settings, workloads=replace(workloads, interfaces=interfaces)),
+        endpoints=(*plan.endpoints, *guests),
+        bindings=tuple(one for one in plan.bindings if one.interface not in BRIDGES),
+        bridges=tuple(map(GovernedBridge, BRIDGES)),
+    )
+
+
 # ----------------------------------------------------------------------------------------------------------- packets
 
 _PROTOCOLS = (TCP, TCP, TCP, TCP, UDP, UDP, SCTP, None, None, ICMP, ICMPV6, Protocol(2), Protocol(47))
@@ -479,3 +519,13 @@ def _packet(choices: bytes) -> Packet:
         pick((False, False, False, True)) and path is not Path.LOCAL_OUT,
         over_limit=sum(choices) % 3 == 2,
     )
+
+
+def leases() -> list[Packet]:
+    """Answers of a server of leases on the host, to workloads and to nobody: of two ports that are seldom drawn."""
+    return [
+        Packet(family, UDP.number, ADDRESSES[family][0], address, *ports, out_interface=interface)
+        for family, ports in ((Family.V4, (67, 68)), (Family.V6, (547, 546)))
+        for interface in (*BRIDGES, "eth3")
+        for address in ADDRESSES[family]
+    ]
