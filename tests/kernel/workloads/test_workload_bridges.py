@@ -8,11 +8,10 @@ import json
 import socket
 import struct
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from ipaddress import IPv6Address
 from pathlib import Path
 from statistics import median
-from threading import Event, Thread
 from time import monotonic, sleep
 
 import pytest
@@ -37,6 +36,7 @@ from tests.kernel.packets.ethernet import (
     opened,
     received,
 )
+from tests.kernel.workloads.new_interfaces import MAC, NewInterfaces, closed_in_every_state, payload
 from tests.kernel.workloads.workload_files import passes, write_workload
 
 _SETTINGS = 'workloads: {bridges: ["br*"]}\n'
@@ -344,53 +344,22 @@ def test_a_workload_that_moves_to_another_port_takes_its_policy_along(house: tup
     assert passes(lab, "web", "db", 5432, expected=False)
 
 
-_MAC = "02:00:00:00:02:00"
+def _new_ports(lab: Lab) -> NewInterfaces:
+    return NewInterfaces(lab, "far", "x", "up master br1", (("db", "host0"), ("host", "br1")))
 
 
-def _new_ports(lab: Lab, first: int, number: int, target: str) -> list[bytes]:
-    """The frames that get to db and the host, of those that new ports send from before they are ports of the bridge."""
-    spoofed = frame(_MAC, target, IPV4, ipv4_udp("10.1.0.2", "10.1.0.3", (7, 7), b"new port"))
-    with ExitStack() as stack:
-        links = [stack.enter_context(opened(lab[node], link)) for node, link in (("db", "host0"), ("host", "br1"))]
-        for one in range(first, first + number):
-            made = f"link add x{one} type veth peer name y{one} netns {lab['far'].path}"
-            run(lab["host"], ["ip", *made.split()])
-            run(lab["far"], ["ip", "link", "set", f"y{one}", "up"])
-            port = stack.enter_context(opened(lab["far"], f"y{one}"))
-            ready, over = Event(), Event()
-            sender = Thread(target=_send_on, args=(port, spoofed, ready, over))
-            sender.start()
-            ready.wait()
-            try:
-                run(lab["host"], ["ip", "link", "set", f"x{one}", "up", "master", "br1"])
-                sleep(0.02)
-            finally:
-                over.set()
-                sender.join()
-        return [got for link in links for got in received(link) if b"new port" in got]
+def _in_the_name_of_web(lab: Lab) -> bytes:
+    return frame(MAC, _mac(lab, "db"), IPV4, ipv4_udp("10.1.0.2", "10.1.0.3", (7, 7), payload()))
 
 
-def _send_on(port: socket.socket, sent: bytes, ready: Event, over: Event) -> None:
-    port.setblocking(True)
-    while not over.is_set():
-        with suppress(OSError):
-            port.send(sent)
-        ready.set()
-
-
-def test_a_port_is_closed_from_its_first_packet_on(house: tuple[Lab, Installation], tmp_path: Path) -> None:
-    """While the service runs, is stopped and is killed, and whatever name of a workload it sends in."""
+def test_a_port_is_closed_from_its_first_packet_on(house: tuple[Lab, Installation], tmp_path: Path, soak: bool) -> None:
+    """Whatever name of a workload it sends in, and whatever becomes of the service: a thousand of them, with soak."""
     lab, host = house
-    target = _mac(lab, "db")
-    assert _new_ports(lab, 0, 3, target), "what new ports send gets through without rules"
+    ports, sent = _new_ports(lab), _in_the_name_of_web(lab)
+    assert ports.arrived(0, 3, sent), "what new ports send gets through without rules"
     _with_all(lab, host)
-    with service(host, tmp_path / "log") as running:
-        assert _new_ports(lab, 100, 40, target) == []
-        running.process.kill()
-        running.process.wait()
-        assert _new_ports(lab, 200, 40, target) == []
-        assert passes(lab, "web", "db", 5432, expected=True)
-    assert _new_ports(lab, 300, 40, target) == []
+    for state in closed_in_every_state(ports, host, 250 if soak else 50, sent, tmp_path / "log"):
+        assert passes(lab, "web", "db", 5432, expected=True), state
 
 
 def test_labels_are_in_force_at_once(house: tuple[Lab, Installation], tmp_path: Path) -> None:
@@ -532,7 +501,7 @@ def test_denials_are_put_down_to_who_sent_them(house: tuple[Lab, Installation], 
         sleep(2)
         assert passes(lab, "db", "web", 80, expected=False)
         _arrived(lab, _frames(lab))
-        assert _new_ports(lab, 0, 1, _mac(lab, "db")) == []
+        assert _new_ports(lab).arrived(0, 1, _in_the_name_of_web(lab)) == []
         wanted = {
             ("shop/db", "no-policy", "br1"),
             ("shop/web", "spoofed-source", "p-web"),

@@ -18,6 +18,8 @@ from lab.namespace import run
 from lab.packets.probe import DENY_PATIENCE_S, Flow, Verdict, probe
 from lab.service import service
 from lab.topology import Link, Node, Route, Topology, assigned
+from tests.kernel.packets.ethernet import IPV4, frame, ipv4_udp
+from tests.kernel.workloads.new_interfaces import MAC, NewInterfaces, closed_in_every_state, payload
 from tests.kernel.workloads.workload_files import passes, write_workload
 
 _PATIENCE_S = 10.0
@@ -47,6 +49,12 @@ metadata: {name: db}
 spec:
   selector: app == 'db'
   ingress: [{action: Allow, protocol: TCP, source: {selector: app == 'web'}}]
+"""
+_DATAGRAMS = """\
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: datagrams}
+spec: {selector: app == 'db', ingress: [{action: Allow, protocol: UDP, source: {selector: app == 'web'}}]}
 """
 
 
@@ -124,6 +132,23 @@ def test_a_workload_is_closed_until_it_is_named_and_once_it_is_gone(
     # The rules stay without the service.
     assert passes(lab, "outer", "web", 80, expected=True)
     assert passes(lab, "outer", "db", 5432, expected=False)
+
+
+def test_an_interface_is_closed_from_its_first_packet_on(
+    house: tuple[Lab, Installation], tmp_path: Path, soak: bool
+) -> None:
+    """Whatever address it sends from, and whatever becomes of the service: a thousand of them, with soak."""
+    lab, host = house
+    interfaces = NewInterfaces(lab, "outer", "ve-n", "up", (("db", "host0"),))
+    sent = frame("02:00:00:00:03:00", MAC, IPV4, ipv4_udp("10.0.3.2", "10.0.4.2", (7, 5432), payload()))
+    assert interfaces.arrived(0, 3, sent), "what new interfaces send gets through without rules"
+    for name, number in (("web", 3), ("db", 4)):
+        write_workload(host, name, _workload(name, number))
+    # Whoever is taken for web may send this.
+    (host.config / "datagrams.yaml").write_text(_DATAGRAMS)
+    hostfwctl(host, "apply")
+    for state in closed_in_every_state(interfaces, host, 250 if soak else 50, sent, tmp_path / "log"):
+        assert passes(lab, "web", "db", 5432, expected=True), state
 
 
 def test_what_a_workload_sends_under_other_addresses_gets_nowhere(house: tuple[Lab, Installation]) -> None:
