@@ -7,8 +7,10 @@ running engine, with the time until that is in force. Each policy names two neig
 """
 
 import gc
+import json
+import struct
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from os import getloadavg
@@ -30,12 +32,17 @@ from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import Cidr, Family, Mac, address_text
-from lab.namespace import Namespace, inside, namespace, run
+from lab.namespace import Namespace, inside, namespace, run, set_sysctl
+from lab.packets.flood import flood, received, udp_frame
 
 SIZES = (10, 1000)
 ROUNDS = 5
 BRIDGE = "br0"
 NODE = "host1"
+_PORT, _FLOWS = 80, 4096
+_SPORT = 14 + 20
+"""The place of the source port in a frame of UDP over IPv4."""
+_PACKET_ROUNDS, _ROUND_S = 9, 0.3
 _PATTERNS = {True: f'bridges: ["{BRIDGE}"]', False: 'interfaces: ["veth*"]'}
 _POLICY = """\
 apiVersion: projectcalico.org/v3
@@ -44,8 +51,8 @@ metadata: {{name: p{number}, namespace: shop}}
 spec:
   selector: app == 'a{number}'
   types: [Ingress, Egress]
-  ingress: [{{action: Allow, protocol: TCP, source: {{selector: app == 'a{next}'}}, destination: {{ports: [80]}}}}]
-  egress: [{{action: Allow, protocol: TCP, destination: {{selector: app == 'a{previous}'}}}}]
+  ingress: [{{action: Allow, protocol: UDP, source: {{selector: app == 'a{next}'}}, destination: {{ports: [80]}}}}]
+  egress: [{{action: Allow, protocol: UDP, destination: {{selector: app == 'a{previous}'}}}}]
 ---
 """
 _ENDPOINT = """\
@@ -141,6 +148,7 @@ class Running:
     """An engine with a memory, in the namespace of the caller, and the configuration that it has in force."""
 
     root: Path
+    node: Namespace
     engine: Engine
     switches: list[Switch]
     generation: Generation
@@ -171,12 +179,15 @@ class Running:
 
 
 @contextmanager
-def running(count: int, *, bridged: bool) -> Iterator[Running]:
-    """An engine in a network namespace of its own with so many workloads behind ports or interfaces that exist."""
+def running(count: int, *, bridged: bool, ends: int = 0) -> Iterator[Running]:
+    """An engine in a network namespace of its own with so many workloads behind ports or interfaces that exist.
+
+    Those of the first `ends` workloads are the one end of a veth whose other is called `end0` and so on.
+    """
     with TemporaryDirectory(prefix="hostfw-bench-") as folder, namespace(NODE) as node, inside(node):
         root = Path(folder)
         install_files(root, count, bridged=bridged)
-        make_links(node, count, bridged=bridged)
+        make_links(node, count, bridged=bridged, ends=ends)
         directories = Directories(*(root / name for name in ("etc", "var", "run")))
         switches: list[Switch] = []
         host = Host(nftables=partial(TimedWorker, switches)).below(directories.run)
@@ -184,7 +195,7 @@ def running(count: int, *, bridged: bool) -> Iterator[Running]:
         outcome = engine.apply(candidate(count, bridged=bridged), accept_loss=True)
         if not isinstance(outcome, Applied):
             raise TypeError(outcome)
-        yield Running(root, engine, switches, outcome.generation)
+        yield Running(root, node, engine, switches, outcome.generation)
 
 
 def install_files(root: Path, count: int, *, bridged: bool) -> None:
@@ -197,12 +208,14 @@ def install_files(root: Path, count: int, *, bridged: bool) -> None:
         write(root / "run/workloads", number)
 
 
-def make_links(node: Namespace, count: int, *, bridged: bool) -> None:
-    """The interfaces of so many workloads, with nobody behind them, in one batch."""
+def make_links(node: Namespace, count: int, *, bridged: bool, ends: int = 0) -> None:
+    """The interfaces of so many workloads in one batch, with nobody behind them but for the first ones."""
     master = f" master {BRIDGE}" if bridged else ""
     commands = [f"link add {BRIDGE} up type bridge"] if bridged else []
     for number in range(count):
-        commands += (f"tuntap add dev veth{number} mode tap", f"link set veth{number} up{master}")
+        made = f"link add veth{number} type veth peer name end{number}"
+        commands += (made if number < ends else f"tuntap add dev veth{number} mode tap",)
+        commands += (f"link set veth{number} up{master}",)
     run(node, ["ip", "-batch", "-"], text="\n".join(commands))
 
 
@@ -223,6 +236,63 @@ def write(folder: Path, number: int) -> None:
     aside.rename(folder / f"{one.metadata.name}.yaml")
 
 
+def packet_ns(sizes: Sequence[int], *, bridged: bool) -> list[int]:
+    """Nanoseconds of a new packet from a workload to another that allows it, among so many: the least of some rounds.
+
+    They are sent by one processor, which takes them through the host to the other workload's end, in turns.
+    """
+    with ExitStack() as stack:
+        senders = [stack.enter_context(_sender(count, bridged=bridged)) for count in sizes]
+        rounds = [[sender() for sender in senders] for _ in range(_PACKET_ROUNDS)]
+    return [min(of_size) for of_size in zip(*rounds, strict=True)]
+
+
+@contextmanager
+def _sender(count: int, *, bridged: bool) -> Iterator[Callable[[], int]]:
+    """A function that sends from the second of so many workloads to the first, and tells what a packet took."""
+    with running(count, bridged=bridged, ends=2) as engine, namespace("guests") as far:
+        host = engine.node
+        for number in range(2):
+            run(host, ["ip", "link", "set", f"end{number}", "netns", far.path])
+            run(far, ["ip", "link", "set", f"end{number}", "up"])
+        receiver, sender = workload(0), workload(1)
+        if not bridged:
+            _route(host, receiver)
+        target = str(receiver.mac) if bridged else _mac_of(host, sender.interface_name)
+        source, destination = (one.networks[0].address for one in (sender, receiver))
+        datagram = udp_frame(target, source, destination, Family.V4, _PORT)
+        frame = _ethernet(target, str(sender.mac), datagram)
+        frames = [frame[:_SPORT] + struct.pack("!H", port) + frame[_SPORT + 2 :] for port in range(1024, 1024 + _FLOWS)]
+        before = received(far, "end0")[0]
+        flood(far, "end1", frames, count=_FLOWS)
+        arrived = received(far, "end0")[0] - before
+        if arrived < _FLOWS:
+            raise AssertionError(f"{arrived} of {_FLOWS} packets arrived")
+
+        def send() -> int:
+            sent = flood(far, "end1", frames, seconds=_ROUND_S)
+            return round(sent.seconds / sent.packets * 1e9)
+
+        yield send
+
+
+def _route(host: Namespace, receiver: WorkloadEndpoint) -> None:
+    """Have the host forward to a workload, whose end answers nobody."""
+    address, interface = address_text(Family.V4, receiver.networks[0].address), receiver.interface_name
+    set_sysctl(host, "net.ipv4.ip_forward", "1")
+    run(host, ["ip", "route", "add", address, "dev", interface])
+    run(host, ["ip", "neigh", "add", address, "lladdr", str(receiver.mac), "dev", interface])
+
+
+def _mac_of(host: Namespace, interface: str) -> str:
+    return str(json.loads(run(host, ["ip", "-j", "link", "show", interface]).stdout)[0]["address"])
+
+
+def _ethernet(target: str, source: str, frame: bytes) -> bytes:
+    """A frame under other Ethernet addresses."""
+    return bytes.fromhex(f"{target}{source}".replace(":", "")) + frame[12:]
+
+
 def lines() -> Iterator[str]:
     """The table, line by line as it is measured."""
     yield f"{'workloads, each with a policy':34}{'all':>10}{'one less':>10}{'one more':>10}  load {getloadavg()[0]:.1f}"
@@ -236,6 +306,10 @@ def lines() -> Iterator[str]:
             for title, each in (("  engine, processor", "cpu_s"), ("  engine, until in force", "in_force_s")):
                 seconds = (median(getattr(one, each) for one in of) for of in (less, more))
                 yield f"{title:34}{'':10}{''.join(f'{one:8.3f} s' for one in seconds)}"
+    for bridged in (True, False):
+        few, many = packet_ns(SIZES, bridged=bridged)
+        where = "a bridge" if bridged else "interfaces"
+        yield f"{'new packet behind ' + where:34}{few:7} ns among {SIZES[0]}, {many} among {SIZES[1]}: {many / few:.2f}"
     yield f"load {getloadavg()[0]:.1f}"
 
 

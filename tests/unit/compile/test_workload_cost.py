@@ -14,8 +14,13 @@ import pytest
 from bench import workloads
 from hostfw.build.generation import Generation, GenerationCache, build
 from hostfw.compile.targets import Targets
+from hostfw.model.kinds.workloads import WorkloadEndpoint
+from hostfw.model.packets.packet import Packet
+from hostfw.model.values import FAMILIES, UDP, Family
 from hostfw.nft import object_text
 from hostfw.nft.objects import Ruleset
+from hostfw.nft.simulate import effort
+from hostfw.nft.worst_packet import Cost
 from hostfw.policy.resolve import directions
 
 SIZES = (60, 180)
@@ -100,3 +105,38 @@ def test_the_script_of_the_boot_is_made_once(bridged: bool, monkeypatch: pytest.
     without(7)
 
     assert len(compiled) == 3
+
+
+@pytest.mark.parametrize("bridged", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_new_packet_is_looked_up_as_often_among_many(family: Family, bridged: bool) -> None:
+    """Between two workloads, to one that denies it, to the host, and from it: ten, and forty times as many."""
+    few, many = (_efforts(count, family, bridged=bridged) for count in (10, 400))
+
+    assert few == many
+    assert max(few) <= MOST_NS, few
+
+
+MOST_NS = 1500
+"""The estimate of what the rules of a new packet between two workloads take, with all of its hooks."""
+
+
+def _efforts(count: int, family: Family, *, bridged: bool) -> list[int]:
+    """Estimated nanoseconds of packets among so many workloads, by lookups and rules."""
+    workloads_of = [workloads.workload(number) for number in range(count)]
+    built = build(workloads.candidate(count, bridged=bridged), workloads.facts(workloads_of, bridged=bridged))
+    assert isinstance(built, Generation)
+    zero, one, other = (_end(workloads_of[number], family, bridged=bridged) for number in (0, 1, 5))
+    host = (255 << family.bits - 8, None)
+    costs = []
+    for (source, way_in), (destination, way_out) in ((one, zero), (one, other), (one, host), (host, zero)):
+        packet = Packet(family, UDP.number, source, destination, 40000, 80, None, None, 64, way_in, way_out)
+        spent = effort(built.ruleset, packet)
+        costs.append(Cost(spent.lookups, spent.rules).ns)
+    return costs
+
+
+def _end(workload: WorkloadEndpoint, family: Family, *, bridged: bool) -> tuple[int, str | None]:
+    """The address of a workload, and the interface at which the host meets it."""
+    (address,) = (net.address for net in workload.networks if net.family is family)
+    return address, workloads.BRIDGE if bridged else workload.interface_name
