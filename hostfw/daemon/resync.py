@@ -21,6 +21,7 @@ from hostfw.host.network.interfaces.link_events import LinkNews
 from hostfw.host.network.interfaces.links import SETTLED_S
 from hostfw.host.time.clock import monotonic
 from hostfw.host.time.debounce import Debounce
+from hostfw.host.workloads.events import FolderNews
 from hostfw.policy.interest import Interest, interest
 
 QUIET_S = 0.01
@@ -94,6 +95,15 @@ class Resync:
         self._debounce = self._debounce.noted(monotonic())
         self._noted.set()
         self._hastened.set()
+
+    def note_workloads(self, news: FolderNews) -> None:
+        """Take in changes of the files about workloads: those that are whole are looked at without waiting for more."""
+        if news is FolderNews.WHOLE:
+            self._debounce = self._debounce.noted(monotonic() - QUIET_S)
+            self._noted.set()
+            self._hastened.set()
+        elif news:
+            self.look()
 
     def look_now(self) -> None:
         """Compare without waiting for the next try of what has failed: something may have expired."""

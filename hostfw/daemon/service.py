@@ -50,7 +50,8 @@ from hostfw.engine.reconcile import build_base_protection
 from hostfw.host.process import signals
 from hostfw.host.systemd import notify as service_manager
 from hostfw.host.time.clock_alarm import ClockNews
-from hostfw.host.workloads.events import WorkloadEvents
+from hostfw.host.workloads.events import FolderNews, WorkloadEvents
+from hostfw.host.workloads.files import is_read
 from hostfw.host.workloads.reader import FOLDER
 from hostfw.model.host.services import HostServices
 
@@ -102,9 +103,9 @@ class Service:
             dependencies.listen_nft, self._repairer.note, self._repairer.missed, Part.NFT_EVENTS
         )
         self._links = self._listening(dependencies.listen_links, self._resync.note, self._resync.look, Part.LINK_EVENTS)
-        self._workloads: Listening[WorkloadEvents, bool] = self._listening(
-            lambda: WorkloadEvents(directories.run / FOLDER),
-            lambda changed: self._resync.look() if changed else None,
+        self._workloads: Listening[WorkloadEvents, FolderNews] = self._listening(
+            lambda: WorkloadEvents(directories.run / FOLDER, counts=is_read),
+            self._resync.note_workloads,
             self._resync.look,
             Part.WORKLOADS,
         )

@@ -124,7 +124,7 @@ def _reloading(host: Installation) -> Iterator[list[int]]:
     def reload() -> None:
         while not over.is_set():
             policy.write_text(_MORE_POLICY.format(port=1000 + len(reloads)))
-            # By a process: the service asks for the network namespace of who asks, and this is another thread.
+            # A thread of ours cannot ask: the service compares the network namespaces of processes.
             hostfwctl(host, "reload")
             reloads.append(len(reloads))
 

@@ -1,13 +1,19 @@
 """Files about workloads that run: which count, which do not, and how changes of them are heard."""
 
+import os
 import select
+import time
 from pathlib import Path
 
 import pytest
 
-from hostfw.host.workloads.events import WorkloadEvents
+from hostfw.host.store.configuration.files import read_file
+from hostfw.host.workloads import files
+from hostfw.host.workloads.events import FolderNews, WorkloadEvents
 from hostfw.host.workloads.reader import FOLDER, WorkloadReader
 from hostfw.model.host.facts import Running
+from hostfw.model.problems import Problem
+from hostfw.model.sources import Source
 from tests.unit.builders.policy_texts import manifest
 
 WEB = manifest("WorkloadEndpoint", "{interfaceName: ve-web, ipNetworks: [10.0.0.2]}", "web")
@@ -91,8 +97,58 @@ def test_files_that_others_may_write_do_not_count(folder: Path, monkeypatch: pyt
         assert any(words in running.problems[0].message for words in ("writable", "who is not root"))
 
 
+def test_files_that_are_as_they_were_are_not_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once their last change is so long ago that another one would have another time; a changed one is."""
+    read: list[str] = []
+    real = read_file
+
+    def noted(path: Path, owner: int | None) -> Source | Problem:
+        read.append(path.name)
+        return real(path, owner)
+
+    monkeypatch.setattr("hostfw.host.workloads.files.read_file", noted)
+    (folder / "web.yaml").write_text(WEB)
+    (folder / "db.yaml").write_text(DB)
+    reader = files.WorkloadFiles(folder)
+    assert _names(reader.read()) == _names(reader.read()) == ["default/db", "default/web"]
+    assert read == ["db.yaml", "web.yaml"] * 2, "they may have changed within one tick of the clock"
+    later_ns = time.time_ns() + 3_000_000_000
+    monkeypatch.setattr("hostfw.host.workloads.files.time_ns", lambda: later_ns)
+    reader.read()
+    read.clear()
+
+    assert _names(reader.read()) == ["default/db", "default/web"]
+    assert read == []
+
+    changed = (folder / "db.yaml").stat()
+    (folder / "db.yaml").write_text(DB.replace("name: db", "name: bd"))
+    os.utime(folder / "db.yaml", ns=(changed.st_atime_ns, changed.st_mtime_ns))
+    assert _names(reader.read()) == ["default/bd", "default/web"]
+    (folder / "web.yaml").unlink()
+    assert _names(reader.read()) == ["default/bd"]
+    assert read == ["db.yaml"]
+
+
+def test_names_that_do_not_count_are_not_heard_of(folder: Path) -> None:
+    """A file that is written aside is heard of once it is renamed, and is whole then; one that is begun is not yet."""
+    events = WorkloadEvents(folder, counts=files.is_read)
+    try:
+        (folder / ".web").write_text(WEB)
+        assert events.read() is FolderNews.NOTHING
+        (folder / ".web").rename(folder / "web.yaml")
+        assert events.read() is FolderNews.WHOLE
+        with (folder / "db.yaml").open("w") as file:
+            assert events.read() is FolderNews.SOMETHING
+            file.write(DB)
+        assert events.read() is FolderNews.WHOLE
+        folder.chmod(0o755)
+        assert events.read() is FolderNews.SOMETHING
+    finally:
+        events.close()
+
+
 def _has_news(events: WorkloadEvents) -> bool:
-    return bool(select.select([events.fileno()], [], [], 1.0)[0]) and events.read()
+    return bool(select.select([events.fileno()], [], [], 1.0)[0] and events.read())
 
 
 def test_every_change_is_heard_and_the_folder_is_made(tmp_path: Path) -> None:
