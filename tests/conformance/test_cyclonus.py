@@ -21,14 +21,14 @@ ELSEWHERE = "up"
 
 def test_every_verdict_of_the_oracle_is_ours() -> None:
     """In and out, over TCP, UDP and SCTP, on two ports."""
-    compared = 0
-    for case in cyclonus_cases():
+    compared, cases = 0, cyclonus_cases()
+    for case in cases:
         for step in case["Steps"]:
             plan = _plan(step)
             wrong = [difference for difference in _differences(plan, step) if difference]
             assert not wrong, f"case {case['ID']}, {case['Description']}: {wrong[:5]}"
             compared += sum(len(by_port) for targets in step["Verdicts"].values() for by_port in targets.values())
-    assert compared == 123_669
+    assert (len(cases), compared) == (230, 123_669)
 
 
 def _differences(plan: Plan, step: Json) -> Iterator[str]:
