@@ -1,7 +1,7 @@
 """A page of help: the text that `hostfwctl VERB --help` and the manual have beside a verb's arguments."""
 
 import re
-from argparse import RawDescriptionHelpFormatter
+from argparse import Action, RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -40,6 +40,13 @@ class HelpFormatter(RawDescriptionHelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=help_width())
+
+    def _format_action_invocation(self, action: Action) -> str:
+        """The options of an argument with its value once, as Python 3.13 has them: one page of help on every Debian."""
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        value = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {value}"
 
 
 def help_width() -> int:
