@@ -36,6 +36,8 @@ Docker, libvirt and firewalld stand at filter too, Tailscale and iptables-nft at
 only our chain, and a drop of any of them still counts.
 """
 
+from itertools import chain
+
 from hostfw.compile.bridge_table import bridge_table
 from hostfw.compile.dispatch import Dispatch
 from hostfw.compile.incremental.memo import CompileCache
@@ -89,9 +91,10 @@ def compile_plan(plan: Plan, costs: CostModel = DEFAULT_COSTS, cache: CompileCac
     With the cache of an earlier plan it takes as long as what differs.
     """
     known = CompileCache() if cache is None else cache
-    known.begin(costs, plan.settings)
+    shared = costs.shared_by(_number_of_rules(plan))
+    known.begin(shared, plan.settings)
     try:
-        tables = [_table(plan, TableBuilder(family, costs, known.objects[family]), known) for family in FAMILIES]
+        tables = [_table(plan, TableBuilder(family, shared, known.objects[family]), known) for family in FAMILIES]
         of_bridges = bridge_table(plan)
         ruleset = Ruleset((*tables, *([of_bridges] if of_bridges is not None else ())))
     except BaseException:
@@ -100,6 +103,16 @@ def compile_plan(plan: Plan, costs: CostModel = DEFAULT_COSTS, cache: CompileCac
         raise
     known.end()
     return ruleset
+
+
+def _number_of_rules(plan: Plan) -> int:
+    """The rules of a plan; a policy that several endpoints have counts once in each direction."""
+    ways = [way for endpoint in plan.endpoints for way in (endpoint.ingress, endpoint.egress)]
+    tiers = [
+        tier for way in ways for tier in (*way.tiers, *way.forward_tiers, *way.untracked_tiers, *way.pre_dnat_tiers)
+    ]
+    policies = chain((policy for tier in tiers for policy in tier.policies), *(way.profiles for way in ways))
+    return sum({id(policy.rules): len(policy.rules) for policy in policies}.values())
 
 
 def _table(plan: Plan, builder: TableBuilder, cache: CompileCache) -> Table:

@@ -27,7 +27,7 @@ from hostfw.model.settings import FailsafePort, LockoutCheck
 from hostfw.model.values import FAMILIES, TCP, Family, address_text
 from hostfw.model.wording import counted, unmet_by
 from hostfw.nft.object_text import table_name
-from hostfw.nft.worst_packet import COMPARE_NS
+from hostfw.nft.worst_packet import TYPICAL, Prices
 from hostfw.policy.resolve.plan import neighbour_problems
 
 LONG_LIST = 256
@@ -54,7 +54,8 @@ class HostReport:
     our directories whose file systems take nothing more, and `read_only` those that are mounted so. `services` are what
     the host offers, None where that is not seen; `unloadable` says why the script that the boot loads does not load.
     `feed_troubles` are those of Feeds that are downloaded, each with the next step. `no_history` is why there is no
-    journal to look back in, empty where there is one, and `has_systemd` whether systemd runs the host.
+    journal to look back in, empty where there is one, and `has_systemd` whether systemd runs the host. `prices` are
+    the costs of rules and lookups.
     """
 
     directories: Directories
@@ -76,6 +77,7 @@ class HostReport:
     no_history: str = ""
     has_systemd: bool = False
     service: Service | None = None
+    prices: Prices = TYPICAL
     surroundings: Surroundings = field(default_factory=Surroundings)
 
 
@@ -162,23 +164,30 @@ def _drift(report: HostReport) -> Iterator[Finding]:
         )
 
 
-def _long_lists(report: HostReport) -> Iterator[Finding]:
-    """Chains in force in which a packet is compared with hundreds of rules, one after the other.
+def long_lists(status: Status) -> Iterator[tuple[str, str, int]]:
+    """Chains in force in which a packet is compared with hundreds of rules: the table, the chain, and how many.
 
     The lists for packets with marks of other programs are left out: they are long wherever rules are found by rank.
     """
     for family in FAMILIES:
-        for chain in report.status.tables.of(family).chains:
+        for chain in status.tables.of(family).chains:
             rules = chain.rules or 0
             if rules > LONG_LIST and "/in-order" not in chain.name:
-                yield Finding(
-                    Check.LAYOUT,
-                    f"chain {chain.name} of {table_name(family)} tries {counted(rules, 'rule')} one after the other, "
-                    f"which costs a packet that none matches about {rules * COMPARE_NS / 1000:.0f} us",
-                    "`hostfwctl describe hep NAME --layout` says more; rules that name a port, a protocol or nets "
-                    "are looked up instead",
-                    Weight.NOTE,
-                )
+                yield table_name(family), chain.name, rules
+
+
+def _long_lists(report: HostReport) -> Iterator[Finding]:
+    measured = " on this host" if report.prices.measured else ""
+    for table, chain, rules in long_lists(report.status):
+        about = f"about {rules * report.prices.rule_ns / 1000:.0f} us{measured}"
+        yield Finding(
+            Check.LAYOUT,
+            f"chain {chain} of {table} tries {counted(rules, 'rule')} one after the other, "
+            f"which costs a packet that none matches {about}",
+            "`hostfwctl describe hep NAME --layout` says more; rules that name a port, a protocol or nets "
+            "are looked up instead",
+            Weight.NOTE,
+        )
 
 
 def _pending(report: HostReport) -> Iterator[Finding]:

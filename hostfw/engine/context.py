@@ -37,6 +37,7 @@ from hostfw.nft.timed_edit import TimedEdit
 if TYPE_CHECKING:
     from hostfw.host.network.routing import Routed
     from hostfw.host.nftables.writing.script_runner import Nftables
+    from hostfw.nft.worst_packet import Prices
 
 
 class Lock(Protocol):
@@ -51,6 +52,12 @@ def _filter_bridges(run_dir: Path, names: Collection[str]) -> None:
         from hostfw.host.network.interfaces.bridges import filter_bridges
 
         filter_bridges(run_dir, names)
+
+
+def _packet_prices() -> "Prices":
+    from hostfw.host.nftables.packet_costs import measured_prices
+
+    return measured_prices()
 
 
 def _release_bridges(run_dir: Path, names: Collection[str]) -> None:
@@ -203,6 +210,7 @@ class Host:
     workloads: Callable[[], Running] = _none_running
     filter_bridges: Callable[[Path, Collection[str]], None] = _filter_bridges
     release_bridges: Callable[[Path, Collection[str]], object] = _release_bridges
+    packet_prices: "Callable[[], Prices]" = _packet_prices
 
     def facts(self, node: str | None) -> HostFacts:
         """The facts of the host at this moment; `node` is the name that a setting gives it. Raises HostError."""

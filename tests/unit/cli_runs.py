@@ -23,6 +23,7 @@ from hostfw.model.host.services import HostServices
 from hostfw.model.plan import Member
 from hostfw.model.values import Cidr, Family
 from hostfw.nft.declarations import SetName
+from hostfw.nft.worst_packet import Prices
 from lab.fakes.fake_kernel.kernel import FakeKernel
 from lab.fakes.fakes import FakeClock, FakeConntrack
 from tests.unit.builders.policy_builders import nets
@@ -130,6 +131,7 @@ class Machine:
             routed=lambda family, address: self.routes.get((family, address)),
             routed_through=lambda family, address, _source, into: self.routes_through.get((family, address, into)),
             forwards=lambda _family, _interface: self.forwards,
+            packet_prices=lambda: Prices(8, 60, measured=True),
             read_packets=lambda names: {name: self.packets[name] for name in names if name in self.packets},
             sessions_of=self.sessions_of,
             conntrack=self.conntrack,

@@ -22,6 +22,7 @@ from hostfw.model.problems import Problem
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration
 from hostfw.model.values import Family
+from hostfw.nft.worst_packet import Prices
 from hostfw.policy.resolve.plan import resolve
 from hostfw.policy.unmanaged import ungoverned_problems
 
@@ -40,6 +41,9 @@ class Routing(Protocol):
 
     def published(self) -> tuple[PublishedPort, ...]:
         """The ports that other programs' tables translate to another destination."""
+
+    def packet_prices(self) -> Prices:
+        """The costs of rules and lookups here, typical ones where they cannot be measured."""
 
 
 @dataclass(frozen=True, slots=True)

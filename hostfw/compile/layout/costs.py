@@ -5,7 +5,10 @@ Measured on kernel 6.18 for a new connection: a linear compare costs 3 to 35 ns,
 packet costs and how the ruleset reads, never a verdict.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+_LEAST_COPIES = 2
+"""Copies of a rule that any cut may make: with fewer none would be made at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +26,22 @@ class CostModel:
 
     `rules_a_lookup`: compares that a lookup is worth where rules are found by lookups. `crowd`: rules behind one key
     of a port or an address before they are found by both. `shortened`: compares behind one key of a map, of about 12 ns
-    each, that are worth a lookup less. `compares_a_lookup`: those of a whole map that are. `lookups`: maps of a list
-    before those of a shorter prefix are written out in those of a longer one, which may take `widened` times as many
-    elements again, and no more than `written_out`: beyond that they cost more time to load than a lookup is worth.
-    `elements`: the budget of keys of one list of rules, of which each has its share, at least
-    `keys_a_rule`; a rule that asks for more is found by another of its criteria, or tried.
+    each, that are worth a lookup less, and `shortened_inline` those that nf_tables evaluates inline, of 5 ns.
+    `compares_a_lookup`: compares of a whole map that are. `lookups`: maps of a list before those of a shorter prefix
+    are written out in those of a longer one, which may take `widened` times as many elements again.
 
     `shared_rules`: rules at the end of programs of several endpoints before they are laid out once for all of them.
 
+    Budgets of the whole ruleset, whatever endpoints, directions and lists it has: `elements`, the keys by which rules
+    are looked up (100 bytes of the kernel's memory each); `written_out`, those that save a lookup alone, each of which
+    takes time to load; `repeated`, the rules that are repeated in cells (250 bytes each, and as much time to compile as
+    a rule). `rules` share them evenly, so what one list is does not hang on the others but by their number; that is
+    told in powers of two, so that a rule more seldom changes all shares. A rule that asks for more keys than its share,
+    and more than `keys_a_rule`, is found by another of its criteria, or tried.
+
     What bounds a cut: `dispatched_prefixes`, the prefixes of one list beyond which it stays a set; `prefix_lengths`,
     each of which is a lookup; `copies`, the rules of a cell on average, since a rule is repeated in each that it
-    reaches into.
+    reaches into, as far as the budget is for.
     """
 
     linear_rules: int = 24
@@ -51,13 +59,34 @@ class CostModel:
     rules_a_lookup: int = 8
     crowd: int = 6
     shortened: int = 8
+    shortened_inline: int = 24
     compares_a_lookup: int = 4
-    lookups: int = 5
-    widened: int = 4
-    written_out: int = 50_000
-    elements: int = 1_000_000
-    keys_a_rule: int = 64
+    lookups: int = 2
+    widened: int = 8
+    keys_a_rule: int = 16
     shared_rules: int = 48
+    elements: int = 2_000_000
+    written_out: int = 100_000
+    repeated: int = 2_000_000
+    rules: int = 1
+
+    @property
+    def keys_of_rule(self) -> int:
+        """The most keys of one rule."""
+        return max(self.keys_a_rule, self.elements // self.rules)
+
+    @property
+    def copies_of_rule(self) -> int:
+        """The most copies of a rule on average over a cell that is cut."""
+        return min(self.copies, max(_LEAST_COPIES, self.repeated // self.rules))
+
+    def room_of(self, rules: int) -> int:
+        """The elements that so many rules may be written out in besides their own keys."""
+        return self.written_out * rules // self.rules
+
+    def shared_by(self, rules: int) -> "CostModel":
+        """The model for a ruleset of so many policy rules."""
+        return replace(self, rules=1 << max(rules - 1, 0).bit_length())
 
 
 DEFAULT_COSTS = CostModel()

@@ -29,7 +29,7 @@ MOST_LOOKUPS = 16
 """Those in front of the rules included: 1.2 us on a machine whose lookups take 75 ns."""
 MOST_RULES = 48
 SIZES = (40, 160)
-WORST_SEEDS = (11, 2, 74, 125)
+WORST_SEEDS = (11, 173, 74, 129)
 """All of them have two tiers or three, with a Pass: what it sends on is found again in the next."""
 _EVERY = dict.fromkeys(SHAPES, 1)
 
@@ -103,8 +103,8 @@ def test_the_worst_mixtures_of_the_sweep_stay_as_they_are(seed: int) -> None:
 
     worst = _worst(compile_plan(plan), _asked(plan, seed))
 
-    assert worst.lookups <= 19, worst
-    assert worst.rules <= 61, worst
+    assert worst.lookups <= 14, worst
+    assert worst.rules <= 67, worst
 
 
 def test_a_packet_without_the_common_part_of_several_maps_is_looked_up_in_none_of_them() -> None:
@@ -309,9 +309,9 @@ def test_keys_stand_under_a_shorter_prefix_where_few_do() -> None:
     def width(key: Key) -> int:
         return 16 if key is Key.DPORT else 128
 
-    assert shortened_shapes(crowds, 2, width) == {net32: net32, net48: net32, net64: net64, pair: pair}
-    assert shortened_shapes(crowds, 4, width) == {net32: net32, net48: net32, net64: net32, pair: pair}
-    assert shortened_shapes(crowds, 1, width) == {shape: shape for shape in crowds}
+    assert shortened_shapes(crowds, lambda *_: 2, width) == {net32: net32, net48: net32, net64: net64, pair: pair}
+    assert shortened_shapes(crowds, lambda *_: 4, width) == {net32: net32, net48: net32, net64: net32, pair: pair}
+    assert shortened_shapes(crowds, lambda *_: 1, width) == {shape: shape for shape in crowds}
     assert cut((pair, (first | 1 << 80, 443)), ((Key.SADDR, 32), (Key.DPORT, 12)), width) == (first, 432)
 
 

@@ -19,7 +19,7 @@ from hostfw.cli.quick.feed_state import feed_troubles
 from hostfw.control.channel import DaemonError, report
 from hostfw.doctor.environment import UNIT_NAMES
 from hostfw.doctor.findings import Finding, Weight
-from hostfw.doctor.host import HostReport, Service, examine
+from hostfw.doctor.host import HostReport, Service, examine, long_lists
 from hostfw.engine.engine import Engine
 from hostfw.engine.members.external_members import with_members_now
 from hostfw.engine.outcomes import Failed, Status
@@ -34,6 +34,7 @@ from hostfw.host.systemd.units import runs_here
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.plan import Plan
 from hostfw.model.wording import counted
+from hostfw.nft.worst_packet import TYPICAL
 from hostfw.policy.resolve.plan import resolve
 
 Seen = TypeVar("Seen")
@@ -116,6 +117,7 @@ def _host_report(options: Options, engine: Engine, status: Status) -> HostReport
         no_history=why_no_history(),
         has_systemd=runs_here(),
         service=_service(engine),
+        prices=engine.host.packet_prices() if any(True for _ in long_lists(status)) else TYPICAL,
         surroundings=look_around(UNIT_NAMES, (directories.state, directories.run)),
     )
 

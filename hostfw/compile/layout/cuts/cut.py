@@ -113,7 +113,7 @@ class Layout:
         short = self._short_list(segments, cell)
         if short is not None:
             return short
-        copies, rules = self.builder.costs.copies, sum(map(len, segments))
+        copies, rules = self.builder.costs.copies_of_rule, sum(map(len, segments))
         cut = self._port_cut(every, cell, shared)
         if cut is not None and cut.copied <= copies * rules:
             return self._by_port(purpose, cut, cell, memo)
@@ -135,8 +135,8 @@ class Layout:
         if not any(map(names_ports, conditions_of(segments))):
             return None
         if shared is None:
-            return cut_by_port(segments, protocol, self.builder.costs.copies)
-        anew = partial(_cut_anew, segments, protocol, self.builder.costs.copies)
+            return cut_by_port(segments, protocol, self.builder.costs.copies_of_rule)
+        anew = partial(_cut_anew, segments, protocol, self.builder.costs.copies_of_rule)
         return shared.get_or_make(("ports", protocol), segments, anew)
 
     def _regions(self, segments: tuple[Segment, ...], cell: Cell) -> tuple[list[Region], bool]:
@@ -152,7 +152,7 @@ class Layout:
         if len(prefixes) <= costs.linear_prefixes or len(lengths) > costs.prefix_lengths:
             return [], source
         # What is not worth its copies is not copied to the end to find out.
-        room = costs.copies * (sum(map(len, segments)) + len(prefixes) + 1)
+        room = costs.copies_of_rule * (sum(map(len, segments)) + len(prefixes) + 1)
         found: list[Region] = []
         for region in regions(segments, prefixes, short, source=source):
             found.append(region)

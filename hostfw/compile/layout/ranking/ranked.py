@@ -25,11 +25,12 @@ from hostfw.compile.layout.ranking.choices import Choices, Variants, chosen
 from hostfw.compile.layout.ranking.key_maps import Maps, Ranked
 from hostfw.compile.layout.ranking.lookups import Lookups
 from hostfw.compile.layout.ranking.ranks import MOST, chunks, ranks
-from hostfw.compile.layout.ranking.ways import Crowds, Found, Keys, Placement, Shape
-from hostfw.compile.layout.ranking.widths import merged_shapes, shortened_shapes, width_of
+from hostfw.compile.layout.ranking.ways import PORT_BITS, Crowds, Found, Keys, Placement, Shape
+from hostfw.compile.layout.ranking.widths import PORTS, merged_shapes, shortened_shapes, width_of
 from hostfw.compile.layout.rule_list import RuleList, decides
 from hostfw.compile.program import Allow, Deny, LogOnly, Pass, ProgramRule, Segment, Staged
 from hostfw.compile.table_builder import TableBuilder
+from hostfw.model.values import Family
 from hostfw.nft.objects import ElementType
 from hostfw.nft.rules import Accept, Below, Goto, Jump, Key, Match, Note, Return, Rule, Vmap
 
@@ -141,7 +142,7 @@ class RankedList:
     def _lookups(self, purpose: str, found: Ranked, into: Maps, memo: Memo) -> list[Rule]:
         return Lookups(self.builder, purpose).rules(found, into, memo)
 
-    def _maps(self, ranked: Iterable[_Ranked]) -> Maps:
+    def _maps(self, ranked: Sequence[_Ranked]) -> Maps:
         """The maps that rules are found in."""
         costs = self.builder.costs
         crowds: Crowds = {}
@@ -150,21 +151,28 @@ class RankedList:
             for way in one.ways:
                 spots += sum(map(len, way.keys.values()))
                 _add(way.keys, len(way.tests), crowds)
-        shorter = shortened_shapes(crowds, costs.shortened, partial(width_of, self.builder.family))
+        shorter = shortened_shapes(crowds, self._most_compares, partial(width_of, self.builder.family))
         counts, compares = Counter[Shape](), Counter[Shape]()
         for shape, target in shorter.items():
             counts[target] += len(crowds[shape])
             compares[target] += sum(crowds[shape].values())
         few = {target for target, count in compares.items() if count <= costs.compares_a_lookup}
         counts = Counter({target: count for target, count in counts.items() if target not in few})
-        room = min(costs.keys_a_rule + costs.widened * spots, costs.written_out)
+        room = min(costs.keys_a_rule + costs.widened * spots, costs.room_of(len(ranked)))
         longer = merged_shapes(counts, costs.lookups, room)
         return {shape: None if target in few else (target, longer[target]) for shape, target in shorter.items()}
+
+    def _most_compares(self, shape: Shape, shorter: Shape) -> int:
+        """The most compares behind a key of a map that the keys of another one go into."""
+        costs = self.builder.costs
+        tested = [key for (key, bits), (_, fewer) in zip(shape, shorter, strict=True) if fewer < bits]
+        exact = all((key, PORT_BITS) in shape if key in PORTS else self.builder.family is Family.V4 for key in tested)
+        return costs.shortened_inline if exact else costs.shortened
 
     def _ranked(self, group: Tried, of: Sequence[int], cell: Cell, memo: Memo, number: int) -> Iterator[_Ranked]:
         """The rules that decide and that a packet may fail to match."""
         costs = self.builder.costs
-        room = max(costs.keys_a_rule, costs.elements // (len(group) + 1))
+        room = costs.keys_of_rule
         given = [one for one in zip(group, of, strict=True) if _decides(*one[0])]
         variants = [found.variants(rule.condition, cell, self.builder) for (rule, found), _ in given]
         place, make = ("choices", number), partial(_chosen, variants, costs.crowd, room)

@@ -27,18 +27,18 @@ def width_of(family: Family, key: Key) -> int:
 
 
 def shortened_shapes(
-    crowds: Mapping[Shape, Mapping[tuple[int, ...], int]], limit: int, width: Width
+    crowds: Mapping[Shape, Mapping[tuple[int, ...], int]], limit: Callable[[Shape, Shape], int], width: Width
 ) -> dict[Shape, Shape]:
     """The map of shorter prefixes that each map's keys go into, or itself.
 
-    `crowds` has the compares behind each key of each map. A map goes into another as a whole, where no more than
-    `limit` compares stand behind any of the keys that it comes to.
+    `crowds` has the compares behind each key of each map. A map goes into another as a whole, where no more compares
+    stand behind any of the keys that it comes to than `limit` says of both.
     """
     left = {shape: dict(keys) for shape, keys in sorted(crowds.items())}
     target = {shape: shape for shape in left}
     for one in sorted(left, key=lambda shape: (len(left[shape]), shape)):
         for other in sorted((other for other in left if _says_less(other, one)), reverse=True):
-            more = _cut_keys(one, left[one], other, left[other], limit, width)
+            more = _cut_keys(one, left[one], other, left[other], limit(one, other), width)
             if more is not None:
                 left[other] |= more
                 del left[one]

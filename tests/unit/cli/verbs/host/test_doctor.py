@@ -45,6 +45,7 @@ from hostfw.model.problems import Problem, Severity
 from hostfw.model.settings import Failsafe, LockoutCheck, PublishedPorts, Settings
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import FAMILIES, TCP, UDP, Family, Learned
+from hostfw.nft.worst_packet import Prices
 from hostfw.policy.resolve.plan import resolve
 from tests.unit.builders.policy_builders import link, net
 from tests.unit.cli_runs import WEB, Machine, machine
@@ -412,6 +413,16 @@ PATIENTS = [
             (
                 "chain in/tcp/tried.0a of ip hostfw tries 900 rules one after the other, which costs a packet that "
                 "none matches about 9 us"
+            )
+        ],
+    ),
+    (
+        "a long list in force, on a host where costs could be measured",
+        replace(HEALTHY, status=replace(HEALTHY.status, tables=LISTED), prices=Prices(20, 60, measured=True)),
+        [
+            (
+                "chain in/tcp/tried.0a of ip hostfw tries 900 rules one after the other, which costs a packet that "
+                "none matches about 18 us on this host"
             )
         ],
     ),

@@ -456,6 +456,7 @@ def test_the_layout_of_an_endpoint_says_what_a_packet_costs(host: Machine) -> No
     assert code == 0
     for words in ("layout IPv4", "layout IPv6", "eth0 in: at most ", "eth0 out: at most ", " us"):
         assert words in out
+    assert "a lookup 60 ns, a rule that does not match 8 ns, measured on this host" in " ".join(out.split())
     assert refused == 2
     assert "--layout is of a HostEndpoint" in why
 
