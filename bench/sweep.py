@@ -3,9 +3,15 @@
 Each mixture has 10 to 10,000 policies of two to sixteen shapes. Its frames are made in the kernel and meet the very
 program of an interface, so what is measured is the rules alone: the time of a frame less that through an empty chain.
 
-Beside it stand the same policies as a list (as rich rules of firewalld are), as a chain for each policy with two rules
-and a mark around it (as Felix of Calico lays them out), and by hand: one lookup for each kind of key that leads to a
-verdict at once, which is the least that lookups can cost, since it knows no order between them.
+Beside it stand the same policies in other layouts (`bench.inputs.other_layouts`). One in five mixtures has staged
+policies and Log rules among its policies, and one in five applies to what is forwarded.
+
+    python3 -m bench.sweep [MIXTURES [FIRST-SEED [SIZE ...]]]
+    python3 -m bench.sweep growth [MIXTURES [FIRST-SEED]]
+
+The second measures each mixture with 10 and with 10,000 policies, and tells how many times more a packet costs, of what
+one hash lookup over the same packets grows by. Where an early policy decides nearly everything, a walk through policies
+is short as well: the line of a mixture has the rules of a list that a packet is compared with on average.
 """
 
 import sys
@@ -13,50 +19,57 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from os import getloadavg
-from socket import AF_INET, AF_INET6, inet_ntop
+from statistics import mean
 from time import perf_counter, process_time
 
 from bench.inputs.mixtures import (
     HERE,
-    INTERFACE,
     Mixture,
     drawn_mixture,
     first_packets,
+    forwarded,
     last_packets,
     missing_packets,
     packets,
+    with_logs,
 )
+from bench.inputs.other_layouts import AS_LIST, PolicyHook, as_compiled, one_lookup, policy_chains, without_order
 from bench.measuring.injector import injector
-from hostfw.compile.layout.costs import CostModel
 from hostfw.compile.ruleset import compile_plan
 from hostfw.model.packets.packet import Packet
+from hostfw.model.plan import Plan
 from hostfw.model.values import Family
-from hostfw.nft.object_text import render
-from hostfw.nft.objects import Chain, Hook, Ruleset, Table
-from hostfw.nft.rules import Accept, Goto, Key, Note, Return, Rule
+from hostfw.nft.objects import Hook, Priority
 from hostfw.nft.simulate import effort
 from lab.namespace import Namespace, inside, namespace, run
 
 MIXTURES = 200
 SIZES = (10, 100, 1000, 10_000)
-_LIST = CostModel(10_000_000, 100, 100, 64, 100, 100, shared_rules=10_000_000)
+KINDS = ("plain", "plain", "staged and Log", "plain", "forwarded")
+"""The policies of a mixture by seed: as they are, some of them staged or logging, or for what is forwarded."""
 _TABLE = 8192
 """Packets that frames are drawn from."""
 _ROUND_S = 0.15
 _ROUNDS = 3
-_PASSED, _ALLOWED = 0x20000, 0x10000
+_DEEP = 4
+"""A mixture is deep if a packet is compared with more than one of so many of its rules on average, were it a list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Nanoseconds of a packet over an empty chain, by layout, for each kind of packet."""
+    """Nanoseconds of a packet over an empty chain, by layout, for each kind of packet.
+
+    `lookups` and `rules` are the most of one packet, and `compared` the rules of a list that one meets on average.
+    """
 
     mixture: Mixture
+    kind: str
     count: int
     compile_s: float
     by_layout: dict[str, tuple[int, ...]]
     lookups: int
     rules: int
+    compared: int
 
     @property
     def uniform(self) -> int:
@@ -64,10 +77,22 @@ class Figures:
         return self.by_layout["hostfw"][2]
 
     @property
+    def miss(self) -> int:
+        """A packet that few rules match, by the layout of hostfw."""
+        return self.by_layout["hostfw"][3]
+
+    @property
+    def ratio(self) -> float:
+        """The cost of the same packets in a chain for each policy, as a multiple."""
+        return self.by_layout["policy chains"][2] / max(self.uniform, 1)
+
+    @property
     def text(self) -> str:
         """One line."""
         times = "  ".join(f"{name} {' '.join(f'{one:7}' for one in each)}" for name, each in self.by_layout.items())
-        return f"{self.mixture.seed:4}{self.count:6} {self.mixture.family.nft:4}{self.compile_s:6.2f} s  {times}"
+        of = f"{self.mixture.seed:4}{self.count:6} {self.mixture.family.nft:4}{self.kind:15}"
+        counts = f"{self.lookups:3} lookups{self.rules:4} rules{self.compared:6} of a list"
+        return f"{of}{self.compile_s:6.2f} s  {times}  {counts}"
 
 
 def lines(mixtures: int = MIXTURES, first_seed: int = 0, sizes: Sequence[int] = SIZES) -> Iterator[str]:
@@ -75,54 +100,115 @@ def lines(mixtures: int = MIXTURES, first_seed: int = 0, sizes: Sequence[int] = 
     yield f"load {getloadavg()[0]:.1f}; of each layout: first, last, uniform, miss, in ns over an empty chain"
     found: list[Figures] = []
     for seed in range(first_seed, first_seed + mixtures):
-        figures = measured(drawn_mixture(seed), sizes[seed % len(sizes)])
+        figures = measured(drawn_mixture(seed), KINDS[seed % len(KINDS)], sizes[seed // len(KINDS) % len(sizes)])
         found.append(figures)
         yield figures.text
     for size in sorted({figures.count for figures in found}):
-        of_size = [figures for figures in found if figures.count == size]
-        worst = max(of_size, key=lambda figures: figures.uniform)
-        ratio = min(figures.by_layout["policy chains"][2] / max(figures.uniform, 1) for figures in of_size)
-        growth = worst.uniform / max(worst.by_layout["one lookup"][2], 1)
-        miss = max(figures.by_layout["hostfw"][3] for figures in of_size)
-        yield (
-            f"{size} policies: uniform at most {worst.uniform} ns, {growth:.1f} times one lookup over the same; "
-            f"miss at most {miss} ns; at least {ratio:.0f} times less than policy chains"
-        )
-        shapes = ", ".join(f"{name} {weight}" for name, weight in sorted(worst.mixture.weights.items()))
-        yield f"  the worst, seed {worst.mixture.seed}: {worst.lookups} lookups, {worst.rules} rules; {shapes}"
+        yield from _of_size(size, [figures for figures in found if figures.count == size])
     yield f"load {getloadavg()[0]:.1f}"
 
 
-def measured(mixture: Mixture, count: int) -> Figures:
+def _of_size(size: int, found: Sequence[Figures]) -> Iterator[str]:
+    worst = max(found, key=lambda figures: figures.uniform)
+    times = worst.uniform / max(worst.by_layout["one lookup"][2], 1)
+    yield (
+        f"{size} policies: uniform at most {worst.uniform} ns, {times:.1f} times one lookup over the same; "
+        f"miss at most {max(figures.miss for figures in found)} ns"
+    )
+    shapes = ", ".join(f"{name} {weight}" for name, weight in sorted(worst.mixture.weights.items()))
+    yield f"  the worst, seed {worst.mixture.seed}: {worst.lookups} lookups, {worst.rules} rules; {shapes}"
+    deep = [figures for figures in found if figures.compared * _DEEP > size]
+    for what, those in (("all", found), ("deep ones", deep)):
+        if those:
+            least = min(those, key=lambda figures: figures.ratio)
+            chains = least.by_layout["policy chains"][2]
+            yield (
+                f"  {len(those)} {what}: at least {least.ratio:.0f} times less than policy chains; there these take "
+                f"{chains} ns, and a packet meets {least.compared} rules of a list (seed {least.mixture.seed})"
+            )
+
+
+def measured(mixture: Mixture, kind: str, count: int) -> Figures:
     """The figures of a mixture of so many policies."""
-    plan = mixture.plan(count)
+    drawn = mixture.plan(count)
+    plan = _of_kind(drawn, kind, mixture.seed)
     started = process_time()
     compiled = compile_plan(plan)
     compile_s = process_time() - started
-    listed = compile_plan(plan, _LIST)
-    asked = (
-        first_packets(plan, 64),
-        last_packets(plan, 64),
-        packets(plan, _TABLE, mixture.seed),
-        missing_packets(plan, 64),
-    )
-    family = mixture.family
+    listed = compile_plan(plan, AS_LIST)
+    asked = _asked(drawn, kind, mixture.seed)
+    way = _way(mixture.family, kind)
     scripts = {
-        "hostfw": _script(compiled, family),
-        "by hand": _script(_without_order(compiled), family),
-        "list": _script(listed, family),
-        "policy chains": _policy_chains(listed, family),
-        "one lookup": _one_lookup(asked[2], family),
+        "hostfw": as_compiled(compiled, way),
+        "by hand": as_compiled(without_order(compiled), way),
+        "list": as_compiled(listed, way),
+        "policy chains": policy_chains(listed, way),
+        "one lookup": one_lookup(asked[2], mixture.family),
     }
-    efforts = [effort(compiled, packet) for packet in (*asked[2][:50], asked[3][0])]
+    few = (*asked[2][:50], asked[3][0])
+    efforts = [effort(compiled, packet) for packet in few]
     return Figures(
         mixture,
+        kind,
         count,
         compile_s,
-        _times(asked, scripts, family),
+        _times(asked, scripts, mixture.family),
         max(one.lookups for one in efforts),
         max(one.rules for one in efforts),
+        round(mean(effort(listed, packet).rules for packet in few)),
     )
+
+
+def growth_lines(mixtures: int, first_seed: int = 0, sizes: tuple[int, int] = (SIZES[0], SIZES[-1])) -> Iterator[str]:
+    """The growth of the cost of a uniform packet from few policies to many, beside that of one lookup over the same."""
+    yield f"load {getloadavg()[0]:.1f}; uniform packets with {sizes[0]} and {sizes[1]} policies, in ns"
+    found: list[float] = []
+    for seed in range(first_seed, first_seed + mixtures):
+        mixture, kind = drawn_mixture(seed), KINDS[seed % len(KINDS)]
+        few, many = (_uniform(mixture, kind, size) for size in sizes)
+        ours, one = (after / max(before, 1) for before, after in zip(few, many, strict=True))
+        found.append(ours / one)
+        yield (
+            f"{seed:4} {mixture.family.nft:4}{kind:15} hostfw{few[0]:6}{many[0]:6}{ours:6.1f}   "
+            f"one lookup{few[1]:6}{many[1]:6}{one:6.1f}   {ours / one:5.2f} times its growth"
+        )
+    yield f"at most {max(found):.2f} times the growth of one lookup, {mean(found):.2f} on average"
+    yield f"load {getloadavg()[0]:.1f}"
+
+
+def _uniform(mixture: Mixture, kind: str, count: int) -> tuple[int, int]:
+    """A uniform packet through the rules of hostfw, and through one lookup that knows all these packets."""
+    drawn = mixture.plan(count)
+    # As many as there are rules: what one lookup grows by is what the cache misses of that many keys.
+    asked = [packets(drawn, min(count, _TABLE), mixture.seed)]
+    ruleset = compile_plan(_of_kind(drawn, kind, mixture.seed))
+    scripts = {
+        "hostfw": as_compiled(ruleset, _way(mixture.family, kind)),
+        "one lookup": one_lookup(asked[0], mixture.family),
+    }
+    times = _times(asked, scripts, mixture.family)
+    return times["hostfw"][0], times["one lookup"][0]
+
+
+def _of_kind(plan: Plan, kind: str, seed: int) -> Plan:
+    match kind:
+        case "staged and Log":
+            return with_logs(plan, seed)
+        case "forwarded":
+            return forwarded(plan)
+        case _:
+            return plan
+
+
+def _way(family: Family, kind: str) -> PolicyHook:
+    return (family, Hook.FORWARD, Priority.MANGLE) if kind == "forwarded" else (family, Hook.INPUT, Priority.FILTER)
+
+
+def _asked(plan: Plan, kind: str, seed: int) -> tuple[list[Packet], ...]:
+    asked = (first_packets(plan, 64), last_packets(plan, 64), packets(plan, _TABLE, seed), missing_packets(plan, 64))
+    if kind != "forwarded":
+        return asked
+    return tuple([replace(packet, out_interface="eth1") for packet in those] for those in asked)
 
 
 def _times(asked: Sequence[list[Packet]], scripts: dict[str, str], family: Family) -> dict[str, tuple[int, ...]]:
@@ -154,96 +240,12 @@ def _least_ns(node: Namespace, asked: list[Packet]) -> int:
         return min(frames.ns(count) for _ in range(_ROUNDS))
 
 
-def _entry(ruleset: Ruleset, family: Family) -> tuple[Table, str]:
-    """The table of a family, and the chain of the program of the interface."""
-    table = next(table for table in ruleset.tables if table.family is family)
-    chains = {chain.name: chain for chain in table.chains}
-    base = next(base for base in table.base_chains if base.hook is Hook.INPUT)
-    (to_root,) = (one for one in base.rules[-1].statements if isinstance(one, Goto))
-    for rule in chains[to_root.chain].rules:
-        if any(match.key is Key.IIFNAME and match.value == INTERFACE for match in rule.matches):
-            (to_program,) = (one for one in rule.statements if isinstance(one, Goto))
-            return table, to_program.chain
-    raise LookupError(INTERFACE)
-
-
-def _hooked(table: Table, family: Family, entry: str, more: str = "") -> str:
-    hook = "type filter hook prerouting priority -300; policy accept;"
-    body = render(Ruleset((replace(table, base_chains=()),)))
-    return "\n".join(
-        (
-            body,
-            more,
-            f"add chain {family.nft} hostfw bench {{ {hook} }}",
-            f"add rule {family.nft} hostfw bench jump {entry}",
-            "",
-        )
-    )
-
-
-def _script(ruleset: Ruleset, family: Family) -> str:
-    table, entry = _entry(ruleset, family)
-    return _hooked(table, family, entry)
-
-
-def _without_order(ruleset: Ruleset) -> Ruleset:
-    """The same lookups, where what is found decides at once."""
-
-    def changed(rule: Rule) -> Rule:
-        if not any(isinstance(one, Note) and one.number for one in rule.statements):
-            return rule
-        return Rule(tuple(match for match in rule.matches if match.key is not Key.SCRATCH), (Accept(),))
-
-    tables = (
-        replace(table, chains=tuple(Chain(one.name, tuple(map(changed, one.rules))) for one in table.chains))
-        for table in ruleset.tables
-    )
-    return Ruleset(tuple(tables))
-
-
-def _policy_chains(listed: Ruleset, family: Family) -> str:
-    """A list as a chain for each of its rules, with a mark for what it allowed and one for what it passed on."""
-    table, entry = _entry(listed, family)
-    text, chains = [], []
-    for chain in table.chains:
-        if len(chain.rules) < min(SIZES) // 2:
-            chains.append(chain)
-            continue
-        rules: list[str] = []
-        own: list[Chain] = []
-        for number, rule in enumerate(chain.rules):
-            passes = Return() in rule.statements
-            name = f"policy-{number}.{chain.name[-12:]}"
-            own.append(Chain(name, (rule,)))
-            rules.append(f"meta mark & {_PASSED:#010x} == 0 jump {name}")
-            rules.append(f"meta mark & {_ALLOWED:#010x} != 0 {'return' if passes else 'accept'}")
-        chains += [Chain(chain.name, ()), *own]
-        lines_of = "\n".join(f"add rule {family.nft} hostfw {chain.name} {rule}" for rule in rules)
-        text.append(lines_of)
-    return _hooked(
-        replace(table, chains=tuple(sorted(chains, key=lambda one: one.name))), family, entry, "\n".join(text)
-    )
-
-
-def _one_lookup(asked: Sequence[Packet], family: Family) -> str:
-    """One hash lookup over the same packets, which grows with their number by misses of the cache alone."""
-    width = family.bits // 8
-    keys = sorted({(one.source.to_bytes(width, "big"), one.destination_port or 0) for one in asked})
-    kind = AF_INET if family is Family.V4 else AF_INET6
-    elements = ", ".join(f"{inet_ntop(kind, address)} . {port} : accept" for address, port in keys)
-    address = "ipv4_addr" if family is Family.V4 else "ipv6_addr"
-    return (
-        f"table {family.nft} hostfw {{\n map asked {{ type {address} . inet_service : verdict; size {len(keys)}; "
-        f"elements = {{ {elements} }} }}\n chain bench {{ type filter hook prerouting priority -300; policy accept; "
-        f"{family.nft} saddr . th dport vmap @asked\n }}\n}}\n"
-    )
-
-
 def main() -> None:
     """Measure as many mixtures as the first argument says, from the seed that the second is, of the sizes behind."""
-    given = [int(one) for one in sys.argv[1:]]
+    growth = "growth" in sys.argv[1:2]
+    given = [int(one) for one in sys.argv[2 if growth else 1 :]]
     count, seed, *sizes = [*given, *(MIXTURES, 0)[len(given) :]]
-    for line in lines(count, seed, sizes or SIZES):
+    for line in growth_lines(count, seed) if growth else lines(count, seed, sizes or SIZES):
         print(line, flush=True)
 
 

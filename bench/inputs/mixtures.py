@@ -171,6 +171,13 @@ def with_logs(plan: Plan, seed: int = 0) -> Plan:
     return replace(plan, endpoints=(replace(endpoint, ingress=PlannedDirection(tuple(tiers))),))
 
 
+def forwarded(plan: Plan) -> Plan:
+    """The plan with all its policies for what is forwarded (applyOnForward), and none for the host itself."""
+    (endpoint,) = plan.endpoints
+    ingress = PlannedDirection(forward_tiers=endpoint.ingress.tiers)
+    return replace(plan, endpoints=(replace(endpoint, ingress=ingress),))
+
+
 def _that_goes_on(policy: PlannedPolicy, how: int) -> PlannedPolicy:
     (rule,) = policy.rules
     match how:
