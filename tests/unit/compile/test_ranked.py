@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from bench.inputs.mixtures import SHAPES, drawn_mixture, missing_packets, packets, plan_of
+from bench.inputs.mixtures import SHAPES, drawn_mixture, missing_packets, packets, plan_of, with_logs
 from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout.costs import CostModel
 from hostfw.compile.layout.cuts.by_port import cut_by_port
@@ -245,6 +245,22 @@ def test_what_logs_in_front_of_all_others_logs_before_anything_is_noted() -> Non
     assert [place for place, logged in enumerate(before) if logged] == [1, 2, lookups[-1] - 1]
     assert lookups[0] == 3
     assert not any(isinstance(match.value, Below) for rule in rules[1:3] for match in rule.matches)
+
+
+def test_what_logs_behind_the_rule_that_decides_costs_a_packet_next_to_nothing() -> None:
+    """A third of six hundred policies log or are staged; the first of all is met by all, and so are few others."""
+    plan = with_logs(plan_of({"port": 1, "net and port": 1}, 600), 1)
+    ruleset = compile_plan(plan)
+    (tier,) = plan.endpoints[0].ingress.tiers
+    deciding = [p for p in tier.policies if not p.staged and p.rules[0].action is not Action.LOG]
+
+    early, late = (
+        max(effort(ruleset, packet).rules for packet in packets(_with_policies(plan, (policy,)), 5))
+        for policy in (deciding[0], deciding[-1])
+    )
+
+    assert early < 64, early
+    assert late > 150
 
 
 def _logging(policy: PlannedPolicy) -> PlannedPolicy:

@@ -134,7 +134,7 @@ class RankedList:
             *self._list(group[:first], cell),
             *self._scanned(purpose, ranked),
             *looked_up_in,
-            *self._before(group[first:], of[first:], cell),
+            *self._before(purpose, group[first:], of[first:], cell),
             self._decision(purpose, ends),
             *chain.from_iterable(self.rule_list.tried([(rule, Tests())], cell) for rule in always),
         ]
@@ -224,12 +224,25 @@ class RankedList:
         if rules:
             yield Rule((), (Jump(self.builder.chain(f"{purpose}/tried", rules)),))
 
-    def _before(self, group: Tried, of: Sequence[int], cell: Cell) -> Iterator[Rule]:
-        """Log rules and staged policies, each as far as the rule that decides stands behind it."""
-        for (rule, found), rank in zip(group, of, strict=True):
-            if _goes_on(rule):
-                for written in self.rule_list.tried([(rule, found.tests)], cell):
-                    yield Rule((*written.matches, Match(Key.SCRATCH, Below(rank))), written.statements)
+    def _before(self, purpose: str, group: Tried, of: Sequence[int], cell: Cell) -> Iterator[Rule]:
+        """Log rules and staged policies, each as far as the rule that decides stands behind it.
+
+        Many are in chunks, and a packet meets those alone that begin in front of the rule that decides.
+        """
+        going = [(rule, found, rank) for (rule, found), rank in zip(group, of, strict=True) if _goes_on(rule)]
+        if len(going) <= self.builder.costs.rules_a_lookup:
+            yield from self._each_before(going, cell)
+            return
+        for part in chunks([_name(rule) for rule, _, _ in going]):
+            rules = list(self._each_before(going[part.start : part.stop], cell))
+            if rules:
+                first = Match(Key.SCRATCH, Below(going[part.start][2]))
+                yield Rule((first,), (Jump(self.builder.chain(f"{purpose}/before", rules)),))
+
+    def _each_before(self, going: Iterable[tuple[ProgramRule, Found, int]], cell: Cell) -> Iterator[Rule]:
+        for rule, found, rank in going:
+            for written in self.rule_list.tried([(rule, found.tests)], cell):
+                yield Rule((*written.matches, Match(Key.SCRATCH, Below(rank))), written.statements)
 
     def _ends(self, purpose: str, ranked: Sequence[_Ranked], memo: Memo) -> Iterator[tuple[int, Goto]]:
         """The rank of each rule, and the way to the chain that does what it says."""
