@@ -263,6 +263,9 @@ def _sender(count: int, *, bridged: bool) -> Iterator[Callable[[], int]]:
         datagram = udp_frame(target, source, destination, Family.V4, _PORT)
         frame = _ethernet(target, str(sender.mac), datagram)
         frames = [frame[:_SPORT] + struct.pack("!H", port) + frame[_SPORT + 2 :] for port in range(1024, 1024 + _FLOWS)]
+        # A bridge that has not heard of somebody yet asks all of its ports.
+        answer = udp_frame(target, destination, source, Family.V4, _PORT)
+        flood(far, "end0", [_ethernet(str(sender.mac), str(receiver.mac), answer)], count=1)
         before = received(far, "end0")[0]
         flood(far, "end1", frames, count=_FLOWS)
         arrived = received(far, "end0")[0] - before
