@@ -42,7 +42,7 @@ def around(seen: Surroundings, log_group: int, *, service_reads: bool) -> Iterat
     yield from conflicts(seen.others)
     yield from mark_setters(seen.others)
     yield from _iptables(seen)
-    yield from (finding for unit in seen.units for finding in _unit(unit))
+    yield from (finding for unit in seen.units if unit.name in UNIT_NAMES for finding in _unit(unit))
     yield from _versions(seen)
     yield from _misread(seen)
     yield from _permissions(seen)

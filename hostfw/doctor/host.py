@@ -98,7 +98,8 @@ def _findings(report: HostReport) -> Iterator[Finding]:
     yield from _network(report)
     yield from governance_findings(report.status, report.plan)
     yield from _unfollowed(report)
-    yield from workload_findings(report.accepted or report.candidate, report.plan, report.facts)
+    units = report.surroundings.units
+    yield from workload_findings(report.accepted or report.candidate, report.plan, report.facts, units)
     yield from _lockout(report)
     yield from _failsafes(report)
     yield from _state(report)

@@ -1,6 +1,6 @@
 """Findings about interfaces and services: which have no policy, and who can reach them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hostfw.build.candidate import Candidate
@@ -88,7 +88,8 @@ def _uplinks(network: Network, bare: Iterable[Interface]) -> Iterator[Finding]:
 
 
 def _bridge_filter(network: Network) -> Iterator[Finding]:
-    bridges = [interface.name for interface in network.facts.interfaces if interface.kind == "bridge"]
+    workloads = network.plan.settings.workloads
+    bridges = [i.name for i in network.facts.interfaces if i.kind == "bridge" and not workloads.has_bridge(i.name)]
     if network.bridge_filter and bridges:
         yield Finding(
             Check.BRIDGE,
@@ -106,14 +107,13 @@ def _published(plan: Plan, entries: Iterable[Entry]) -> Iterator[Finding]:
     past = _past_policy(plan, of_ports)
     for line in entries_as_lines(of_ports):
         where = f" on {listed(line.interfaces)}"
-        ungoverned = [name for name in line.interfaces if not _is_governed(plan, name)]
         who = f"{sources_text(line.sources)} can reach it{where} ({line.by})"
         hidden = past.get((line.subject, line.interfaces[0]))
         denied = f", though ingress policy denies the port there ({decision_text(hidden)})" if hidden else ""
         yield Finding(
             Check.PUBLISHED,
             f"another program publishes {subject_text(line.subject)}: {who}{denied}",
-            _next(plan, ungoverned) if line.sources else "",
+            _next(plan, line.interfaces) if line.sources else "",
             Weight.PROBLEM if hidden else Weight.NOTE,
         )
 
@@ -122,10 +122,20 @@ def _is_governed(plan: Plan, interface: str) -> bool:
     return plan.governing()(interface) is not None
 
 
-def _next(plan: Plan, ungoverned: list[str]) -> str:
+def _is_of_workloads(plan: Plan, interface: str) -> bool:
+    """True if policy tells by workload who may send what from there."""
+    name = plan.governing()(interface)
+    of_one = name is not None and plan.endpoint(name).workload is not None
+    return of_one or plan.settings.workloads.has_bridge(interface)
+
+
+def _next(plan: Plan, interfaces: Sequence[str]) -> str:
     """The next step: a way to limit the sources of a published port."""
+    ungoverned = [name for name in interfaces if not _is_governed(plan, name)]
     if ungoverned:
         return f"a HostEndpoint for {listed(ungoverned)} has policy decide who may; or publish it at 127.0.0.1 only"
+    if all(_is_of_workloads(plan, name) for name in interfaces):
+        return "the egress policy of these workloads decides who may, and the ingress policy of the one that they reach"
     if plan.settings.published_ports is PublishedPorts.POLICY:
         return "ingress policy decides who may, as of every port of this host"
     return (
@@ -136,7 +146,7 @@ def _next(plan: Plan, ungoverned: list[str]) -> str:
 
 def _past_policy(plan: Plan, entries: Iterable[Entry]) -> dict[tuple[object, str], Step]:
     """Sources that reach a published port, and could not if the service ran on the host."""
-    asked = [entry for entry in entries if _is_governed(plan, entry.interface)]
+    asked = [e for e in entries if _is_governed(plan, e.interface) and not _is_of_workloads(plan, e.interface)]
     doors = [EntryPoint(e.family, e.subject.protocol, e.address, e.subject.port, e.interface) for e in asked]
     found: dict[tuple[object, str], Step] = {}
     for entry, local in zip(asked, reach(plan, doors), strict=True):

@@ -12,26 +12,19 @@ Answers of the connection are not looked at: what a doNotTrack policy lets in ne
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 from hostfw.explain.governing import BEHIND, named_endpoint
 from hostfw.explain.tiers import Place
 from hostfw.exposure.rules import DYNAMIC_PORT, EntryPoint, RuleIndex, is_of_some, numbers_of
 from hostfw.exposure.sources import Part, Sources, common, difference_of, everybody, without
+from hostfw.exposure.visits import Decision, Visit, visits_of
 from hostfw.model.packets.decisions import PolicyClass, Reason
 from hostfw.model.packets.explanation import Step, StepVerdict
 from hostfw.model.plan import Plan, PlannedPolicy, PlannedRule, PlannedTier
 from hostfw.model.ranges import ranges_of
 from hostfw.model.settings import FailsafePort, PublishedPorts, Settings, Unmanaged
 from hostfw.model.values import Action, Direction, merge
-
-
-class Decision(NamedTuple):
-    """Some of the sources, and the step that decides about them."""
-
-    sources: Part
-    step: Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,44 +42,11 @@ class Reach:
         return tuple(decision.sources for decision in self.decisions if decision.step.verdict is StepVerdict.ALLOW)
 
 
-@dataclass(slots=True)
-class _Visit:
-    """Connections to a door, and the sources that nothing has decided about yet.
-
-    `let_in` are those of forwarded connections that the policy of the way in allows: the way out may still deny them.
-    """
-
-    owner: int
-    entry_point: EntryPoint
-    left: Sources
-    decided: list[Decision] = field(default_factory=list)
-    let_in: list[Decision] = field(default_factory=list)
-
-    def take(self, part: Part, step: Step) -> None:
-        """Decide about the sources of a part that are left."""
-        self._decide(common(self.left, part), step)
-        self.left = without(self.left, part)
-
-    def take_rest(self, step: Step) -> None:
-        """Decide about all sources that are left."""
-        self._decide(self.left, step)
-        self.left = ()
-
-    def take_others(self, kept: Sources, step: Step) -> None:
-        """Decide about all sources that are left but some."""
-        self._decide(difference_of(self.left, kept), step)
-        self.left = kept
-
-    def _decide(self, sources: Sources, step: Step) -> None:
-        waits = self.entry_point.out_interface is not None and step.verdict is StepVerdict.ALLOW
-        (self.let_in if waits else self.decided).extend(Decision(part, step) for part in sources)
-
-
 def reach(plan: Plan, doors: Sequence[EntryPoint]) -> tuple[Reach, ...]:
     """For each door, who gets through it. Doors are on interfaces other than lo."""
-    visits = [_Visit(number, entry_point, (everybody(entry_point.family),)) for number, entry_point in enumerate(doors)]
+    visits = list(visits_of(plan, doors))
     for place, group in _places(plan, visits):
-        _from_workload(place._replace(policy_class=PolicyClass.UNTRACKED), group)
+        _from_workload(place._replace(policy_class=PolicyClass.UNTRACKED), group, plan.settings)
     untracked = [
         visit for place, group in _places(plan, visits) for visit in _before_tracking(place, group, plan.settings)
     ]
@@ -111,11 +71,11 @@ def reach(plan: Plan, doors: Sequence[EntryPoint]) -> tuple[Reach, ...]:
 
 
 def _places(
-    plan: Plan, visits: Iterable[_Visit], direction: Direction = Direction.INGRESS
-) -> Iterator[tuple[Place, list[_Visit]]]:
+    plan: Plan, visits: Iterable[Visit], direction: Direction = Direction.INGRESS
+) -> Iterator[tuple[Place, list[Visit]]]:
     """The places where visits meet policy, those of one HostEndpoint as one, each with its visits."""
     governing = plan.governing()
-    groups: defaultdict[str | None, list[_Visit]] = defaultdict(list)
+    groups: defaultdict[str | None, list[Visit]] = defaultdict(list)
     interfaces: dict[str | None, str] = {}
     for visit in visits:
         interface = (
@@ -126,7 +86,8 @@ def _places(
             # On its way out it is known by its address; what comes in there may be any of them.
             point = visit.entry_point
             out = direction is Direction.EGRESS
-            name = plan.behind(interface, point.family, point.address) if out else f"{BEHIND}{interface}"
+            behind = visit.sender or f"{BEHIND}{interface}"
+            name = plan.behind(interface, point.family, point.address) if out else behind
         groups[name].append(visit)
         interfaces.setdefault(name, interface)
     for name, group in groups.items():
@@ -138,20 +99,20 @@ def _places(
 # ------------------------------------------------------------------------------------------- untracked and preDNAT
 
 
-def _before_tracking(place: Place, group: list[_Visit], settings: Settings) -> Iterator[_Visit]:
+def _before_tracking(place: Place, group: list[Visit], settings: Settings) -> Iterator[Visit]:
     """The doNotTrack policies. Gives what they let in of what is forwarded: it is not translated any more."""
     for visit, arriving in _before(place._replace(policy_class=PolicyClass.UNTRACKED), group, settings):
         if arriving.let_in:
-            yield _Visit(visit.owner, arriving.entry_point, (), let_in=arriving.let_in)
+            yield Visit(visit.owner, arriving.entry_point, (), let_in=arriving.let_in)
 
 
-def _before_translation(place: Place, group: list[_Visit], settings: Settings) -> None:
+def _before_translation(place: Place, group: list[Visit], settings: Settings) -> None:
     """The preDNAT policies."""
     for visit, arriving in _before(place._replace(policy_class=PolicyClass.PRE_DNAT), group, settings):
         visit.let_in += arriving.let_in
 
 
-def _before(place: Place, group: list[_Visit], settings: Settings) -> Iterator[tuple[_Visit, _Visit]]:
+def _before(place: Place, group: list[Visit], settings: Settings) -> Iterator[tuple[Visit, Visit]]:
     """Each visit with what a class of policy made of it that connections meet before they are routed.
 
     Failsafes exempt from the class.
@@ -160,10 +121,10 @@ def _before(place: Place, group: list[_Visit], settings: Settings) -> Iterator[t
     tiers = place.planned.untracked_tiers if untracked else place.planned.pre_dnat_tiers
     if not tiers:
         return
-    arriving: list[_Visit] = []
+    arriving: list[Visit] = []
     exempt: list[Sources] = []
     for visit in group:
-        early = _Visit(visit.owner, visit.entry_point.arriving, visit.left)
+        early = Visit(visit.owner, visit.entry_point.arriving, visit.left)
         for part in _exempt(early.entry_point, settings, answers=untracked):
             early.left = without(early.left, part)
         exempt.append(difference_of(visit.left, early.left))
@@ -195,7 +156,7 @@ def _peers(failsafe: FailsafePort, entry_point: EntryPoint) -> Iterator[Part]:
 # ----------------------------------------------------------------------------------------------- published ports
 
 
-def _published(plan: Plan, visits: Iterable[_Visit]) -> Iterator[tuple[_Visit, list[Decision]]]:
+def _published(plan: Plan, visits: Iterable[Visit]) -> Iterator[tuple[Visit, list[Decision]]]:
     """Judge published ports as if the service ran on the host. Gives what that let in of each to be forwarded.
 
     What it let in of those on the host itself is decided. On an interface without a HostEndpoint nobody judges them.
@@ -205,7 +166,7 @@ def _published(plan: Plan, visits: Iterable[_Visit]) -> Iterator[tuple[_Visit, l
     for place, group in _places(plan, [visit for visit in visits if visit.entry_point.original is not None]):
         if place.endpoint is None or place.endpoint.workload is not None:
             continue
-        judged = [_Visit(visit.owner, visit.entry_point.arriving, visit.left) for visit in group]
+        judged = [Visit(visit.owner, visit.entry_point.arriving, visit.left) for visit in group]
         _local(place, judged, plan.settings)
         for visit, early in zip(group, judged, strict=True):
             visit.decided += early.decided
@@ -216,7 +177,7 @@ def _published(plan: Plan, visits: Iterable[_Visit]) -> Iterator[tuple[_Visit, l
 # ------------------------------------------------------------------------------------------------- local services
 
 
-def _local(place: Place, group: list[_Visit], settings: Settings) -> None:
+def _local(place: Place, group: list[Visit], settings: Settings) -> None:
     """Traffic for the host itself, in the order of `explain`."""
     if place.workload is not None:
         _open(place, group, settings.workloads.to_host, Reason.TO_HOST)
@@ -236,7 +197,7 @@ def _local(place: Place, group: list[_Visit], settings: Settings) -> None:
         visit.take_rest(place.step(StepVerdict.DENY, Reason.UNMANAGED if unmanaged else nobody))
 
 
-def _run_all(place: Place, group: list[_Visit]) -> Reason:
+def _run_all(place: Place, group: list[Visit]) -> Reason:
     """The tiers and then the profiles of one direction; gives the reason for which what they leave is denied."""
     tiers, profiles = place.planned.tiers, place.planned.profiles
     _run(place, tiers, group)
@@ -247,7 +208,7 @@ def _run_all(place: Place, group: list[_Visit]) -> Reason:
 
 
 def _open(
-    place: Place, group: list[_Visit], failsafes: Iterable[FailsafePort], reason: Reason = Reason.FAILSAFE
+    place: Place, group: list[Visit], failsafes: Iterable[FailsafePort], reason: Reason = Reason.FAILSAFE
 ) -> None:
     """Failsafe ports let in whom they are open to. Those for workloads name addresses of the host."""
     for failsafe in failsafes:
@@ -258,7 +219,7 @@ def _open(
                     visit.take(part, step)
 
 
-def _own(port: FailsafePort, visit: _Visit) -> Iterator[Part]:
+def _own(port: FailsafePort, visit: Visit) -> Iterator[Part]:
     """Everybody, where a port that workloads may use is open at the address of a door."""
     family, net = visit.entry_point.family, port.net
     if net is None or (net.family is family and net.contains(visit.entry_point.address)):
@@ -268,22 +229,26 @@ def _own(port: FailsafePort, visit: _Visit) -> Iterator[Part]:
 # ------------------------------------------------------------------------------------------------------ workloads
 
 
-def _from_workload(place: Place, group: list[_Visit]) -> None:
+def _from_workload(place: Place, group: list[Visit], settings: Settings) -> None:
     """Decide about packets of workloads under addresses that are not theirs, or under no name."""
     workload = place.workload
     if workload is None:
         return
+    # Of those behind one bridge nobody has an address that is none of theirs.
+    reason = Reason.UNIDENTIFIED if settings.workloads.has_bridge(place.interface) else Reason.SPOOFED
     for visit in group:
+        if visit.sender is not None and workload.identified:
+            continue
         if not workload.identified:
             visit.take_rest(place.step(StepVerdict.DENY, Reason.UNIDENTIFIED))
             continue
         family = visit.entry_point.family
         nets = tuple(net for net in merge(workload.sources) if net.family is family)
         theirs = common(visit.left, Part(ranges_of(nets, family)))
-        visit.take_others(theirs, place.step(StepVerdict.DENY, Reason.SPOOFED))
+        visit.take_others(theirs, place.step(StepVerdict.DENY, reason))
 
 
-def _of_workload(place: Place, group: list[_Visit]) -> None:
+def _of_workload(place: Place, group: list[Visit]) -> None:
     """The policies of a workload in one direction, its profiles, and a denial at their end."""
     if place.workload is not None and not place.workload.identified:
         for visit in group:
@@ -297,7 +262,7 @@ def _of_workload(place: Place, group: list[_Visit]) -> None:
 # --------------------------------------------------------------------------------------------- forwarded traffic
 
 
-def _forward_in(place: Place, group: list[_Visit]) -> None:
+def _forward_in(place: Place, group: list[Visit]) -> None:
     """The policies of the way in."""
     if place.workload is not None:
         _of_workload(place, group)
@@ -305,10 +270,10 @@ def _forward_in(place: Place, group: list[_Visit]) -> None:
         _run(place, place.planned.forward_tiers, group)
 
 
-def _forward_out(place: Place, group: list[_Visit]) -> None:
+def _forward_out(place: Place, group: list[Visit]) -> None:
     """The applyOnForward policies of the way out: what nobody decides about passes, as it was let in or as it is."""
     leaving = [
-        _Visit(visit.owner, visit.entry_point, (*(decision.sources for decision in visit.let_in), *visit.left))
+        Visit(visit.owner, visit.entry_point, (*(decision.sources for decision in visit.let_in), *visit.left))
         for visit in group
     ]
     if place.workload is not None:
@@ -325,7 +290,7 @@ def _forward_out(place: Place, group: list[_Visit]) -> None:
 # --------------------------------------------------------------------------------------------- tiers and policies
 
 
-def _run(place: Place, tiers: Sequence[PlannedTier], group: list[_Visit]) -> None:
+def _run(place: Place, tiers: Sequence[PlannedTier], group: list[Visit]) -> None:
     """Tiers in order. Where the class has ends of tiers, an enforced one denies what it left unless it passes that."""
     has_end = place.policy_class in (PolicyClass.NORMAL, PolicyClass.FORWARD)
     for tier in tiers:
@@ -337,13 +302,13 @@ def _run(place: Place, tiers: Sequence[PlannedTier], group: list[_Visit]) -> Non
         _rejoin(group, passed)
 
 
-def _rejoin(group: list[_Visit], passed: list[Sources]) -> None:
+def _rejoin(group: list[Visit], passed: list[Sources]) -> None:
     """Let what has passed a tier or a profile go on with what it has left undecided."""
     for visit, sources in zip(group, passed, strict=True):
         visit.left = (*visit.left, *difference_of(sources, visit.left))
 
 
-def _run_policies(place: Place, policies: Sequence[PlannedPolicy], group: list[_Visit]) -> list[Sources]:
+def _run_policies(place: Place, policies: Sequence[PlannedPolicy], group: list[Visit]) -> list[Sources]:
     """The policies of a tier, or a profile. Gives what a Pass has taken out of it, for the next."""
     index = RuleIndex([visit.entry_point for visit in group])
     passed: list[Sources] = [()] * len(group)

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from hostfw.exposure.reach import Decision, Reach, reach
+from hostfw.explain.governing import BEHIND
+from hostfw.exposure.reach import Reach, reach
 from hostfw.exposure.rules import EntryPoint
 from hostfw.exposure.sources import Sources, common, difference_of, everybody
+from hostfw.exposure.visits import Decision
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.services import HostServices, PublishedPort, Service
 from hostfw.model.packets.decisions import Reason
 from hostfw.model.packets.explanation import Step, StepVerdict
 from hostfw.model.plan import Plan, PlannedDirection, PlannedSide
+from hostfw.model.settings import Workloads
 from hostfw.model.values import FAMILIES, Cidr, Direction, Family, parse_cidr
 from hostfw.policy.unmanaged import carriers
 
@@ -72,7 +75,8 @@ def exposure(
     if unmet:
         both = exposure(plan, facts, services), exposure(None, facts, services)
         return tuple(opened if opened.family in unmet else entry for entry, opened in zip(*both, strict=True))
-    places = tuple(_places(facts, services))
+    bridges = Workloads() if plan is None else plan.settings.workloads
+    places = tuple(_places(facts, services, bridges))
     if plan is None:
         open_to_all = {family: Reach((Decision(everybody(family), _OPEN),)) for family in FAMILIES}
         return tuple(_entry(subject, entry_point, open_to_all[entry_point.family]) for subject, entry_point in places)
@@ -82,14 +86,17 @@ def exposure(
         for endpoint in plan.endpoints
         if endpoint.workload is not None or _tells_addresses_apart(endpoint.ingress)
     }
+    by_bridge_address = any(port.net is not None for port in bridges.to_host)
     numbers: dict[tuple[object, ...], int] = {}
     doors: list[EntryPoint] = []
     of_places: list[int] = []
     for _, entry_point in places:
         # One HostEndpoint means the same on all of its interfaces, and mostly at all local addresses.
-        endpoint = governing(entry_point.interface)
+        is_bridge = bridges.has_bridge(entry_point.interface)
+        endpoint = f"{BEHIND}{entry_point.interface}" if is_bridge else governing(entry_point.interface)
         way_out = () if entry_point.out_interface is None else (governing(entry_point.out_interface),)
-        address = entry_point.address if endpoint in by_address or entry_point.original is not None else None
+        by_its_address = by_bridge_address if is_bridge else endpoint in by_address
+        address = entry_point.address if by_its_address or entry_point.original is not None else None
         key = (
             endpoint,
             way_out,
@@ -154,7 +161,7 @@ def _entry(subject: Subject, entry_point: EntryPoint, found: Reach) -> Entry:
 # ---------------------------------------------------------------------------------------------------------- places
 
 
-def _places(facts: HostFacts, services: HostServices) -> Iterator[tuple[Subject, EntryPoint]]:
+def _places(facts: HostFacts, services: HostServices, bridges: Workloads) -> Iterator[tuple[Subject, EntryPoint]]:
     held = [address for interface in facts.interfaces for address in interface.addresses if not _is_loopback(address)]
     for interface in carriers(facts):
         addresses = tuple(dict.fromkeys(a for a in held if _arrives(a, interface)))
@@ -163,7 +170,9 @@ def _places(facts: HostFacts, services: HostServices) -> Iterator[tuple[Subject,
                 if not any(_translates(port, entry_point) for port in services.published):
                     yield service, entry_point
         for published in services.published:
-            yield from ((published, entry_point) for entry_point in _of_published(published, interface, addresses))
+            # Back to its own bridge, from one port to another.
+            if interface.name != published.out_interface or bridges.has_bridge(interface.name):
+                yield from ((published, entry_point) for entry_point in _of_published(published, interface, addresses))
 
 
 def _arrives(address: Cidr, interface: Interface) -> bool:
@@ -187,7 +196,7 @@ def _of_service(service: Service, interface: str, addresses: Iterable[Cidr]) -> 
 def _of_published(published: PublishedPort, interface: Interface, addresses: Iterable[Cidr]) -> Iterator[EntryPoint]:
     """The doors of one port; a translation of every port is no service of its own."""
     name = interface.name
-    if name == published.out_interface or not published.port or not (published.local or published.out_interface):
+    if not published.port or not (published.local or published.out_interface):
         return
     target = target_on(published, interface)
     if target is not None and published.holds_on(name):

@@ -147,6 +147,47 @@ def test_published_ports_are_open_to_whom_policy_allows(
     assert run(lab["host"], ["nft", "--stateless", "list", "ruleset"]).stdout == theirs
 
 
+_DNAT = f"-m tcp -j DNAT --to-destination {GUEST}:80"
+IPTABLES = f"""\
+*nat
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+:DOCKER - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
+-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+-A DOCKER -i br-5f0d2c1b7a90 -j RETURN
+-A DOCKER -i br-9a1be6c4d233 -j RETURN
+-A DOCKER -i docker0 -j RETURN
+-A DOCKER ! -i docker0 -p tcp --dport {TO_ALL} {_DNAT}
+-A DOCKER ! -i docker0 -p tcp --dport {TO_OFFICE} {_DNAT}
+-A DOCKER ! -i docker0 -p tcp --dport {CLOSED} {_DNAT}
+-A DOCKER ! -i docker0 -p tcp --dport 9001 {_DNAT}
+COMMIT
+"""
+"""In the shape of Docker's iptables backend, with two networks beside the usual one."""
+
+
+def test_ports_that_iptables_publishes_are_known_for_certain(street: tuple[Lab, Installation]) -> None:
+    """Other networks of Docker, whose packets it leaves alone, hide none of them."""
+    lab, installation = street
+    run(lab["host"], ["iptables-nft-restore"], text=IPTABLES)
+    hostfwctl(installation, "apply")
+
+    knocks = [knock for knock in _knocks() if knock.destination == HOST]
+    assert disagreements(lab, knocks) == []
+    found = json.loads(hostfwctl(installation, "exposure", "-o", "json").stdout)["items"]
+    assert {item["port"]: item["target"] for item in found if item["target"]} == dict.fromkeys(PORTS, f"{GUEST}:80")
+    for knock in knocks:
+        said = hostfwctl(
+            installation, "explain", knock.source, f"{HOST}:{knock.port}", "--in", "eth0", check=False
+        ).stdout
+        assert said.startswith("allowed" if knock.expected else "denied"), said
+        assert f"translated to {GUEST}:80 by the table ip nat" in said
+
+
 def _sources(places: object) -> set[str]:
     assert isinstance(places, list)
     here = (place for place in places if place["interface"] == "eth0")

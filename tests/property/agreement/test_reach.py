@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from hostfw.explain.verdict import explain
 from hostfw.exposure.reach import Reach, reach
 from hostfw.exposure.rules import DYNAMIC_PORT, EntryPoint
+from hostfw.model.host.guests import Workload
+from hostfw.model.packets.decisions import Reason
 from hostfw.model.packets.packet import Original, Packet
-from hostfw.model.plan import Plan, PlannedRule
-from hostfw.model.values import FAMILIES
+from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint, PlannedRule
+from hostfw.model.values import FAMILIES, Cidr, Direction
 from tests.property.generators.plans import ADDRESSES, CIDRS, INTERFACES, MACS, PORTS, WITH_PORTS, plans
 
 Value = TypeVar("Value")
@@ -74,6 +76,57 @@ def test_reach_is_what_explain_says_of_every_source(plan: Plan, seed: int) -> No
     for door, found in zip(doors, reach(plan, doors), strict=True):
         for source in _probes(door, chance):
             _agrees(plan, door, found, source)
+
+
+BRIDGE = LINKS[0]
+
+
+def _with_bridge(plan: Plan, chance: Random) -> Plan:
+    """The plan with one of its links as a bridge of two workloads, which have some of the policies that it has."""
+    addresses = {family: chance.sample(ADDRESSES[family], 2) for family in FAMILIES}
+    sides = [endpoint.direction(side) for endpoint in plan.endpoints for side in Direction] or [PlannedDirection()]
+
+    def side() -> PlannedDirection:
+        return replace(chance.choice(sides), forward_tiers=(), untracked_tiers=(), pre_dnat_tiers=())
+
+    workloads = (
+        PlannedEndpoint(
+            f"shop/{number}",
+            side(),
+            side(),
+            workload=Workload(
+                tuple(Cidr(family, addresses[family][number], family.bits) for family in FAMILIES),
+                bridge=BRIDGE,
+                port=f"port{number}",
+            ),
+        )
+        for number in range(2)
+    )
+    return replace(
+        plan,
+        settings=replace(plan.settings, workloads=replace(plan.settings.workloads, bridges=(BRIDGE,))),
+        endpoints=(*plan.endpoints, *workloads),
+        bindings=tuple(binding for binding in plan.bindings if binding.interface != BRIDGE),
+    )
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(plans(), st.integers(0, 2**16 - 1))
+def test_reach_tells_workloads_behind_a_bridge_apart(plan: Plan, seed: int) -> None:
+    """Policy of each judges what it sends on, to others behind the same bridge and to anybody else."""
+    chance = Random(seed)
+    plan = _with_bridge(_of_addresses_alone(plan), chance)
+    doors = [_doors(chance)._replace(interface=BRIDGE) for _ in range(6)]
+    doors += [_doors(chance)._replace(out_interface=BRIDGE) for _ in range(6)]
+    for door, found in zip(doors, reach(plan, doors), strict=True):
+        for source in _probes(door, chance):
+            expected = explain(plan, _packet(door, source)).decided_by
+            (deciding,) = (d.step for d in found.decisions if d.sources.holds(door.family, source))
+            # Of several workloads with the same policy one stands for all; what nobody sends is denied early or late.
+            said = replace(deciding, interface=expected.interface, endpoint=expected.endpoint)
+            if expected.reason is Reason.UNIDENTIFIED:
+                said = replace(said, policy_class=expected.policy_class)
+            assert said == expected, (door, source)
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])

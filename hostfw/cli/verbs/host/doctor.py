@@ -20,6 +20,7 @@ from hostfw.control.channel import DaemonError, report
 from hostfw.doctor.environment import UNIT_NAMES
 from hostfw.doctor.findings import Finding, Weight
 from hostfw.doctor.host import HostReport, Service, examine, long_lists
+from hostfw.doctor.workloads import ENGINE_UNITS
 from hostfw.engine.engine import Engine
 from hostfw.engine.members.external_members import with_members_now
 from hostfw.engine.outcomes import Failed, Status
@@ -118,7 +119,7 @@ def _host_report(options: Options, engine: Engine, status: Status) -> HostReport
         has_systemd=runs_here(),
         service=_service(engine),
         prices=engine.host.packet_prices() if any(True for _ in long_lists(status)) else TYPICAL,
-        surroundings=look_around(UNIT_NAMES, (directories.state, directories.run)),
+        surroundings=look_around((*UNIT_NAMES, *ENGINE_UNITS), (directories.state, directories.run)),
     )
 
 

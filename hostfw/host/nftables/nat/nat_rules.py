@@ -81,7 +81,7 @@ class Walk:
             for target, condition in rule.leads_to:
                 yield from self.chain(target, condition, depth + 1)
             if rule.ends:
-                if found == known:
+                if found == known and not rule.doubted:
                     return
                 only_by_interface = replace(found, interfaces=known.interfaces) == known and not known.interfaces
                 known = (
@@ -98,6 +98,8 @@ class _Rule:
         self.found = known
         self.leads_to: list[tuple[str, Translation]] = []
         self.ends = False
+        self.doubted = False
+        """True once the rule has a condition that is not understood: it may or may not hold."""
         self._targets: list[Translation] = []
         self._elements = elements
         self._interface_name = interface_name
@@ -147,6 +149,7 @@ class _Rule:
         return self._fields.get(u32_of(register), "")
 
     def _doubt(self) -> None:
+        self.doubted = True
         self.found = replace(self.found, certain=False)
 
     def _nothing(self) -> None:
@@ -177,7 +180,8 @@ class _Rule:
     def _is(self, field: str, values: tuple[bytes, ...], *, equal: bool) -> None:
         """A field has one of some values, or with `equal` False none of them."""
         match field:
-            case "iifname" if all(len(value) == _NAME_BYTES for value in values):
+            # iptables-nft compares no further than the end of a name; without its end it is the beginning of names.
+            case "iifname" if all(len(value) == _NAME_BYTES or value.endswith(b"\0") for value in values):
                 self._on(tuple(map(text_of, values)), equal=equal)
             case "ifindex":
                 self._on(tuple(self._interface_name(_native(value)) for value in values), equal=equal)

@@ -36,13 +36,13 @@ from hostfw.host.systemd.surroundings import (
     unloadable,
 )
 from hostfw.model.host.baseline import Baseline, Listener
-from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.host.facts import BridgeFacts, HostFacts, Interface
 from hostfw.model.host.governance import Governance, GovernedInterface
 from hostfw.model.host.services import BoundAddress, HostServices, PublishedPort
 from hostfw.model.host.services import Service as Listening
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
-from hostfw.model.settings import Failsafe, LockoutCheck, PublishedPorts, Settings
+from hostfw.model.settings import Failsafe, LockoutCheck, PublishedPorts, Settings, Workloads
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import FAMILIES, TCP, UDP, Family, Learned
 from hostfw.nft.worst_packet import Prices
@@ -324,6 +324,29 @@ PATIENTS = [
             "/run/hostfw/workloads/a.yaml:1:1: is writable by everyone",
             f"ve-b, which the setting workloads names, is a port of the bridge br0: {PASS_BY}",
             "no WorkloadEndpoint names ve-a: everything from there, and to there, is denied",
+        ],
+    ),
+    (
+        "an engine that nobody reads",
+        replace(
+            HEALTHY,
+            accepted=GUESTS,
+            plan=GUESTED,
+            facts=FACTS,
+            surroundings=replace(
+                AROUND,
+                units=(
+                    *RUNNING,
+                    Unit("docker.service", "loaded", "enabled", "active"),
+                    Unit("hostfw-workloads@docker.service", "loaded", "disabled", "inactive"),
+                    Unit("libvirtd.service", "loaded", "enabled", "active"),
+                    Unit("hostfw-workloads@libvirt.service", "loaded", "enabled", "active"),
+                    Unit("incus.service", "not-found", "", "inactive"),
+                ),
+            ),
+        ),
+        [
+            "Docker runs, and hostfw-workloads@docker.service does not: policy selects nothing of what Docker runs",
         ],
     ),
     (
@@ -867,6 +890,47 @@ def test_br_netfilter_is_noted_where_there_is_a_bridge() -> None:
     assert (found.check, found.weight) == (Check.BRIDGE, Weight.NOTE)
     assert "--in virbr0 --out virbr0" in found.next
     assert network(ENDPOINT, host_of(ETH0), bridge_filter=True) == []
+    assert network(ENDPOINT, host_of(ETH0, BEHIND_IT[0]), settings=GOVERNED, bridge_filter=True) == []
+
+
+GOVERNED = Settings(workloads=Workloads(bridges=("docker0", "br-*")))
+_CALLS = BridgeFacts(calls_ipv4=True, calls_ipv6=True)
+BEHIND_IT = (
+    Interface("docker0", 3, kind="bridge", bridge=_CALLS, addresses=(net("172.17.0.1/32"),)),
+    Interface("br-1", 4, kind="bridge", bridge=_CALLS, addresses=(net("172.18.0.1/32"),)),
+    Interface("p-web", 5, master="docker0"),
+    Interface("p-shop", 6, master="br-1"),
+)
+
+
+def test_a_published_port_is_reached_from_behind_a_bridge_as_the_workloads_there_may() -> None:
+    """By egress policy of the one that sends and ingress policy of the one that it reaches; that is no problem."""
+    port = PublishedPort(Family.V4, TCP.number, 5432, 0xAC110002, 5432, "ip nat", out_interface="docker0")
+    text = ENDPOINT + "".join(
+        "---\napiVersion: projectcalico.org/v3\nkind: WorkloadEndpoint\n"
+        f"metadata: {{name: {name}}}\nspec: {{orchestrator: docker, interfaceName: p-{name}, "
+        f"mac: '02:00:00:00:00:{last}', ipNetworks: [{address}]}}\n"
+        for name, last, address in (("web", "11", "172.17.0.2"), ("shop", "12", "172.18.0.2"))
+    )
+    policy = (
+        "---\napiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: web, namespace: default}\n"
+        "spec: {selector: name == 'shop', types: [Egress]}\n"
+    )
+    facts = host_of(ETH0, *BEHIND_IT)
+
+    found = network(text, facts, HostServices(published=(port,)), GOVERNED)
+    said = [one for one in found if one.check is Check.PUBLISHED and "br-1" in one.message]
+    assert [(one.weight, "172.18.0.2/32 can reach it on br-1" in one.message) for one in said] == [(Weight.NOTE, True)]
+    assert said[0].next.startswith("the egress policy of these workloads decides")
+
+    closed = network(
+        text.replace("metadata: {name: shop}", "metadata: {name: shop, labels: {name: shop}}") + policy,
+        facts,
+        HostServices(published=(port,)),
+        GOVERNED,
+    )
+    said = [one for one in closed if one.check is Check.PUBLISHED and "br-1" in one.message]
+    assert [(one.weight, "nobody can reach it on br-1" in one.message) for one in said] == [(Weight.NOTE, True)]
 
 
 def test_a_script_that_a_boot_would_not_load_is_a_problem(tmp_path: Path) -> None:
