@@ -2,7 +2,7 @@
 
 A denial is proved twice: no answer came, and the denied packet's own log record names what denied it. An allowed flow
 names the counters that moved as it passed; what is open for want of any rule (`unmanaged-interface`, `loopback`,
-`no-forward-policy`) moves none.
+`no-forward-policy`, `workloads.toHost`) moves none.
 """
 
 import shutil
@@ -19,7 +19,7 @@ from lab.packets.packet_records import DropLog, counters, counters_that_decide, 
 from lab.packets.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Outcome, Verdict, control, probe
 from lab.stories.flows import ExpectedFlow, Story
 
-UNCOUNTED = ("unmanaged-interface", "loopback", "no-forward-policy")
+UNCOUNTED = ("unmanaged-interface", "loopback", "no-forward-policy", "workloads.toHost")
 """Reasons that let packets through without a counter of their own."""
 
 

@@ -7,15 +7,12 @@ from pathlib import Path
 import pytest
 
 from lab.hosts.host import Host, debian
-from lab.hosts.image import Release, root_image
+from lab.hosts.image import Release
 from lab.hosts.package import install_package
-from lab.namespace import LabError, run
+from lab.namespace import run
+from tests.system.engines import DOCKER, needs, start_docker
 from tests.system.street import HOST, PEER, Street, configure, connects, eventually, start_service
 
-_EXTRA = {
-    Release.BOOKWORM: ("docker.io", "iptables", "busybox-static"),
-    Release.TRIXIE: ("docker.io", "docker-cli", "iptables", "busybox-static"),
-}
 OTHER = "10.77.0.99"
 """Another address of the neighbour, which policy lets in to more."""
 FIRST, LAST = 8000, 8019
@@ -52,17 +49,10 @@ tar -C /tmp/image -c . | docker import - box >/dev/null
 @pytest.fixture
 def docker_host(release: Release, street: Street, package: Path) -> Iterator[Host]:
     """A host with hostfw in force and a container that publishes twenty ports."""
-    try:
-        root_image(release, _EXTRA[release])
-    except LabError as reason:
-        pytest.skip(str(reason))
+    needs(release, DOCKER[release])
     run(street.peer, ["ip", "address", "add", f"{OTHER}/24", "dev", "eth0"])
-    with debian(release, "web", [street.uplink()], extra=_EXTRA[release]) as host:
-        # Its disk is an overlay already, on which there can be no other.
-        host.write("/etc/docker/daemon.json", json.dumps({"storage-driver": "vfs"}))
-        started = host.run(["systemctl", "restart", "docker"], check=False, timeout_s=120)
-        if started.returncode != 0:
-            pytest.skip(f"dockerd does not start here: {host.journal('-u', 'docker', '-n', '5')}")
+    with debian(release, "web", [street.uplink()], extra=DOCKER[release]) as host:
+        start_docker(host)
         host.run(["sh", "-c", _IMAGE], timeout_s=120)
         install_package(host, package)
         configure(host, POLICY)

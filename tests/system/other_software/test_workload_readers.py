@@ -10,23 +10,13 @@ import pytest
 import yaml
 
 from lab.hosts.host import Host, debian
-from lab.hosts.image import Release, root_image
+from lab.hosts.image import Release
 from lab.hosts.package import install_package
-from lab.namespace import LabError, run
+from lab.namespace import run
+from tests.system.engines import DOCKER, INCUS, LIBVIRT, MACHINES, PODMAN, configure_podman, needs, start_docker
 from tests.system.street import HOST, PEER, Street, connects, eventually, start_service
 
 _PATIENCE_S = 15.0
-_DOCKER = {
-    Release.BOOKWORM: ("docker.io", "iptables", "busybox-static"),
-    Release.TRIXIE: ("docker.io", "docker-cli", "iptables", "busybox-static"),
-}
-_PODMAN = ("podman", "netavark", "aardvark-dns", "iptables", "crun", "conmon", "busybox-static")
-_LIBVIRT = (
-    *("libvirt-daemon-system", "libvirt-clients", "libvirt-daemon-driver-qemu", "libvirt-daemon-config-network"),
-    *("qemu-system-x86", "dnsmasq-base", "iptables"),
-)
-_INCUS = ("incus", "iptables", "dnsmasq-base", "busybox-static")
-_MACHINES = ("systemd-container", "busybox-static")
 _IMAGES = r"""
 set -eu
 mkdir -p /tmp/image/bin
@@ -52,16 +42,9 @@ assert engine.getresponse().status == 204
 @pytest.fixture(name="docker")
 def _docker(release: Release, street: Street, package: Path) -> Iterator[Host]:
     """A host with Docker, hostfw, and the reader that follows it."""
-    try:
-        root_image(release, _DOCKER[release])
-    except LabError as reason:
-        pytest.skip(str(reason))
-    with debian(release, "web", [street.uplink()], extra=_DOCKER[release]) as host:
-        # Its disk is an overlay already, on which there can be no other.
-        settings = {"storage-driver": "vfs", "ipv6": True, "fixed-cidr-v6": "fd00:d::/64", "live-restore": True}
-        host.write("/etc/docker/daemon.json", json.dumps(settings))
-        if host.run(["systemctl", "restart", "docker"], check=False, timeout_s=120).returncode != 0:
-            pytest.skip(f"dockerd does not start here: {host.journal('-u', 'docker', '-n', '5')}")
+    needs(release, DOCKER[release])
+    with debian(release, "web", [street.uplink()], extra=DOCKER[release]) as host:
+        start_docker(host, **{"ipv6": True, "fixed-cidr-v6": "fd00:d::/64", "live-restore": True})
         host.run(["sh", "-c", _IMAGES], timeout_s=120)
         install_package(host, package)
         host.run(["systemctl", "enable", "--now", "hostfw-workloads@docker"])
@@ -195,28 +178,15 @@ def test_an_engine_in_trouble_opens_and_closes_nothing(docker: Host) -> None:
 @pytest.fixture(name="podman")
 def _podman(release: Release, street: Street, package: Path) -> Iterator[Host]:
     """A host with Podman, hostfw, and the reader that follows it."""
-    try:
-        root_image(release, _PODMAN)
-    except LabError as reason:
-        pytest.skip(str(reason))
-    with debian(release, "web", [street.uplink()], extra=_PODMAN) as host:
-        # Its disk is an overlay already, and its control groups are not all its own.
-        host.write("/etc/containers/storage.conf", _STORAGE_OF_PODMAN)
-        host.write("/etc/containers/containers.conf", '[containers]\npids_limit = 0\ncgroups = "disabled"\n')
+    needs(release, PODMAN)
+    with debian(release, "web", [street.uplink()], extra=PODMAN) as host:
+        configure_podman(host)
         host.run(["sh", "-c", _IMAGES.replace("docker", "podman")], timeout_s=120)
         _run(host, "trial", engine="podman")
         host.run(["podman", "rm", "--force", "--time", "0", "trial"])
         install_package(host, package)
         host.run(["systemctl", "enable", "--now", "podman.socket", "hostfw-workloads@podman"])
         yield host
-
-
-_STORAGE_OF_PODMAN = """\
-[storage]
-driver = "vfs"
-runroot = "/run/containers/storage"
-graphroot = "/var/lib/containers/storage"
-"""
 
 
 def test_a_reader_writes_what_podman_runs(podman: Host) -> None:
@@ -280,11 +250,8 @@ _ENTRY = '<host mac="52:54:00:aa:00:01" name="db" ip="192.168.122.50"/>'
 @pytest.fixture(name="libvirt")
 def _libvirt(release: Release, street: Street, package: Path) -> Iterator[Host]:
     """A host with libvirt and QEMU, its default network, hostfw, and the reader that follows guests."""
-    try:
-        root_image(release, _LIBVIRT)
-    except LabError as reason:
-        pytest.skip(str(reason))
-    with debian(release, "web", [street.uplink()], extra=_LIBVIRT) as host:
+    needs(release, LIBVIRT)
+    with debian(release, "web", [street.uplink()], extra=LIBVIRT) as host:
         started = host.run(["virsh", "net-start", "default"], check=False)
         if started.returncode != 0 and "already active" not in started.stderr:
             pytest.skip(f"libvirt does not start its network here: {started.stderr}")
@@ -345,11 +312,8 @@ def test_an_instance_of_incus_is_known_by_the_address_that_incus_gave_it(
     """Privileged, since the hosts of tests have no other users; its namespace is the project."""
     if release is Release.BOOKWORM:
         pytest.skip("Debian 12 has no package of Incus")
-    try:
-        root_image(release, _INCUS)
-    except LabError as reason:
-        pytest.skip(str(reason))
-    with debian(release, "web", [street.uplink()], extra=_INCUS) as host:
+    needs(release, INCUS)
+    with debian(release, "web", [street.uplink()], extra=INCUS) as host:
         made = host.run(["sh", "-c", _IMAGE_OF_INCUS], check=False, timeout_s=120)
         if made.returncode != 0:
             pytest.skip(f"Incus does not run here: {made.stderr}")
@@ -411,12 +375,9 @@ _IN_A_MACHINE = (
 @pytest.fixture(name="machines")
 def _machines(release: Release, street: Street, package: Path) -> Iterator[Host]:
     """A host with systemd-machined, hostfw in force, and the reader that follows machines."""
-    try:
-        root_image(release, _MACHINES)
-    except LabError as reason:
-        pytest.skip(str(reason))
+    needs(release, MACHINES)
     run(street.peer, ["ip", "route", "add", _MACHINES_NET, "via", HOST])
-    with debian(release, "web", [street.uplink()], extra=_MACHINES) as host:
+    with debian(release, "web", [street.uplink()], extra=MACHINES) as host:
         host.run(["sh", "-c", _ROOT_OF_A_MACHINE])
         host.run(["sysctl", "-qw", "net.ipv4.ip_forward=1"])
         # It would give each machine a network of its choice as well.

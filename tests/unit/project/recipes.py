@@ -1,9 +1,10 @@
 """The recipes of docs/recipes: their files, the host that they are for, and the packets that their tables promise.
 
 A recipe is a page. What it shows as YAML begins with the name that the file has (`# /etc/hostfw/web.yaml`); what it
-shows as nft is another program's table. `tests/data/recipes` has the machines of its table, as `nodes` and `host` of a
-story (examples/README.md). A row of the table is a packet: where it comes from and goes to, each an address in
-backticks or `this host`; the packet (`TCP 443`, `ping`, `protocol 112`); whether it passes; and what decides.
+shows as nft is another program's table. Files elsewhere and commands are for whole hosts (tests/system).
+`tests/data/recipes` has the machines of its table, as `nodes` and `host` of a story (examples/README.md), and as
+`workloads` what a reader writes there. A row of the table is a packet: where it comes from and goes to, each an
+address in backticks or `this host`; the packet (`TCP 443`, `ping`, `protocol 112`); whether it passes; what decides.
 """
 
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.host.facts import BridgeFacts, HostFacts, Interface
 from hostfw.model.packets.packet import Packet
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import ICMP, ICMPV6, TCP, UDP, Cidr, Family, parse_address
@@ -24,9 +25,8 @@ from tests.unit.project.documentation import ROOT
 
 PAGES = ROOT / "docs/recipes"
 DATA = ROOT / "tests/data/recipes"
-_BLOCK = re.compile(
-    r"^```(?P<language>yaml|nft)\n(?:# (?P<path>/etc/\S+)\n)?(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
-)
+_BLOCK = re.compile(r"^```(?P<language>yaml|nft)\n(?:# (?P<path>/\S+)\n)?(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_OURS = "/etc/hostfw/"
 _HEAD = "| from | to | packet | | decided by |"
 _VERDICTS = {"passes": True, "denied": False}
 _PORTS = {"TCP": TCP, "UDP": UDP}
@@ -152,7 +152,8 @@ class Recipe:
         directory.mkdir()
         document = yaml.safe_load((DATA / f"{self.name}.yaml").read_text())
         (directory / "README.md").write_text(f"# {self.name}\n")
-        (directory / "flows.yaml").write_text(yaml.safe_dump(document | {"flows": [*self._flows()]}))
+        document.pop("workloads", None)
+        (directory / "flows.yaml").write_text(yaml.safe_dump(document | {"flows": [*self._flows()]}, sort_keys=False))
         self.write(directory / "etc")
         return read_story(directory)
 
@@ -181,9 +182,12 @@ def recipes() -> tuple[Recipe, ...]:
 def _read(path: Path) -> Recipe:
     text = path.read_text()
     blocks = list(_BLOCK.finditer(text))
-    files = {b["path"].removeprefix("/etc/hostfw/"): b["text"] for b in blocks if b["language"] == "yaml" and b["path"]}
+    named = {b["path"]: b["text"] for b in blocks if b["language"] == "yaml" and b["path"]}
+    files = {path.removeprefix(_OURS): text for path, text in named.items() if path.startswith(_OURS)}
     foreign = "".join(block["text"] for block in blocks if block["language"] == "nft")
     document = yaml.safe_load((DATA / f"{path.stem}.yaml").read_text())
+    if "workloads" in document:
+        files["workloads.yaml"] = document["workloads"]
     return Recipe(path.stem, files, foreign, document["host"], topology_of(document), tuple(_rows(text)))
 
 
@@ -227,6 +231,7 @@ def _interface(index: int, link: Link, ways: list[_Address]) -> Interface:
         kind=link.kind,
         link_group=link.link_group,
         master=link.master,
+        bridge=BridgeFacts() if link.kind == "bridge" else None,
         addresses=addresses,
         default_route=has_default,
         networks=tuple(sorted(networks)),
