@@ -82,6 +82,8 @@ def _senders(plan: Plan, bridge: str, family: Family) -> Iterator[tuple[str, Sou
             nets[names.setdefault(same, endpoint.name)] += (n for n in workload.addresses if n.family is family)
     left: Sources = (everybody(family),)
     for name, own in nets.items():
+        if not own:
+            continue
         part = Part(ranges_of(tuple(own), family))
         yield name, (part,)
         left = without(left, part)

@@ -8,22 +8,32 @@ from dataclasses import dataclass
 
 from hostfw.host.workloads.interfaces import HostInterface, HostInterfaces, host_addresses, routed_networks
 from hostfw.workloads.events import SeveralEvents, changes
-from hostfw.workloads.values import DEFAULT_NAMESPACE, Workload, labels_of, namespace_of, networks_of, shown, without
+from hostfw.workloads.values import (
+    DEFAULT_NAMESPACE,
+    Workload,
+    labels_of,
+    mac_of,
+    namespace_of,
+    networks_of,
+    shown,
+    without,
+)
 from hostfw.workloads.watch import Reading
 
 _MARK = "hostfw:"
-_NAMESPACE, _NAME, _ADDRESS = "ns", "name", "ip"
+_NAMESPACE, _NAME, _ADDRESS, _MAC = "ns", "name", "ip", "mac"
 
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """The words of an alias: its namespace and name if it gives them, addresses and labels."""
+    """The words of an alias: its namespace, name and Ethernet address if it gives them, addresses and labels."""
 
     namespace: str
     name: str
     networks: tuple[str, ...]
     labels: tuple[tuple[str, str], ...]
     wrong: tuple[str, ...]
+    mac: str = ""
 
 
 class AliasReader:
@@ -53,6 +63,7 @@ class AliasReader:
                     interface=interface.name,
                     networks=alias.networks or networks_behind(interface),
                     labels=labels_of(dict(alias.labels), own),
+                    mac=alias.mac,
                 )
             )
         return Reading(tuple(found), tuple(remarks))
@@ -69,8 +80,9 @@ def alias_of(interface: HostInterface) -> Alias | None:
         namespace_of(said[_NAMESPACE]) if said.get(_NAMESPACE) else "",
         said.get(_NAME, ""),
         networks_of(value for key, value in pairs if key == _ADDRESS),
-        tuple((key, value) for key, value in pairs if key not in (_NAMESPACE, _NAME, _ADDRESS)),
+        tuple((key, value) for key, value in pairs if key not in (_NAMESPACE, _NAME, _ADDRESS, _MAC)),
         tuple(item for item in items if "=" not in item),
+        mac_of(said.get(_MAC)),
     )
 
 

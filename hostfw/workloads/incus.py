@@ -69,8 +69,7 @@ class IncusReader:
                 if text_at(instance, "status") == "Running":
                     found += _workloads(engine, instance, leases, remarks)
         # No event tells of a lease.
-        given = tuple(one for one in found if one.networks)
-        return Reading(given, tuple(remarks), unfinished=len(given) < len(found))
+        return Reading(tuple(found), tuple(remarks), unfinished=not all(one.networks for one in found))
 
 
 def _workloads(
@@ -89,7 +88,9 @@ def _workloads(
     }
     number = 0
     for device, card in sorted(object_at(instance, "state", "network").items()):
-        interface, mac = text_at(card, "host_name"), mac_of(at(card, "hwaddr"))
+        # What Incus gave it: the instance itself may have set another one since.
+        mac = mac_of(text_at(config, f"volatile.{device}.hwaddr") or at(card, "hwaddr"))
+        interface = text_at(card, "host_name")
         if not interface:
             continue
         configured = object_at(instance, "expanded_devices", device)

@@ -55,7 +55,7 @@ class LibvirtReader:
             for one in found
             if not one.networks
         )
-        return Reading(tuple(one for one in found if one.networks), tuple(remarks))
+        return Reading(tuple(found), tuple(remarks))
 
     def _given_addresses(self, remarks: list[str]) -> Mapping[str, list[str]]:
         """The addresses of networks' entries and of leases that have not ended, by Ethernet address."""

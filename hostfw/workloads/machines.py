@@ -54,12 +54,12 @@ class MachinesReader:
             for interface in mine:
                 one = _workload(name, fields, interface, is_first=interface is mine[0])
                 found.append(one)
-                if not one.networks:
+                if not one.networks and not one.mac:
                     remarks.append(
                         f"machine {shown(name)}: this host routes no address to {shown(interface.name)}; an alias of "
                         "it can say which it has: 'hostfw: ip=192.0.2.7'"
                     )
-        return Reading(tuple(one for one in found if one.networks), tuple(remarks))
+        return Reading(tuple(one for one in found if one.networks or one.mac), tuple(remarks))
 
 
 def _workload(name: str, fields: Mapping[str, str], interface: HostInterface, *, is_first: bool) -> Workload:
@@ -73,6 +73,7 @@ def _workload(name: str, fields: Mapping[str, str], interface: HostInterface, *,
         interface=interface.name,
         networks=(alias.networks if alias else ()) or networks_behind(interface),
         labels=labels_of(dict(alias.labels) if alias else {}, own),
+        mac=alias.mac if alias else "",
     )
 
 

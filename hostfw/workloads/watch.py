@@ -154,10 +154,13 @@ class Watch:
         for one in reading.workloads:
             if not is_interface(one.interface):
                 remarks.append(f"{one.wanted_name!a}: its interface has a name that policy cannot name")
-            elif not one.networks:
-                remarks.append(f"{one.wanted_name!a}: no address of it is known, so {one.interface} is not named")
-            elif one.interface in interfaces.by_name:
+                continue
+            found = interfaces.by_name.get(one.interface)
+            # Behind a port of a bridge it may ask for its first address.
+            if found is not None and (one.networks or (one.mac and found.master)):
                 good.append(one)
+            elif found is not None:
+                remarks.append(f"{one.wanted_name!a}: no address of it is known, so {one.interface} is not named")
         self._known = tuple((one, interfaces.by_name[one.interface].index) for one in named(good))
         self._log.well(f"{self._engine.name}: it answers again")
         self._log.remarks(remarks)

@@ -45,7 +45,10 @@ WORKLOADS_SHAPE = Shape(
 
 
 def decode_workload(reader: Reader, metadata: Metadata, spec: Node) -> WorkloadEndpoint:
-    """A WorkloadEndpoint; it must say which interface it is behind, and which addresses it has."""
+    """A WorkloadEndpoint; it must say which interface it is behind, and which addresses it has.
+
+    One that is known by its Ethernet address may get others later.
+    """
     found = fields(reader, spec, WORKLOAD_SHAPE)
     interface = required_name(reader, given(found, "interfaceName"), "interfaceName", ONE_INTERFACE_NAME, spec)
     if dict(metadata.labels).get(NAMESPACE_LABEL, metadata.namespace) != metadata.namespace:
@@ -53,8 +56,10 @@ def decode_workload(reader: Reader, metadata: Metadata, spec: Node) -> WorkloadE
         reader.report(spec, message, "", "leave the label out: it is there without being written")
     nodes = items(reader, found.get("ipNetworks"), "ipNetworks")
     networks = each_once(reader, nodes, "ipNetworks", own_network)
-    if not nodes:
-        reader.report(spec, "ipNetworks is missing or empty, so the workload could send nothing", "its addresses")
+    mac = _mac(reader, given(found, "mac"))
+    if not nodes and given(found, "mac") is None:
+        message = "ipNetworks is missing or empty, so the workload could send nothing"
+        reader.report(spec, message, "its addresses, or its mac where it has none yet")
     profiles, places = profile_names(reader, found.get("profiles"))
     ports = each_once(reader, items(reader, found.get("ports"), "ports"), "ports", _port)
     if ports and any(not network.is_host for network in networks):
@@ -71,7 +76,7 @@ def decode_workload(reader: Reader, metadata: Metadata, spec: Node) -> WorkloadE
         profiles,
         ports,
         places,
-        _mac(reader, given(found, "mac")),
+        mac,
     )
 
 

@@ -114,7 +114,7 @@ def definitions() -> dict[str, Json]:
         "profileSpec": schema_of(PROFILE_SHAPE, _PROFILE),
         "endpointSpec": schema_of(ENDPOINT_SHAPE, _ENDPOINT, anyOf=_NAMES_AN_INTERFACE),
         "endpointPort": schema_of(ENDPOINT_PORT_SHAPE, _ENDPOINT_PORT, ["name", "protocol", "port"]),
-        "workloadSpec": schema_of(WORKLOAD_SHAPE, _WORKLOAD, ["interfaceName", "ipNetworks"]),
+        "workloadSpec": schema_of(WORKLOAD_SHAPE, _WORKLOAD, ["interfaceName"], anyOf=_HAS_AN_ADDRESS),
         "workloadPort": schema_of(WORKLOAD_PORT_SHAPE, _ENDPOINT_PORT, ["name", "protocol", "port"]),
         "networkSetSpec": schema_of(NETWORK_SET_SHAPE, _NETWORK_SET),
         "namespaceSpec": schema_of(NAMESPACE_SHAPE, {}),
@@ -275,6 +275,11 @@ _ENDPOINT: Fields = {
 }
 _NAMES_AN_INTERFACE = [{"required": [field]} for field in ("interfaceName", "interfaceGroup", "expectedIPs")]
 
+_HAS_AN_ADDRESS = [
+    {"required": ["ipNetworks"], "properties": {"ipNetworks": {"type": "array", "minItems": 1}}},
+    {"required": ["mac"], "properties": {"mac": {"type": "string"}}},
+]
+
 _ENDPOINT_PORT: Fields = {
     "name": (name(ENDPOINT_PORT_NAME), "The name that rules use."),
     "protocol": (PROTOCOL, "TCP, UDP or SCTP."),
@@ -290,8 +295,11 @@ _WORKLOAD: Fields = {
     ),
     "mac": (MAC, "Its Ethernet address: it may send from this one alone."),
     "ipNetworks": (
-        {**listed(NET_OR_ADDRESS), "minItems": 1},
-        "Its addresses, or prefixes of them: it may send from these alone, and rules find it by them.",
+        listed(NET_OR_ADDRESS),
+        (
+            "Its addresses, or prefixes of them: it may send from these alone, and rules find it by them. With mac, "
+            "behind a bridge, it may have none yet."
+        ),
     ),
     "profiles": (listed(name(SUBDOMAIN)), "Profiles, in the order in which they are evaluated after all tiers."),
     "ports": (listed(ref("workloadPort")), "Names for its ports, which rules use in place of numbers."),

@@ -235,7 +235,10 @@ def _bridge_problems(bridge: Interface, facts: HostFacts) -> Iterator[Problem]:
 
 def _not_named(one: WorkloadEndpoint, settings: Workloads) -> Problem | None:
     if settings.has_interface(one.interface_name):
-        return None
+        if one.networks:
+            return None
+        message = f'WorkloadEndpoint "{one.metadata.full_name}" has no ipNetworks: everything is denied on '
+        return _warning(one, f"{message}{one.interface_name}", "its addresses, unless it is behind a port of a bridge")
     named = listed(settings.patterns)
     return _warning(
         one,

@@ -5,6 +5,7 @@ workloads send as they should is sent by sockets, and what they should not as fr
 """
 
 import json
+import re
 import socket
 import struct
 from collections.abc import Iterator, Mapping
@@ -262,10 +263,18 @@ def test_what_a_port_sends_in_another_s_name_gets_nowhere(house: tuple[Lab, Inst
     assert spoofed["bridge"]["packets"] >= 15
 
 
-def test_a_guest_gets_its_lease_from_the_host(house: tuple[Lab, Installation]) -> None:
-    """A client without an address is received by the host and no other guest, and the answer to all comes back."""
+@pytest.mark.parametrize("known", [True, False], ids=["with an address", "before the first"])
+def test_a_guest_gets_its_lease_from_the_host(known: bool, house: tuple[Lab, Installation]) -> None:
+    """A client without an address is received by the host and no other guest, and the answer to all comes back.
+
+    Before it is known to have an address it may use none.
+    """
     lab, host = house
     _with_all(lab, host)
+    if not known:
+        text = _workload(lab, "web")
+        write_workload(host, "web", re.sub("ipNetworks: .*", "ipNetworks: []}", text))
+        hostfwctl(host, "apply")
     own, bridge = _mac(lab, "web"), _mac(lab, "host", "br1")
     asked = frame(own, BROADCAST, IPV4, ipv4_udp("0.0.0.0", "255.255.255.255", (68, 67), b"discover"))
     answer = frame(bridge, own, IPV4, ipv4_udp("10.1.0.1", "10.1.0.2", (67, 68), b"offer"))
@@ -280,6 +289,8 @@ def test_a_guest_gets_its_lease_from_the_host(house: tuple[Lab, Installation]) -
         assert any(b"discover" in got for got in received(at_host))
         assert not any(b"discover" in got for got in received(db))
         assert any(b"offer" in got for got in received(web))
+    assert passes(lab, "web", "db", 5432, expected=known)
+    assert passes(lab, "web", "host", 53, expected=known)
 
 
 def test_what_a_bridge_closes_of_the_host_is_told(house: tuple[Lab, Installation]) -> None:

@@ -271,7 +271,8 @@ def test_an_alias_says_whose_an_interface_is(street: Street) -> None:
     with street.reader("ifalias") as reader:
         run(street.host, ["ip", "link", "set", web, "alias", "hostfw: ns=shop,app=web,nonsense"])
         street.comes({"shop/veth-web": web})
-        run(street.host, ["ip", "link", "set", db, "alias", "hostfw:name=db,ip=10.0.4.2,ip=fd00:4::2"])
+        words = "name=db,ip=10.0.4.2,ip=fd00:4::2,mac=02:00:00:00:00:99"
+        run(street.host, ["ip", "link", "set", db, "alias", f"hostfw:{words}"])
         street.comes({"shop/veth-web": web, "default/db": db})
 
         found = {one.metadata.name: one for one in WorkloadReader(street.folder.parent).read().workloads}
@@ -282,6 +283,7 @@ def test_an_alias_says_whose_an_interface_is(street: Street) -> None:
             "fd00:3::/128",
             "fd00:3::2/127",
         ]
+        assert (found["veth-web"].mac, str(found["db"].mac)) == (None, "02:00:00:00:00:99")
         assert dict(found["veth-web"].metadata.labels) == {"app": "web", "engine": "ifalias", "name": "veth-web"}
         assert [str(one) for one in found["db"].networks] == ["10.0.4.2/32", "fd00:4::2/128"]
 

@@ -100,9 +100,17 @@ def test_an_answer_without_instances_has_none(tmp_path: Path, answer: bytes) -> 
 def test_an_instance_without_an_address_is_said(tmp_path: Path) -> None:
     """Its network may have no leases, or be none of Incus'."""
     card = {**INSTANCE, "expanded_devices": {"eth0": {"type": "nic", "parent": "br0"}}}
-    assert _read(tmp_path, _answers(("db", card))) == Reading(
-        (), ('instance "db": Incus gave "veth1234" no address so far',), unfinished=True
-    )
+    reading = _read(tmp_path, _answers(("db", card)))
+    assert [one.networks for one in reading.workloads] == [()]
+    assert reading.remarks == ('instance "db": Incus gave "veth1234" no address so far',)
+    assert reading.unfinished
+
+
+def test_an_ethernet_address_is_the_one_that_incus_gave(tmp_path: Path) -> None:
+    """An instance that has set that of another one is not taken for it."""
+    config = {**INSTANCE["expanded_config"], "volatile.eth0.hwaddr": "00:16:3e:00:00:02"}  # type: ignore[dict-item]
+    (found,) = _read(tmp_path, _answers(("db", {**INSTANCE, "expanded_config": config}))).workloads
+    assert (found.mac, found.networks) == ("00:16:3e:00:00:02", ("fd42::50", "10.10.0.51"))
 
 
 def test_events_come_by_a_websocket(tmp_path: Path) -> None:

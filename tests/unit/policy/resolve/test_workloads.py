@@ -131,6 +131,18 @@ def test_what_no_policy_selects_is_open_by_who_runs_it(
     assert [profile.name for profile in last.egress.profiles] in ([], ["own"])
 
 
+def test_one_without_an_address_has_only_a_port_of_a_bridge() -> None:
+    """There it is known by its Ethernet address, and may ask for a lease."""
+    text = wep("web", MAC).replace("ipNetworks: [10.0.0.2]", "ipNetworks: []")
+    plan, problems = _plan(UPLINK, text)
+    assert [endpoint.name for endpoint in plan.endpoints] == ["uplink"]
+    assert any('"default/web" has no ipNetworks: everything is denied on ve-web' in said for said in problems)
+
+    plan, problems = _plan(UPLINK, text.replace("ve-web", "p-web"), host=BRIDGED, settings=BEHIND)
+    ((_, workload),) = plan.bridged
+    assert (workload.addresses, workload.port) == ((), "p-web")
+
+
 def test_normal_policies_alone_are_a_workloads() -> None:
     """With and without applyOnForward; and neither preDNAT nor doNotTrack."""
     plain = policy("{selector: app == 'web', ingress: [{action: Allow}]}", "plain")
