@@ -96,7 +96,9 @@ class _BridgeTable:
         first = self._chain("sent", sent)
         nowhere = self._denied(gets, Reason.UNIDENTIFIED, Key.OIFNAME)
         forwarded = [*_between(theirs, theirs, known=True), *_between(others, others, known=False)]
-        put_out = [*(_of_type(Key.OIFNAME, theirs)), *_of(Key.OIFNAME, others)]
+        # What a bridge itself says (STP, every two seconds) is for no workload, and nothing that anybody tried.
+        unsaid = Rule((Match(Key.ETHER_DADDR, _LINK_GROUPS),), (Drop(),))
+        put_out = [*_of_type(Key.OIFNAME, theirs), *_of(Key.OIFNAME, others), unsaid]
         bases = (
             self._base(Hook.PREROUTING, [Rule((), (Goto(first),))]),
             self._base(Hook.INPUT, [Rule((Match(Key.ETHER_DADDR, _LINK_GROUPS),), (Goto(first),)), _ACCEPTED]),

@@ -293,6 +293,22 @@ def test_a_guest_gets_its_lease_from_the_host(known: bool, house: tuple[Lab, Ins
     assert passes(lab, "web", "host", 53, expected=known)
 
 
+def test_what_a_bridge_with_stp_says_of_itself_is_no_denial(house: tuple[Lab, Installation]) -> None:
+    """It says so each two seconds, as libvirt's bridges do, and reaches no workload."""
+    lab, host = house
+    _with_all(lab, host)
+    with opened(lab["web"], "host0") as web:
+        run(lab["host"], ["ip", "link", "set", "br1", "type", "bridge", "stp_state", "1", "hello_time", "100"])
+        sleep(3)
+        # To the group of STP; the kernel of a port that forwards says so at once.
+        assert not any(got.startswith(bytes.fromhex("0180c2000000")) for got in received(web))
+    counters = json.loads(hostfwctl(host, "counters", "-o", "json").stdout)
+    nowhere = next(
+        one for one in counters["reasons"] if (one["reason"], one["direction"]) == ("unidentified-workload", "ingress")
+    )
+    assert nowhere["bridge"]["packets"] == 0
+
+
 def test_what_a_bridge_closes_of_the_host_is_told(house: tuple[Lab, Installation]) -> None:
     """With who is connected to it now; explain says the same of a session that comes in by a bridge."""
     lab, host = house

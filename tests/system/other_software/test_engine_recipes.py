@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from lab.hosts.host import Host, debian
 from lab.hosts.image import Release
 from lab.hosts.package import install_package
 from lab.namespace import Namespace, process, run
-from tests.system.engines import DOCKER, images, needs, start_docker
+from tests.system.engines import DOCKER, LIBVIRT, images, needs, start_docker
 from tests.system.street import HOST, PEER, PEER6, Street, eventually
 from tests.unit.project.recipes import PAGES
 
@@ -62,6 +62,14 @@ def standing(release: Release, street: Street, package: Path, extra: Sequence[st
         host.run(["ip", "route", "add", "default", "via", PEER6])
         install_package(host, package)
         yield host
+
+
+@contextmanager
+def _heard(peer: Namespace, end: tuple[str, int]) -> Iterator[Callable[[], bool]]:
+    """Whether somebody has connected to an address of the neighbour since the block began."""
+    script = "import socket, sys; socket.create_server((sys.argv[1], int(sys.argv[2]))).accept()"
+    with process(peer, [sys.executable, "-c", script, end[0], str(end[1])]) as started:
+        yield lambda: started.poll() == 0
 
 
 def reaches(host: Host, container: str, address: str, port: int, engine: str = "docker") -> bool:
@@ -132,7 +140,7 @@ def _address(host: Host, container: str) -> str:
     return _inspected(host, container, "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
 
 
-def _rules_of_docker(host: Host) -> str:
+def _rules(host: Host) -> str:
     saved = host.run(["iptables-save"]).stdout + host.run(["ip6tables-save"], check=False).stdout
     return "\n".join(line.partition(" [")[0] for line in saved.splitlines() if not line.startswith("#"))
 
@@ -186,10 +194,78 @@ def test_the_recipe_of_a_docker_host(docker: Host, street: Street) -> None:
         assert (outside.through, inside_80, inside_5432) == ((), [], [])
         assert outside.sent > 100
 
-        theirs = _rules_of_docker(host)
+        theirs = _rules(host)
         host.run(["systemctl", "restart", "hostfw"])
         host.run(["hostfwctl", "apply"])
-        assert _rules_of_docker(host) == theirs
+        assert _rules(host) == theirs
         host.run(["hostfwctl", "disable", "--remove-rules"])
-        assert _rules_of_docker(host) == theirs
+        assert _rules(host) == theirs
         assert reaches(host, _container(host, "db"), STRANGER, 443)
+
+
+# ----------------------------------------------------------------------------------------------------------- libvirt
+
+_NETWORK = f"""\
+<network><name>default</name><forward mode="nat"/><bridge name="virbr0"/>
+<dns><host ip="{STRANGER}"><hostname>boot.example</hostname></host></dns>
+<ip address="192.168.122.1" netmask="255.255.255.0"><dhcp>
+  <range start="192.168.122.100" end="192.168.122.254"/>
+  <host mac="52:54:00:aa:00:01" ip="192.168.122.50"/>
+  <bootp file="http://boot.example/boot"/>
+</dhcp></ip></network>
+"""
+_GUEST = """\
+<domain type="qemu"><name>{name}</name><memory unit="MiB">64</memory><vcpu>1</vcpu>
+<os><type arch="x86_64" machine="pc">hvm</type></os>
+<devices>
+  <emulator>/usr/bin/qemu-system-x86_64</emulator>
+  <interface type="network"><source network="default"/><mac address="{mac}"/><model type="e1000"/></interface>
+</devices></domain>
+"""
+
+
+@pytest.fixture(name="libvirt")
+def _libvirt(release: Release, street: Street, package: Path) -> Iterator[Host]:
+    """Guests that are defined and off; their firmware asks for a lease, for a name, and then for a file by http."""
+    with standing(release, street, package, LIBVIRT) as host:
+        host.write("/root/network.xml", _NETWORK)
+        for name, mac in (("web", "52:54:00:aa:00:01"), ("db", "52:54:00:aa:00:02")):
+            host.write(f"/root/{name}.xml", _GUEST.format(name=name, mac=mac))
+            host.run(["virsh", "define", f"/root/{name}.xml"])
+        host.run(["sh", "-c", "virsh net-destroy default; virsh net-undefine default; true"])
+        for verb, what in (("net-define", "/root/network.xml"), ("net-start", "default")):
+            started = host.run(["virsh", verb, what], check=False)
+            if started.returncode != 0:
+                pytest.skip(f"libvirt does not start its network here: {started.stderr}")
+        yield host
+
+
+def test_the_recipe_of_guests_of_libvirt(libvirt: Host, street: Street) -> None:
+    """Guests get leases and names from the host, with an entry in the network or without, and no more than policy.
+
+    Both look for a file on the Internet, where policy lets one of them.
+    """
+    host = libvirt
+    theirs = _rules(host)
+    with _heard(street.peer, (STRANGER, 80)) as heard:
+        follow(host, "libvirt-guests")
+        assert (
+            eventually(lambda: _workloads(host) == {"shop/web": "governed", "shop/db": "governed"}, 15, 0.3) is not None
+        )
+        leases = "/var/lib/libvirt/dnsmasq/virbr0.status"
+        assert eventually(lambda: host.read(leases).count('"ip-address"') == 2, 90, 0.5) is not None
+        denied = "end-of-tier default (egress)"
+        assert eventually(lambda: f"{STRANGER}:80" in host.run(["hostfwctl", "drops"]).stdout, 60, 0.5) is not None
+        drops = host.run(["hostfwctl", "drops"]).stdout
+        assert eventually(heard, 60, 0.5) is not None
+    of_tcp = [line for line in drops.splitlines() if f"{STRANGER}:80" in line]
+    items = json.loads(host.run(["hostfwctl", "workloads", "-o", "json"]).stdout)["items"]
+    ((db,),) = (one["ipNetworks"] for one in items if one["name"] == "db")
+    assert all(f" {db}:" in line and denied in line for line in of_tcp), drops
+    for guest, allowed in (("192.168.122.50", True), (db, False)):
+        assert _explained(host, guest, f"{STRANGER}:80") is allowed
+    assert not _explained(host, db, "192.168.122.50:22")
+    assert _rules(host) == theirs
+    assert "virbr0" in host.run(["hostfwctl", "status"]).stdout
+    host.run(["virsh", "destroy", "web"])
+    assert eventually(lambda: list(_workloads(host)) == ["shop/db"], 15, 0.3) is not None
