@@ -96,6 +96,12 @@ def _published() -> tuple[PublishedPort, ...]:
     return read_published()
 
 
+def _published_to_host() -> tuple[PublishedPort, ...]:
+    from hostfw.host.nftables.nat.published_ports import read_published_to_host
+
+    return read_published_to_host()
+
+
 def _sessions_of(inodes: Collection[int]) -> tuple[Session, ...]:
     from hostfw.host.network.baseline import sessions_of
 
@@ -154,19 +160,19 @@ class Host:
     `arm` has a command of a name run after some seconds, whatever becomes of us, and gives what `disarm` takes;
     `hostfwctl` is the command line of hostfwctl itself. `ancestors` are the processes above the caller, `sessions_of`
     the connections that sockets of an ssh server are, `baseline` what can be seen of what the host depends on, and
-    `services` what it offers to others. `published` are the ports that other programs' tables translate, `routed` is
-    what routing makes of an address, `routed_through` of one in a packet that comes in, and `forwards` whether what
-    comes in on an interface is forwarded. `announce` takes a journal entry about what became of a generation.
-    `only_ours` is whether it is known that nobody but us touched our tables after one
-    generation of nftables and up to another. `conntrack` is connection tracking with the
-    sockets that it may have to learn of, and `wait` lets seconds pass. `read_digests` reads what sets and maps hold,
-    `read_links` the interface indices of sets that hold such, and `reload_sets_directly` replaces what a set holds at
-    once, without a worker, and `edit_timed` addresses that have a time. `cut_connections` ends the connections with an
-    end in some prefixes, and gives how many there were. `read_names` is `read_tables` without the rules of regular
-    chains, `read_sets` the sets and maps alone, and `read_members` reads what sets hold that other programs fill.
-    `workloads` are those that run now. `filter_bridges` lets what is between the ports of bridges meet the hooks of
-    IPv4 and IPv6, and `release_bridges` puts back what others had before. `monotonic` stands still while the host
-    sleeps, and `uptime` does not.
+    `services` what it offers to others. `published` are the ports that other programs' tables translate, and
+    `published_to_host` those that they translate of what the host sends itself; `routed` is what routing makes of an
+    address, `routed_through` of one in a packet that comes in, and `forwards` whether what comes in on an interface is
+    forwarded. `announce` takes a journal entry about what became of a generation. `only_ours` is whether it is known
+    that nobody but us touched our tables after one generation of nftables and up to another. `conntrack` is connection
+    tracking with the sockets that it may have to learn of, and `wait` lets seconds pass. `read_digests` reads what sets
+    and maps hold, `read_links` the interface indices of sets that hold such, and `reload_sets_directly` replaces what a
+    set holds at once, without a worker, and `edit_timed` addresses that have a time. `cut_connections` ends the
+    connections with an end in some prefixes, and gives how many there were. `read_names` is `read_tables` without the
+    rules of regular chains, `read_sets` the sets and maps alone, and `read_members` reads what sets hold that other
+    programs fill. `workloads` are those that run now. `filter_bridges` lets what is between the ports of bridges meet
+    the hooks of IPv4 and IPv6, and `release_bridges` puts back what others had before. `monotonic` stands still while
+    the host sleeps, and `uptime` does not.
     """
 
     observe: Callable[[str | None], HostFacts] = _observe
@@ -183,6 +189,7 @@ class Host:
     baseline: Callable[[], Baseline] = _baseline
     services: Callable[[], HostServices] = _services
     published: Callable[[], tuple[PublishedPort, ...]] = _published
+    published_to_host: Callable[[], tuple[PublishedPort, ...]] = _published_to_host
     routed: "Callable[[Family, int], Routed | None]" = _routed
     routed_through: "Callable[[Family, int, int, str], Routed | None]" = _routed_through
     forwards: Callable[[Family, str], bool] = _forwards

@@ -19,7 +19,7 @@ from hostfw.host.process.processes import Ancestor
 from hostfw.host.systemd.surroundings import Surroundings
 from hostfw.model.host.baseline import Baseline, Session
 from hostfw.model.host.facts import HostFacts, Interface
-from hostfw.model.host.services import HostServices
+from hostfw.model.host.services import HostServices, PublishedPort
 from hostfw.model.plan import Member
 from hostfw.model.values import Cidr, Family
 from hostfw.nft.declarations import SetName
@@ -76,6 +76,7 @@ class Machine:
     conntrack: FakeConntrack = field(default_factory=FakeConntrack)
     baseline: Baseline = field(default_factory=Baseline)
     services: HostServices = field(default_factory=HostServices)
+    published_to_host: tuple[PublishedPort, ...] = ()
     packets: dict[str, int] = field(default_factory=dict)
     routes: dict[tuple[Family, int], Routed] = field(default_factory=dict)
     routes_through: dict[tuple[Family, int, str], Routed] = field(default_factory=dict)
@@ -128,6 +129,7 @@ class Machine:
             baseline=lambda: self.baseline,
             services=lambda: self.services,
             published=lambda: self.services.published,
+            published_to_host=lambda: self.published_to_host,
             routed=lambda family, address: self.routes.get((family, address)),
             routed_through=lambda family, address, _source, into: self.routes_through.get((family, address, into)),
             forwards=lambda _family, _interface: self.forwards,

@@ -88,6 +88,9 @@ def _found(query: PacketQuery, host: PlannedHost) -> PacketPath:
     to_here = is_local(destination, host)
     if from_here and to_here and not {query.in_interface, query.out_interface} - {None, LOOPBACK}:
         sent = _packet(query, source, destination, None, LOOPBACK)
+        translated = _sent_on(sent, host)
+        if translated is not None:
+            return translated
         received = _packet(query, source, destination, LOOPBACK, None)
         return PacketPath((sent, received), ("what the host says to itself is sent on lo and received there",))
     broadcast = broadcast_on(destination, host)
@@ -130,18 +133,36 @@ def _received(query: PacketQuery, host: PlannedHost, source: Address, destinatio
     return PacketPath((translated,), (*notes, f"translated {where}; what that program denies is not looked at"))
 
 
+def _sent_on(packet: Packet, host: PlannedHost) -> PacketPath | None:
+    """The way of what the host sends to a port that another program publishes; None where it stays on the host."""
+    found = _published(packet, host)
+    if found is None or found.local or not found.certain:
+        return None
+    translated = replace(
+        packet,
+        destination=found.target,
+        destination_port=found.target_port or packet.destination_port,
+        out_interface=found.out_interface,
+        original=Original(packet.destination, packet.destination_port, LOOPBACK),
+    )
+    where = f"to {target_text(found)} by the table {found.table}"
+    return PacketPath((translated,), (f"translated {where}; what that program denies is not looked at",))
+
+
 def _published(packet: Packet, host: PlannedHost) -> PublishedPort | None:
     """The port of another program that a packet to this host is for, what is certain first."""
     if host.host is None or packet.state is not ConntrackState.NEW or not packet.has_ports:
         return None
+    to_loopback = is_any(LOOPBACK_NETS, Address(packet.family, packet.destination))
     found = [
         port
-        for port in host.host.published()
+        for port in (host.host.published_to_host() if packet.in_interface is None else host.host.published())
         if (port.family, port.protocol) == (packet.family, packet.protocol)
         and port.port in (0, packet.destination_port)
         and port.address in (None, packet.destination)
         and port.holds_on(packet.in_interface or "")
         and (port.local or port.out_interface)
+        and not (port.not_loopback and to_loopback)
     ]
     return min(found, key=lambda port: not port.certain, default=None)
 

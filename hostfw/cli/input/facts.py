@@ -45,6 +45,9 @@ class Routing(Protocol):
     def packet_prices(self) -> Prices:
         """The costs of rules and lookups here, typical ones where they cannot be measured."""
 
+    def published_to_host(self) -> tuple[PublishedPort, ...]:
+        """Those that they translate of what this host sends itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedHost:

@@ -38,7 +38,8 @@ class PublishedPort:
     `address` None is any address of this host. `interfaces` are the only ones that it holds on, where there are any,
     and `not_interfaces` those that it does not hold on. `target` is the new destination, of this host where `local`,
     and 0 for the first address of the interface; `out_interface` is where the route to it leads otherwise. `certain` is
-    False where the rule has conditions beside these, so that it may translate a packet or may not.
+    False where the rule has conditions beside these, so that it may translate a packet or may not. `not_loopback` is
+    whether it leaves addresses of loopback alone.
     """
 
     family: Family
@@ -53,6 +54,7 @@ class PublishedPort:
     local: bool = False
     out_interface: str = ""
     certain: bool = True
+    not_loopback: bool = False
 
     def holds_on(self, interface: str) -> bool:
         """True if packets that come in on an interface are translated."""

@@ -186,6 +186,11 @@ def test_ports_that_iptables_publishes_are_known_for_certain(street: tuple[Lab, 
         ).stdout
         assert said.startswith("allowed" if knock.expected else "denied"), said
         assert f"translated to {GUEST}:80 by the table ip nat" in said
+    # Of what the host sends itself, all but what is for loopback.
+    for address, translated in ((HOST, True), ("172.17.0.1", True), ("127.0.0.1", False)):
+        said = hostfwctl(installation, "explain", "host", f"{address}:{CLOSED}", check=False).stdout
+        assert (f"translated to {GUEST}:80 by the table ip nat" in said) is translated, said
+        assert ("out on docker0" in said) is translated, said
 
 
 def _sources(places: object) -> set[str]:

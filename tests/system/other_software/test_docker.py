@@ -72,9 +72,9 @@ def _expected(port: int, source: str) -> bool:
     return port in TO_ALL or (port in TO_OTHER and source == OTHER)
 
 
-def _open(street: Street, source: str) -> set[int]:
+def _open(street: Street, source: str, to: str = HOST) -> set[int]:
     """The published ports that answer an address of the neighbour, all tried at the same time."""
-    done = run(street.peer, ["python3", "-c", _KNOCK, HOST, source, str(FIRST), str(LAST)], timeout_s=30)
+    done = run(street.peer, ["python3", "-c", _KNOCK, to, source, str(FIRST), str(LAST)], timeout_s=30)
     return set(json.loads(done.stdout))
 
 
@@ -83,8 +83,9 @@ import json, select, socket, sys, time
 host, source, first, last = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 waiting, found = {}, []
 for port in range(first, last + 1):
-    one = socket.socket()
-    one.bind((source, 0))
+    one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    if source:
+        one.bind((source, 0))
     one.setblocking(False)
     one.connect_ex((host, port))
     waiting[one] = port

@@ -65,8 +65,8 @@ def standing(release: Release, street: Street, package: Path, extra: Sequence[st
 
 
 @contextmanager
-def _heard(peer: Namespace, end: tuple[str, int]) -> Iterator[Callable[[], bool]]:
-    """Whether somebody has connected to an address of the neighbour since the block began."""
+def _first_connection(peer: Namespace, end: tuple[str, int]) -> Iterator[Callable[[], bool]]:
+    """A question: True once somebody has connected to an address of the neighbour since the block began."""
     script = "import socket, sys; socket.create_server((sys.argv[1], int(sys.argv[2]))).accept()"
     with process(peer, [sys.executable, "-c", script, end[0], str(end[1])]) as started:
         yield lambda: started.poll() == 0
@@ -132,12 +132,12 @@ def _container(host: Host, service: str) -> str:
     return host.run(argv).stdout.strip()
 
 
-def _inspected(host: Host, container: str, form: str) -> str:
+def _docker_says(host: Host, container: str, form: str) -> str:
     return host.run(["docker", "inspect", "--format", form, container]).stdout.strip()
 
 
 def _address(host: Host, container: str) -> str:
-    return _inspected(host, container, "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
+    return _docker_says(host, container, "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
 
 
 def _rules(host: Host) -> str:
@@ -179,7 +179,7 @@ def test_the_recipe_of_a_docker_host(docker: Host, street: Street) -> None:
         assert [_explained(host, *question) for question in questions] == [way[-1] for way in sent]
         assert "db" in host.run(["docker", "exec", web, "/bin/busybox", "nslookup", "db"]).stdout
 
-        blog_process = int(_inspected(host, blog, "{{.State.Pid}}"))
+        blog_process = int(_docker_says(host, blog, "{{.State.Pid}}"))
         with (
             street.knocking(host, 5432) as outside,
             _knocking_from(host, blog_process, 80, addresses["web"], addresses["db"]) as inside_80,
@@ -247,7 +247,7 @@ def test_the_recipe_of_guests_of_libvirt(libvirt: Host, street: Street) -> None:
     """
     host = libvirt
     theirs = _rules(host)
-    with _heard(street.peer, (STRANGER, 80)) as heard:
+    with _first_connection(street.peer, (STRANGER, 80)) as has_come:
         follow(host, "libvirt-guests")
         assert (
             eventually(lambda: _workloads(host) == {"shop/web": "governed", "shop/db": "governed"}, 15, 0.3) is not None
@@ -257,7 +257,7 @@ def test_the_recipe_of_guests_of_libvirt(libvirt: Host, street: Street) -> None:
         denied = "end-of-tier default (egress)"
         assert eventually(lambda: f"{STRANGER}:80" in host.run(["hostfwctl", "drops"]).stdout, 60, 0.5) is not None
         drops = host.run(["hostfwctl", "drops"]).stdout
-        assert eventually(heard, 60, 0.5) is not None
+        assert eventually(has_come, 60, 0.5) is not None
     of_tcp = [line for line in drops.splitlines() if f"{STRANGER}:80" in line]
     items = json.loads(host.run(["hostfwctl", "workloads", "-o", "json"]).stdout)["items"]
     ((db,),) = (one["ipNetworks"] for one in items if one["name"] == "db")

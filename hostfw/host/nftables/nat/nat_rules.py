@@ -40,7 +40,8 @@ NameOf = Callable[[int], str]
 class Translation:
     """A rule that gives packets another destination; None and empty where it has no condition, or keeps what there is.
 
-    `ports` None is every port. `to_address` None is this host itself, as of a redirect.
+    `ports` None is every port. `to_address` None is this host itself, as of a redirect. `not_loopback` leaves out the
+    addresses of loopback.
     """
 
     families: tuple[Family, ...]
@@ -52,6 +53,7 @@ class Translation:
     to_address: int | None = None
     to_port: int | None = None
     certain: bool = True
+    not_loopback: bool = False
 
     @property
     def is_impossible(self) -> bool:
@@ -201,6 +203,8 @@ class _Rule:
                 same = self.found.address in (None, _number(values[0]))
                 families = tuple(f for f in self.found.families if f is family and same)
                 self.found = replace(self.found, address=_number(values[0]), families=families)
+            case "daddr4/8" | "daddr6" if not equal and values in (_LOOPBACK_V4, _LOOPBACK_V6):
+                self.found = replace(self.found, not_loopback=True)
             case "type" if len(values) == 1:
                 if (_native(values[0]) == _RTN_LOCAL) is not equal:
                     self._nothing()
@@ -328,7 +332,9 @@ class _Rule:
 
 
 _META = {_META_IIF: "ifindex", _META_IIFNAME: "iifname", _META_NFPROTO: "nfproto", _META_L4PROTO: "l4proto"}
-_NETWORK_FIELDS = {(16, 4): "daddr4", (24, 16): "daddr6", (9, 1): "l4proto", (6, 1): "l4proto"}
+_LOOPBACK_V4, _LOOPBACK_V6 = (b"\x7f",), (bytes(15) + b"\1",)
+"""The first byte of 127.0.0.0/8, and ::1."""
+_NETWORK_FIELDS = {(16, 4): "daddr4", (16, 1): "daddr4/8", (24, 16): "daddr6", (9, 1): "l4proto", (6, 1): "l4proto"}
 """Fields of the network headers, by offset and length."""
 
 

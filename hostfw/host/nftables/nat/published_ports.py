@@ -23,7 +23,9 @@ from hostfw.model.values import PORT_PROTOCOLS, TCP, UDP, Family
 from hostfw.nft.objects import TABLE
 
 _TABLES = {1: ("inet", (Family.V4, Family.V6)), 2: ("ip", (Family.V4,)), 10: ("ip6", (Family.V6,))}
-_PREROUTING = 0
+_PREROUTING, _OUTPUT = 0, 3
+_NOWHERE = ("",)
+"""The interface that packets of the host itself come in on."""
 _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_TYPE = 1, 3, 4, 7
 _HOOK_NUMBER, _HOOK_PRIORITY = 1, 2
 _RULE_CHAIN, _RULE_EXPRESSIONS = 2, 4
@@ -41,9 +43,18 @@ def read_published() -> tuple[PublishedPort, ...]:
 
     Without CAP_NET_ADMIN there are none to be seen.
     """
+    return _read(_PREROUTING)
+
+
+def read_published_to_host() -> tuple[PublishedPort, ...]:
+    """The same for what the host itself sends to its own addresses. Raises HostError."""
+    return _read(_OUTPUT)
+
+
+def _read(hook: int) -> tuple[PublishedPort, ...]:
     try:
         with NetlinkSocket(NETLINK_NETFILTER) as sock:
-            found = [port for table, translation in _translations(sock) for port in _ports(table, translation)]
+            found = [port for table, translation in _translations(sock, hook) for port in _ports(table, translation)]
     except NetlinkError as error:
         if error.errno in (errno.EPERM, errno.EACCES):
             return ()
@@ -51,9 +62,9 @@ def read_published() -> tuple[PublishedPort, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _translations(sock: NetlinkSocket) -> Iterator[tuple[str, Translation]]:
+def _translations(sock: NetlinkSocket, hook: int) -> Iterator[tuple[str, Translation]]:
     chains = sock.dump(nf_tables.GETCHAIN, NFGENMSG.pack(0, 0, 0), "reading the chains of other programs")
-    bases = sorted((base for message in chains for base in _nat_bases(message)), key=lambda base: base[0])
+    bases = sorted((base for message in chains for base in _nat_bases(message, hook)), key=lambda base: base[0])
     for _, number, table, chain in bases:
         name, families = _TABLES[number]
         request = NFGENMSG.pack(number, 0, 0) + text(nf_tables.TABLE_NAME, table)
@@ -65,22 +76,23 @@ def _translations(sock: NetlinkSocket) -> Iterator[tuple[str, Translation]]:
                 continue
             raise
         walk = Walk(rules, _Sets(sock, number, table).elements, needs.interface_name)
-        for translation in walk.chain(chain, Translation(families)):
+        known = Translation(families, interfaces=_NOWHERE if hook == _OUTPUT else ())
+        for translation in walk.chain(chain, known):
             yield f"{name} {table}", translation
 
 
-def _nat_bases(message: bytes) -> Iterator[tuple[int, int, str, str]]:
-    """The priority, family, table and name of a chain if it translates destinations of what comes in."""
+def _nat_bases(message: bytes, hook: int) -> Iterator[tuple[int, int, str, str]]:
+    """The priority, family, table and name of a chain if it translates destinations at a hook."""
     # Of thousands of chains, which are mostly ours, hardly one has the bytes.
     if b"nat" not in message:
         return
     fields = attributes(message, NFGENMSG.size)
     if message[0] not in _TABLES or _CHAIN_HOOK not in fields or fields.get(_CHAIN_TYPE, b"").rstrip(b"\0") != b"nat":
         return
-    hook = attributes(fields[_CHAIN_HOOK])
+    base = attributes(fields[_CHAIN_HOOK])
     table = text_of(fields[_CHAIN_TABLE])
-    if u32_of(hook[_HOOK_NUMBER]) == _PREROUTING and table != TABLE:
-        priority = int.from_bytes(hook[_HOOK_PRIORITY], "big", signed=True)
+    if u32_of(base[_HOOK_NUMBER]) == hook and table != TABLE:
+        priority = int.from_bytes(base[_HOOK_PRIORITY], "big", signed=True)
         yield priority, message[0], table, text_of(fields[_CHAIN_NAME])
 
 
@@ -153,4 +165,5 @@ def _ports(table: str, found: Translation) -> Iterator[PublishedPort]:
                         local,
                         "" if local or way is None else way.interface,
                         found.certain,
+                        found.not_loopback,
                     )
