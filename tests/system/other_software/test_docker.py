@@ -11,7 +11,7 @@ from lab.hosts.image import Release
 from lab.hosts.package import install_package
 from lab.namespace import run
 from tests.system.engines import DOCKER, needs, start_docker
-from tests.system.street import HOST, PEER, Street, configure, connects, eventually, start_service
+from tests.system.street import HOST, HOST6, PEER, PEER6, Street, configure, connects, eventually, start_service
 
 OTHER = "10.77.0.99"
 """Another address of the neighbour, which policy lets in to more."""
@@ -75,6 +75,13 @@ def _expected(port: int, source: str) -> bool:
 def _open(street: Street, source: str, to: str = HOST) -> set[int]:
     """The published ports that answer an address of the neighbour, all tried at the same time."""
     done = run(street.peer, ["python3", "-c", _KNOCK, to, source, str(FIRST), str(LAST)], timeout_s=30)
+    return set(json.loads(done.stdout))
+
+
+def _open_within(host: Host, to: str, process: str = "") -> set[int]:
+    """Those that answer the host itself, or the network of one of its processes."""
+    within = ["nsenter", "--target", process, "--net"] if process else []
+    done = host.run([*within, "python3", "-c", _KNOCK, to, "", str(FIRST), str(LAST)], timeout_s=30)
     return set(json.loads(done.stdout))
 
 
@@ -147,3 +154,102 @@ def test_no_packet_gets_in_while_docker_comes_and_goes(docker_host: Host, street
     assert knocking.sent > 100
     assert knocking.through == ()
     assert eventually(lambda: connects(street.peer, TO_ALL[0]), 20, 0.5) is not None
+
+
+OTHER6 = "fd77::99"
+TO_ANYBODY = range(FIRST, FIRST + 9)
+"""The ports that the container's own policy opens to all; it opens the others to one container alone."""
+GOVERNED = (
+    POLICY
+    + f"""\
+    - action: Allow
+      protocol: TCP
+      source: {{nets: ["{OTHER6}/128"]}}
+      destination: {{ports: ["{TO_OTHER[0]}:{TO_OTHER[-1]}"]}}
+---
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {{name: web, namespace: default}}
+spec:
+  selector: app == 'web'
+  ingress:
+    - {{action: Allow, protocol: TCP, source: {{selector: app == 'client'}}}}
+    - {{action: Allow, protocol: TCP, destination: {{ports: ["{TO_ANYBODY[0]}:{TO_ANYBODY[-1]}"]}}}}
+"""
+)
+_WITH_IPV6 = {"ipv6": True, "fixed-cidr-v6": "fd00:d::/64", "ip6tables": True, "experimental": True}
+_ASKED = (8000, 8007, 8010)
+"""The ports about which explain is asked: at the edges of what policy tells apart."""
+
+
+@pytest.fixture
+def governed_host(release: Release, street: Street, package: Path) -> Iterator[Host]:
+    """A host whose containers obey policy by label as well: `web`, which publishes, `client` and `plain`."""
+    needs(release, DOCKER[release])
+    run(street.peer, ["ip", "address", "add", f"{OTHER}/24", "dev", "eth0"])
+    run(street.peer, ["ip", "address", "add", f"{OTHER6}/64", "dev", "eth0", "nodad"])
+    with debian(release, "web", [street.uplink()], extra=DOCKER[release]) as host:
+        start_docker(host, **_WITH_IPV6)
+        host.run(["sh", "-c", _IMAGE], timeout_s=120)
+        install_package(host, package)
+        configure(host, GOVERNED)
+        host.write("/etc/hostfw/hostfw.yaml", "node: web\nworkloads: {bridges: [docker0]}\n")
+        host.run(["systemctl", "enable", "--now", "hostfw-workloads@docker"])
+        start_service(host)
+        _publish(host, "web", f"{FIRST}-{LAST}:{FIRST}-{LAST}", "--label", "app=web")
+        for name in ("client", "plain"):
+            argv = ["docker", "run", "--detach", "--name", name, "--label", f"app={name}", "box"]
+            host.run([*argv, "/bin/busybox", "sleep", "100000"], timeout_s=60)
+        yield host
+
+
+def _docker_says(host: Host, name: str, form: str) -> str:
+    return host.run(["docker", "inspect", "--format", form, name]).stdout.strip()
+
+
+_ADDRESS, _ADDRESS6 = "{{.NetworkSettings.IPAddress}}", "{{.NetworkSettings.GlobalIPv6Address}}"
+
+
+def _said(host: Host, source: str, to: str, *where: str) -> set[int]:
+    """The ports of those asked about that explain says are open."""
+    target = f"[{to}]" if ":" in to else to
+    found = set()
+    for port in _ASKED:
+        done = host.run(["hostfwctl", "explain", source, f"{target}:{port}", *where], check=False)
+        assert done.stdout.startswith(("allowed", "denied")), done.stdout + done.stderr
+        found |= {port} if done.stdout.startswith("allowed") else set()
+    return found
+
+
+def test_published_ports_of_governed_containers_are_as_both_policies_say(governed_host: Host, street: Street) -> None:
+    """From outside, from the host, and from containers of the same network, by both IP versions.
+
+    A container asks its host where Docker has its userland proxy, which policy for the host itself denies. Without the
+    proxy it goes straight to the other container.
+    """
+    host, every = governed_host, set(range(FIRST, LAST + 1))
+    for has_proxy in (True, False):
+        if not has_proxy:
+            start_docker(host, **_WITH_IPV6, **{"userland-proxy": False})
+            host.run(["docker", "start", "web", "client", "plain"], timeout_s=60)
+        assert eventually(lambda: _open(street, PEER) == set(TO_ALL), 20, 0.5) is not None
+        assert (
+            eventually(lambda: host.run(["hostfwctl", "workloads"]).stdout.count("governed") == 3, 10, 0.2) is not None
+        )
+        theirs = _theirs(host)
+        for family, own, ends in ((_ADDRESS, HOST, (PEER, OTHER)), (_ADDRESS6, HOST6, (PEER6, OTHER6))):
+            outside = {ends[0]: set(TO_ALL), ends[1]: {*TO_ALL, *TO_OTHER} & {*TO_ANYBODY}}
+            for source, wanted in outside.items():
+                assert _open(street, source, own) == wanted, (has_proxy, source)
+                assert _said(host, source, own, "--in", "eth0") == wanted.intersection(_ASKED), (has_proxy, source)
+            assert _open_within(host, own) == set(TO_ANYBODY), (has_proxy, own)
+            assert _said(host, own, own) == set(TO_ANYBODY).intersection(_ASKED), (has_proxy, own)
+            for name, straight in (("client", every), ("plain", set(TO_ANYBODY))):
+                process, address = _docker_says(host, name, "{{.State.Pid}}"), _docker_says(host, name, family)
+                web = _docker_says(host, "web", family)
+                assert _open_within(host, web, process) == straight, (has_proxy, name, web)
+                assert _said(host, address, web) == straight.intersection(_ASKED), (has_proxy, name, web)
+                wanted = set() if has_proxy else straight
+                assert _open_within(host, own, process) == wanted, (has_proxy, name, own)
+                assert _said(host, address, own) == wanted.intersection(_ASKED), (has_proxy, name, own)
+        assert _theirs(host) == theirs
