@@ -2,7 +2,8 @@
 
 import errno
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -166,14 +167,14 @@ def test_who_may_not_see_the_workloads_that_run_asks_about_the_files(
     folder.mkdir(parents=True)
     (folder / "x.yaml").write_text("a: b\n")
     assert "kind is missing" in host.hostfwctl("validate").out
-    listed = Path.iterdir
+    listed: Callable[..., object] = os.scandir
 
-    def refused(path: Path) -> Iterator[Path]:
+    def refused(path: object = ".") -> object:
         if path == folder:
             raise PermissionError(errno.EACCES, "Permission denied")
         return listed(path)
 
-    monkeypatch.setattr(Path, "iterdir", refused)
+    monkeypatch.setattr(os, "scandir", refused)
 
     assert host.hostfwctl("validate") == (0, "", "ok: 1 policy, 1 endpoint\n")
     assert "workloads:1:1: warning: cannot be read" in host.hostfwctl("explain", "192.0.2.9", "host:80").err
