@@ -34,10 +34,11 @@ class CostModel:
 
     Budgets of the whole ruleset, whatever endpoints, directions and lists it has: `elements`, the keys by which rules
     are looked up (100 bytes of the kernel's memory each); `written_out`, those that save a lookup alone, each of which
-    takes time to load; `repeated`, the rules that are repeated in cells (250 bytes each, and as much time to compile as
-    a rule). `rules` share them evenly, so what one list is does not hang on the others but by their number; that is
-    told in powers of two, so that a rule more seldom changes all shares. A rule that asks for more keys than its share,
-    and more than `keys_a_rule`, is found by another of its criteria, or tried.
+    takes time to load, and at most `written_out_a_rule` for each rule, so that elements grow as rules do; `repeated`,
+    the rules that are repeated in cells (250 bytes each, and as much time to compile as a rule). `rules` share them
+    evenly, so what one list is does not hang on the others but by their number; that is told in powers of two, so that
+    a rule more seldom changes all shares. A rule that asks for more keys than its share, and more than `keys_a_rule`,
+    is found by another of its criteria, or tried.
 
     What bounds a cut: `dispatched_prefixes`, the prefixes of one list beyond which it stays a set; `prefix_lengths`,
     each of which is a lookup; `copies`, the rules of a cell on average, since a rule is repeated in each that it
@@ -59,14 +60,15 @@ class CostModel:
     rules_a_lookup: int = 8
     crowd: int = 6
     shortened: int = 8
-    shortened_inline: int = 24
+    shortened_inline: int = 16
     compares_a_lookup: int = 4
     lookups: int = 2
     widened: int = 8
     keys_a_rule: int = 16
     shared_rules: int = 48
     elements: int = 2_000_000
-    written_out: int = 100_000
+    written_out: int = 50_000
+    written_out_a_rule: int = 12
     repeated: int = 2_000_000
     rules: int = 1
 
@@ -82,7 +84,7 @@ class CostModel:
 
     def room_of(self, rules: int) -> int:
         """The elements that so many rules may be written out in besides their own keys."""
-        return self.written_out * rules // self.rules
+        return min(self.written_out * rules // self.rules, self.written_out_a_rule * rules)
 
     def shared_by(self, rules: int) -> "CostModel":
         """The model for a ruleset of so many policy rules."""

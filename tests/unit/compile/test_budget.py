@@ -12,6 +12,8 @@ from hostfw.model.plan import Binding, Plan
 from hostfw.nft.objects import Ruleset
 from hostfw.nft.simulate import simulate
 
+EAGER = CostModel(rules_a_lookup=1, copies=0, shortened=0, shortened_inline=0, widened=1000)
+"""Costs with which a list writes out elements wherever it may."""
 ENDPOINTS = 6
 POLICIES = 60
 
@@ -54,7 +56,9 @@ def test_every_rule_has_the_same_share_and_a_least_one() -> None:
 def test_all_lists_together_write_out_no_more_than_the_budget(room: int) -> None:
     """Six endpoints with prefixes of many lengths and ranges: more is spent for more, and never beyond it."""
     plan = _of_endpoints({"any length": 3, "wide range": 2, "port": 1})
-    costs = CostModel(rules_a_lookup=1, copies=0, shortened=0, shortened_inline=0, widened=1000)
+    costs = CostModel(
+        rules_a_lookup=1, copies=0, shortened=0, shortened_inline=0, widened=1000, written_out_a_rule=100_000
+    )
 
     without, within, unbounded = (
         compile_plan(plan, replace(costs, written_out=written_out)) for written_out in (0, room, 10_000_000)
@@ -64,6 +68,18 @@ def test_all_lists_together_write_out_no_more_than_the_budget(room: int) -> None
     assert _elements(unbounded) - _elements(without) > room
     for packet in packets(plan, 60):
         assert simulate(within, packet).accepted is explain(plan, packet).allowed, packet
+
+
+def test_each_rule_adds_no_more_than_its_own_elements() -> None:
+    """So elements grow as rules do, however much of the budget is left."""
+    plan = plan_of({"any length": 3, "wide range": 2, "port": 1}, POLICIES)
+
+    without, few, many = (
+        _elements(compile_plan(plan, replace(EAGER, written_out_a_rule=room))) for room in (0, 4, 100_000)
+    )
+
+    assert 0 < few - without <= 4 * 2 * POLICIES
+    assert many - without > 4 * 2 * POLICIES
 
 
 def test_all_cells_together_repeat_no_more_rules_than_the_budget() -> None:
