@@ -10,7 +10,6 @@ import socket
 import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TypeVar
 
 from hostfw.host.netlink.messages import (
@@ -247,12 +246,8 @@ def look_up(
     return parse_route(sock.ask(RTM_GETROUTE, header + b"".join(parts), "asking for a route"))
 
 
-@lru_cache(maxsize=4096)
 def parse_link(payload: bytes) -> Link | None:
-    """A link; None for other messages: a bridge's port, or a search for wireless networks.
-
-    Hosts with a thousand of them are asked for all of them whenever one changes.
-    """
+    """A link; None for other messages: a bridge's port, or a search for wireless networks."""
     if len(payload) < IFINFOMSG.size:
         return None
     family, _, index, flags, _ = IFINFOMSG.unpack_from(payload)
