@@ -84,6 +84,12 @@ kind: Feed
 metadata: {name: spamhaus, labels: {list: spamhaus}}
 spec: {url: "https://127.0.0.1:9/spamhaus.txt"}
 """
+ENDPOINT_OF_FLEET = """\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: web1-eth0, labels: {role: web}}
+spec: {node: web1, interfaceName: eth0, expectedIPs: [192.0.2.11]}
+"""
 DATABASE = POLICY.replace("name: web", "name: db").replace("[80]", "[5432]").partition("  - {action: Deny")[0]
 STAGED = POLICY.replace("kind: Global", "kind: StagedGlobal").replace("[80]", "[80, 443]")
 
@@ -138,6 +144,7 @@ def _bundles(folder: Path) -> None:
     """A directory to make bundles of, a key, who may sign, and records that hosts have sent."""
     (folder / "policies").mkdir()
     (folder / "policies/fleet.yaml").write_text(DATABASE.replace("name: db", "name: fleet"))
+    (folder / "policies/endpoints.yaml").write_text(ENDPOINT_OF_FLEET)
     run_here("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key")
     (folder / "allowed_signers").write_text(f"ops {(folder / 'key.pub').read_text()}")
     (folder / "records").mkdir()
