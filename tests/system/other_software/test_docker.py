@@ -221,6 +221,7 @@ def _said(host: Host, source: str, to: str, *where: str) -> set[int]:
     return found
 
 
+@pytest.mark.alike
 def test_published_ports_of_governed_containers_are_as_both_policies_say(governed_host: Host, street: Street) -> None:
     """From outside, from the host, and from containers of the same network, by both IP versions.
 

@@ -240,6 +240,7 @@ def _libvirt(release: Release, street: Street, package: Path) -> Iterator[Host]:
         yield host
 
 
+@pytest.mark.alike
 def test_the_recipe_of_guests_of_libvirt(libvirt: Host, street: Street) -> None:
     """Guests get leases and names from the host, with an entry in the network or without, and no more than policy.
 
