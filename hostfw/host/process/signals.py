@@ -34,6 +34,15 @@ def hear_nothing() -> None:
         signal.signal(number, _nothing)
 
 
+def end_at_once() -> None:
+    """Have SIGINT end the process as SIGTERM does, unless it is ignored, until something handles it.
+
+    Python makes it a KeyboardInterrupt, which a callback of the garbage collector or of an import loses.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def end_in_peace() -> None:
     """Ignore what would end a process that ends anyway: Python has its handlers at their defaults before it goes."""
     for number in (*_MESSAGES, signal.SIGTERM, signal.SIGINT):

@@ -37,13 +37,14 @@ def _started(installation: Installation) -> Iterator["subprocess.Popen[bytes]"]:
     """A service from the moment at which it has heard of signals, and a reader of what it tells."""
     with ExitStack() as ends:
         daemon = start(installation)
-        ends.callback(daemon.wait)
-        ends.callback(daemon.kill)
         assert daemon.stderr is not None
         reader = Thread(target=daemon.stderr.read, daemon=True)
         reader.start()
+        # Closed last: as long as somebody reads, to close it waits for the end of the service.
         ends.callback(daemon.stderr.close)
         ends.callback(reader.join, 5)
+        ends.callback(daemon.wait)
+        ends.callback(daemon.kill)
         _wait(lambda: _caught(daemon.pid) >> (signal.SIGHUP - 1) & 1)
         yield daemon
 
