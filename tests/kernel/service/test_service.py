@@ -104,9 +104,9 @@ def test_a_broken_configuration_at_the_first_start_leaves_base_protection(
     """Failsafes are open, everything else is closed, and the reason is told."""
     (installation.config / "policy.yaml").write_text("kind: Nonsense\n")
     with _service(installation, tmp_path / "log") as running:
+        assert running.wait_for(lambda _: running.told("policy.yaml:1:"))
         assert admits(lab, 22)
         assert not admits(lab, 80)
-        assert running.told("policy.yaml:1:")
 
 
 def test_reload_goes_through_the_service_and_fails_when_the_policy_is_bad(
