@@ -8,11 +8,11 @@ import tempfile
 from pathlib import Path
 
 from hostfw.host.download.messages import HEADER_BYTES, Answer, DownloadError, Request, answer_of, request_to_json
+from hostfw.host.process.import_path import import_path
 
 NOBODY = 65534
 """The user and group of the process if we are root: they own nothing (Debian Policy 9.2.2)."""
 
-_PACKAGE_DIRECTORY = str(Path(__file__).parents[3])
 _MODULE = "hostfw.host.download"
 _GRACE_S = 10.0
 _TEXT_BYTES = 128 * 1024 * 1024
@@ -70,6 +70,11 @@ def _bound_files() -> None:
 
 
 def _environment() -> dict[str, str]:
-    path = os.pathsep.join(str(Path(entry).absolute()) for entry in (_PACKAGE_DIRECTORY, *sys.path))
     kept = {name: os.environ[name] for name in _PROXIES if name in os.environ}
-    return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **kept}
+    return {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": import_path(),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **kept,
+    }

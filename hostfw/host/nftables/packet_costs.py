@@ -11,14 +11,12 @@ import subprocess
 import sys
 from contextlib import suppress
 from fcntl import ioctl
-from pathlib import Path
 from socket import AF_INET, SOCK_DGRAM, socket
 from time import thread_time_ns
 
+from hostfw.host.process.import_path import import_path
 from hostfw.nft.worst_packet import TYPICAL, Prices
 
-_PACKAGE_DIRECTORY = Path(__file__).parents[3]
-"""The directory that the package was imported from."""
 _NEW_NETWORK = 0x40000000
 """CLONE_NEWNET (linux/sched.h)."""
 _SET_FLAGS, _UP = 0x8914, 1
@@ -35,13 +33,12 @@ _MOST_NS = 10_000
 
 def measured_prices() -> Prices:
     """The costs of a rule and of a lookup on this host, or typical ones where they cannot be measured."""
-    path = os.pathsep.join(str(Path(entry).absolute()) for entry in (str(_PACKAGE_DIRECTORY), *sys.path))
     try:
         done = subprocess.run(
             [sys.executable, "-S", "-P", "-m", __name__],
             check=True,
             capture_output=True,
-            env=os.environ | {"PYTHONPATH": path},
+            env=os.environ | {"PYTHONPATH": import_path()},
             stdin=subprocess.DEVNULL,
             text=True,
             timeout=_TIMEOUT_S,

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hostfw.host.errors import HostError
+from hostfw.host.process.import_path import import_path
 
 SYSTEMD = Path("/run/systemd/system")
 """Is there exactly where systemd is the first process (sd_booted(3))."""
@@ -21,7 +22,6 @@ SYSTEMD = Path("/run/systemd/system")
 _RETRY_S = 5
 _STARTING_TIMEOUT_S = 20
 _UNIT, _PROCESS = "unit", "process"
-_PACKAGE_DIRECTORY = str(Path(__file__).parents[3])
 _START = 'exec 2>/dev/null; "$@" </dev/null >/dev/null & echo $!'
 _WAIT = f'sleep "$1"; shift; until "$@"; do sleep {_RETRY_S}; done'
 
@@ -123,4 +123,4 @@ def _environment() -> Mapping[str, str]:
 
 def _paths() -> Mapping[str, str]:
     """Our own import path, wherever the package was imported from."""
-    return {"PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in (_PACKAGE_DIRECTORY, *sys.path))}
+    return {"PYTHONPATH": import_path()}

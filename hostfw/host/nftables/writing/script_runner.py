@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import Protocol, Self
@@ -27,6 +26,7 @@ from hostfw.host.nftables.writing import worker as worker_module
 from hostfw.host.nftables.writing.amendments import amend
 from hostfw.host.nftables.writing.deletions import delete
 from hostfw.host.nftables.writing.worker import ANSWER, CHECK, COMMIT, READY, REQUEST, let_packets_leave
+from hostfw.host.process.import_path import import_path
 from hostfw.host.process.signals import held_back
 from hostfw.model.values import TableFamily
 from hostfw.nft.amendment import Amendment
@@ -36,7 +36,6 @@ TIMEOUT_S = 30.0
 """Time limit for a request; a transaction of 20,000 rules takes half a second (nft 1.0.6)."""
 
 _POSITION = re.compile(r"^(\d+):(\d+)(?:-\d+)?: Error", re.MULTILINE)
-_PACKAGE_DIRECTORY = str(Path(__file__).parents[4])
 _KERNEL_S = 60.0
 """Time limit for the kernel to take a batch that this process sends."""
 _END_S = 2.0
@@ -254,7 +253,6 @@ def _start(keep_open: tuple[int, ...]) -> _Worker:
     """
     ours, theirs = socket.socketpair()
     stderr = os.memfd_create("nft-worker-stderr", os.MFD_CLOEXEC)
-    path = os.pathsep.join(str(Path(entry).absolute()) for entry in (_PACKAGE_DIRECTORY, *sys.path))
     try:
         with held_back():
             process = subprocess.Popen(
@@ -262,7 +260,7 @@ def _start(keep_open: tuple[int, ...]) -> _Worker:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
-                env=os.environ | {"PYTHONPATH": path},
+                env=os.environ | {"PYTHONPATH": import_path()},
                 pass_fds=keep_open,
                 start_new_session=True,
             )
