@@ -12,14 +12,19 @@ BARRIER = """
   tasks:
     - name: Note that this host could keep it
       ansible.builtin.set_fact:
-        hostfw_could_keep: "{{ inventory_hostname != slow }}"
-      vars: {slow: '{{ slow_host | default("") }}'}
+        hostfw_could_keep: once
+        hostfw_applied: {attempt: once}
 
-    - name: Wait for the other hosts of the batch
-      ansible.builtin.include_role:
-        name: hostfw.hostfw.hostfw
-        tasks_from: together
+    - name: Count the hosts that cannot keep it
+      ansible.builtin.set_fact:
+        hostfw_behind: "{{ ansible_play_batch | hostfw.hostfw.rollout_behind(hostvars) }}"
+      run_once: true
       when: waits | bool
+"""
+SLOW = """
+- name: Look at the host
+  ansible.builtin.assert:
+    that: inventory_hostname != 'web2'
 """
 CUT_OFF = """
 - name: Cut the host off, after it has confirmed
@@ -52,14 +57,17 @@ def test_waiting_for_each_other_is_constant_work_a_host(fleet):
 
 
 def test_the_host_that_could_not_keep_it_is_named_to_all(fleet):
-    """Nobody passes."""
-    fleet.playbook = BARRIER
+    """Nobody passes, and nobody is asked to confirm."""
     fleet.add("web1", "web2", "web3")
+    (fleet.top / "verify.yml").write_text(SLOW)
+    arguments = ("-e", f"hostfw_directory={fleet.policies('web')}", "-e", '{"hostfw_rollout_serial": [3]}')
 
-    done = fleet.run("role", "-e", "waits=true", "-e", "slow_host=web2")
+    done = fleet.run("rollout", *arguments, "-e", f"hostfw_verify_tasks={fleet.top}/verify.yml")
 
-    assert [done.failed(name) for name in fleet.variables] == [1, 1, 1]
+    assert done.status != 0
     assert "not kept, because of web2" in done.text
+    assert not any("accepted" in line for name in fleet.variables for line in fleet.log(name))
+    assert all(fleet.etc(name) == {} for name in fleet.variables)
 
 
 @pytest.mark.parametrize("playbook", ["role", "rollout"])

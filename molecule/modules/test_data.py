@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from conftest import POLICY
+
 SECRET = "open sesame"
 
 
@@ -162,3 +164,23 @@ def test_tags_are_parts_of_a_run(fleet, tags, log, staged):
     assert bool(fleet.log("web1")) is log
     assert (fleet.state("web1") / "staging/web.yaml").exists() is staged
     assert "Say who runs what" in done.text
+
+
+def test_a_template_is_a_file_of_each_host(fleet):
+    """It is validated with the rest on the host, and what is wrong with it is told."""
+    fleet.add("web1", "web2")
+    folder = fleet.policies("web")
+    (folder / "own.yaml.j2").write_text(POLICY.format(name="own", port=1009) + "# of {{ inventory_hostname }}\n")
+
+    done = fleet.run("rollout", "-e", f"hostfw_directory={folder}")
+
+    assert done.status == 0, done.text
+    for name in fleet.variables:
+        assert sorted(fleet.etc(name)) == ["hostfw.yaml", "inventory-endpoints.yaml", "own.yaml", "web.yaml"]
+        assert f"# of {name}\n" in fleet.etc(name)["own.yaml"]
+
+    (fleet.state("web1") / "invalid").write_text("own.yaml:4:8: unknown field\n")
+    refused = fleet.run("role", "-e", f"hostfw_directory={folder}", "--limit", "web1")
+    assert refused.status != 0
+    assert "not valid on web1, and nothing was changed" in refused.text
+    assert "own.yaml:4:8: unknown field" in refused.text

@@ -1,9 +1,11 @@
 """The modules by themselves, on the machine that runs Ansible: nothing of its firewall is looked at or touched."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -197,3 +199,122 @@ def test_a_host_without_hostfw_says_so(module, tmp_path):
     found = module("hostfw_info", hostfwctl=str(tmp_path / "nowhere"))
 
     assert (found["installed"], found["in_force"], found["generation"], found["changed"]) == (False, False, "", False)
+
+
+@pytest.fixture
+def staged(tmp_path):
+    """The arguments of hostfw_stage for an archive with a policy; calls of hostfwctl are written down."""
+    state, stub = tmp_path / "state", tmp_path / "stub"
+    (state / "etc").mkdir(parents=True)
+    stub.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/calls\nexec {PYTHON} {STUB} {state} "$@"\n')
+    stub.chmod(0o755)
+    source = tmp_path / "source"
+    (source / "team").mkdir(parents=True)
+    (source / "team/web.yaml").write_text("kind: GlobalNetworkPolicy\nmetadata: {name: web}\n")
+    (source / "host.yaml.j2").write_text("{{ a_template }}")
+    subprocess.run(["tar", "-czf", tmp_path / "etc.tar.gz", "-C", source, "."], check=True)
+    return {
+        "archive": str(tmp_path / "etc.tar.gz"),
+        "exclude": ["host.yaml.j2"],
+        "files": {"inventory-resources.yaml": "kind: NetworkSet\n"},
+        "settings": {"node": "web1"},
+        "run": {"controller": "c", "process": "1", "who": "me", "alive": ["1"]},
+        "lock_dir": str(tmp_path / "lock"),
+        "staging": str(tmp_path / "staging"),
+        "config_dir": str(state / "etc"),
+        "hostfwctl": str(stub),
+    }
+
+
+def test_a_configuration_is_staged_in_one_module(module, staged, tmp_path):
+    """The files of all and of the host, the lock, what is in force, and the validation; no secret is said."""
+    done = module("hostfw_stage", **staged)
+
+    folder = tmp_path / "staging"
+    assert done["staging"] == str(folder.resolve())
+    assert files(folder) == {
+        "team/web.yaml": "kind: GlobalNetworkPolicy\nmetadata: {name: web}\n",
+        "inventory-resources.yaml": "kind: NetworkSet\n",
+        "hostfw.yaml": "node: web1\n",
+    }
+    assert (done["installed"], done["in_force"], done["changed"]) == (True, False, False)
+    assert (tmp_path / "lock/turn").exists()
+    assert "invocation" not in done
+    assert "validate -f ." in (tmp_path / "calls").read_text()
+
+    (tmp_path / "state/invalid").write_text("team/web.yaml:2:1: unknown field\n")
+    assert "team/web.yaml:2:1: unknown field" in module("hostfw_stage", **staged)["msg"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"archive": "/nonexistent"}, "cannot be read on the controller"),
+        ({"archive": "/etc/passwd"}, "the configuration cannot be staged"),
+        ({"hostfwctl": "/nonexistent"}, "hostfw_install: true installs it"),
+        ({"run": {"controller": "c", "process": "2", "who": "you", "alive": ["1", "2"]}}, "another run of me"),
+    ],
+)
+def test_what_cannot_be_staged_is_refused_and_changes_nothing(module, staged, tmp_path, change, said):
+    """An archive that is none, a host without hostfw, a lock of another run."""
+    if "run" in change:
+        module("hostfw_turn", **{name: staged[name] for name in ("run", "lock_dir", "hostfwctl")})
+
+    done = module("hostfw_stage", **{**staged, **change})
+
+    assert said in done["msg"]
+    assert not (tmp_path / "staging/team").exists()
+
+
+@pytest.mark.parametrize("name", ["../outside.yaml", "/outside.yaml", "link"])
+def test_an_archive_lays_nothing_out_beside_the_directory(module, staged, tmp_path, name):
+    """No path that leads out, and no link."""
+    with tarfile.open(staged["archive"], "w:gz") as archive:
+        member = tarfile.TarInfo(name)
+        if name == "link":
+            member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(member)
+
+    done = module("hostfw_stage", **staged)
+
+    assert "in the archive is neither" in done["msg"] or "not below the directory" in done["msg"]
+    assert not (tmp_path / "outside.yaml").exists()
+
+
+def test_a_lock_comes_with_the_facts_of_interfaces(module, tmp_path):
+    """Those of Ansible's own module, by the same names."""
+    run = {"controller": "c", "process": "1", "who": "me", "alive": ["1"]}
+
+    facts = module("hostfw_turn", run=run, lock_dir=str(tmp_path / "lock"), gather=True)["ansible_facts"]
+
+    assert "lo" in facts["ansible_interfaces"]
+    assert facts["ansible_lo"]["ipv4"]["address"] == "127.0.0.1"
+    assert "ansible_default_ipv4" in facts
+
+
+def test_units_are_asked_about_once_and_changed_where_they_do_not_run(module, etc, tmp_path, monkeypatch):
+    """In check mode it is foretold."""
+    shutil.copytree(etc, tmp_path / "staging")
+    stub = tmp_path / "bin/systemctl"
+    stub.parent.mkdir()
+    stub.write_text(
+        f"#!/bin/sh\necho $* >>{tmp_path}/asked\ncase $1 in\n"
+        f"is-enabled) test -e {tmp_path}/on && printf 'enabled\\nenabled\\n' ;;\n"
+        f"is-active) test -e {tmp_path}/on ;;\nstart) touch {tmp_path}/on ;;\nesac\n"
+    )
+    stub.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{stub.parent}:{os.environ['PATH']}")
+    arguments = {"src": str(tmp_path / "staging"), "dest": str(etc), "service": True}
+
+    assert module("hostfw_config", "--check", **arguments)["service_changed"] is True
+    assert not (tmp_path / "on").exists()
+    assert module("hostfw_config", **arguments)["changed"] is True
+    assert module("hostfw_config", **arguments)["changed"] is False
+    assert (tmp_path / "asked").read_text().splitlines().count("start hostfw.service") == 1
+
+
+def test_nothing_is_kept_while_a_host_of_the_batch_cannot(module):
+    """The command is not even asked."""
+    done = module("hostfw_confirm", behind=["web2"], hostfwctl="/nonexistent")
+
+    assert done["msg"] == "not kept, because of web2"

@@ -21,6 +21,11 @@ PLAYBOOK = """
       ansible.builtin.import_role:
         name: hostfw.hostfw.hostfw
         tasks_from: render
+
+    - name: Judge it
+      ansible.builtin.import_role:
+        name: hostfw.hostfw.hostfw
+        tasks_from: valid
 """
 TIER = "apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: security}\nspec: {order: 10}\n"
 INVENTORY = {

@@ -171,3 +171,26 @@ def test_every_option_of_the_page_is_executed():
     executed = set(re.findall(r"-e '?\{?\"?(hostfw_\w+)", first_commands() + " ".join(OPTIONS.values())))
 
     assert named - executed == set(ELSEWHERE) & named
+
+
+def test_the_newest_line_of_ansible_core_is_among_those_that_are_tried():
+    """As the registry of Python packages has it today, for the newest interpreter of this machine."""
+    newest = list(CORES)[-1]
+    try:
+        python = core(newest) / "python"
+    except MissingError as error:
+        pytest.skip(str(error))
+    asked = subprocess.run(
+        [python, "-m", "pip", "index", "versions", "ansible-core"], check=False, capture_output=True, text=True
+    )
+    if asked.returncode != 0:
+        pytest.skip(f"the registry does not answer: {asked.stderr.strip()[-200:]}")
+
+    released = asked.stdout.partition("(")[2].partition(")")[0]
+
+    assert line_of(released) in {line_of(version) for version in CORES}, f"{released} is out, and is not tried"
+
+
+def line_of(version):
+    """The numbers that all patch releases of a line share."""
+    return tuple(version.split(".")[:2])

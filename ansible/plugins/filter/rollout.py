@@ -36,13 +36,17 @@ def _deadline_s(batch, forks, within_s, wave_s):
     return rollout.deadline_s(int(batch), int(forks), int(within_s), int(wave_s))
 
 
+def _behind(hosts, hostvars):
+    return rollout.behind(hosts, hostvars)
+
+
 def _digest(folder, besides=()):
     """The digest of a directory on the controller, as the hosts find it of theirs."""
     return configuration.digest(configuration.contents(folder), besides)
 
 
-def _refusal(host):
-    return "{}: {}".format(host["inventory_hostname"], host["hostfw_locked"].get("msg", "it could not be reached"))
+def _seen(hosts):
+    return rollout.seen(hosts)
 
 
 def _report(hosts, left_out, foretells, path=""):
@@ -98,7 +102,8 @@ class FilterModule:
             "rollout_plan": _plan,
             "rollout_share": _share,
             "rollout_deadline": _deadline_s,
-            "rollout_refusal": _refusal,
+            "rollout_behind": _behind,
+            "rollout_seen": _seen,
             "rollout_report": _report,
             "known_by": _known_by,
             "overview": _overview,

@@ -56,6 +56,33 @@ def deadline_s(batch, forks, within_s, wave_s):
     return within_s + (waves - 1) * wave_s
 
 
+def seen(hosts):
+    """The names of hosts by what came of reaching them: reached, lost, and refused with the reason of each.
+
+    `hosts` are the variables of each. A host that cannot run a module is lost like one that does not answer.
+    """
+    found = {"reached": [], "lost": [], "refused": []}
+    for host in hosts:
+        result = host.get("hostfw_reached") or {}
+        if result.get("refused"):
+            found["refused"].append("{}: {}".format(_name(host), result.get("msg")))
+        found["reached" if "staging" in result or result.get("refused") else "lost"].append(_name(host))
+    return found
+
+
+def behind(hosts, variables):
+    """The hosts that cannot keep what they have in force until it is confirmed.
+
+    Those that can have said so of their latest attempt; what they said of an earlier one does not count.
+    """
+    return [host for host in hosts if not _could_keep(variables[host])]
+
+
+def _could_keep(variables):
+    attempt = (variables.get("hostfw_applied") or {}).get("attempt")
+    return bool(attempt) and variables.get("hostfw_could_keep") == attempt
+
+
 def jump_hosts(hosts, variables):
     """The jump hosts among `hosts`, each with those behind it, as the ssh arguments of the inventory say.
 

@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import json
 import os
+import shutil
 import time
 
 
@@ -53,6 +55,29 @@ def insist(folder, run):
     held = _read(folder)
     if not _is_of(held, run):
         raise HeldError(_sentence(held, _now_s()) if held else "this run holds the host's lock no more")
+
+
+def place(staging, key, alone):
+    """Make an empty staging directory for a run; `alone` if no other run may use one.
+
+    Then the path `staging` leads to it, and what other runs left is removed.
+    """
+    path = f"{staging}.{key}"
+    stale = glob.glob(glob.escape(staging) + ".????????") if alone else []
+    for old in {path, *stale}:
+        shutil.rmtree(old, ignore_errors=True)
+    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+    # Nobody else has to see what is tried; where it goes for good, files are no wider than they are here and there.
+    os.mkdir(path, 0o700)
+    if alone:
+        if os.path.isdir(staging) and not os.path.islink(staging):
+            shutil.rmtree(staging)
+        temporary = f"{staging}.{key}.link"
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+        os.symlink(os.path.basename(path), temporary)
+        os.replace(temporary, staging)
+    return path
 
 
 def _is_of(held, run):

@@ -122,6 +122,10 @@ confirm_by:
   description: Until when it must be confirmed (UTC), empty if it is accepted.
   returned: success
   type: str
+attempt:
+  description: A name of this call, which no other has.
+  returned: success
+  type: str
 differences:
   description: The resources and settings that are new (+), changed (~) or gone (-), as C(hostfwctl diff) shows them.
   returned: success
@@ -152,6 +156,7 @@ inspection:
 """
 
 import traceback
+import uuid
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.hostfw.hostfw.plugins.module_utils import configuration, hostfwctl, removal, turn
@@ -200,6 +205,7 @@ def main():
             result="applied" if script else "unchanged",
             generation="",
             confirm_by="",
+            attempt="",
             differences=differences.splitlines(),
             configuration=configuration.digest(staged),
             nothing_before=False,
@@ -224,6 +230,7 @@ def main():
         result=found["result"],
         generation=found["generation"],
         confirm_by=found.get("confirmBy") or "",
+        attempt=uuid.uuid4().hex,
         differences=differences.splitlines(),
         configuration=configuration.digest(staged),
         nothing_before=nothing_before,

@@ -42,7 +42,16 @@ options:
     elements: path
     default: []
   look:
-    description: Whether to return RV(now), which takes two runs of hostfwctl.
+    description:
+      - Whether to return RV(now), which takes two runs of hostfwctl, and to fail where O(configuration) is not what is
+        accepted, enforced and in O(dest).
+    type: bool
+    default: false
+  service:
+    description:
+      - Whether the rules are to be loaded at boot (C(hostfw-boot.service)) and the daemon is to run
+        (C(hostfw.service)).
+      - They are asked about in one command, and nothing is done where it is so. C(hostfwctl disable) disables both.
     type: bool
     default: false
   configuration:
@@ -73,6 +82,10 @@ files:
   type: list
   elements: str
   sample: ["~ endpoints.yaml", "+ policies/web.yaml"]
+service_changed:
+  description: Whether a unit was enabled or started.
+  returned: success
+  type: bool
 now:
   description:
     - What is in force afterwards, as M(hostfw.hostfw.hostfw_info) gives it without
@@ -87,6 +100,9 @@ import shutil
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hostfw.hostfw.plugins.module_utils import configuration, hostfwctl, state
 
+_DAEMON = "hostfw.service"
+_UNITS = ("hostfw-boot.service", _DAEMON)
+
 
 def main():
     """Compare the files, and replace the directory if they differ."""
@@ -100,6 +116,7 @@ def main():
             "nothing_before": {"type": "bool", "default": False},
             "clear": {"type": "list", "elements": "path", "default": []},
             "look": {"type": "bool", "default": False},
+            "service": {"type": "bool", "default": False},
             **hostfwctl.ARGUMENT_SPEC,
         },
         supports_check_mode=True,
@@ -126,7 +143,37 @@ def main():
     done = {"changed": bool(files), "files": files, "diff": {"prepared": "".join(line + "\n" for line in files)}}
     if module.params["look"]:
         done["now"] = state.look(module, dest, details=False, besides=dict(done))
+        _insist(module, done)
+    done["service_changed"] = module.params["service"] and _serve(module, done)
+    done["changed"] = done["changed"] or done["service_changed"]
     module.exit_json(**done)
+
+
+def _insist(module, done):
+    """Fail unless what is accepted, enforced and in the directory is one and the same."""
+    now, wanted = done["now"], module.params["configuration"]
+    if module.check_mode or wanted is None or not now["installed"]:
+        return
+    if not (now["in_force"] and now["agrees"] and not now["waits"] and now["configuration"] == wanted):
+        module.fail_json(
+            msg="{} does not hold what this run put into force, or hostfw enforces something else; hostfwctl status "
+            "says: {}".format(module.params["dest"], now["status"]),
+            **done,
+        )
+
+
+def _serve(module, done):
+    """Have the units enabled and the daemon run; True if that was a change."""
+    asked, out, _ = module.run_command(["systemctl", "is-enabled", *_UNITS])
+    running, _, _ = module.run_command(["systemctl", "is-active", "--quiet", _DAEMON])
+    if asked == 0 and out.split() == ["enabled"] * len(_UNITS) and running == 0:
+        return False
+    if not module.check_mode:
+        for arguments in (["enable", *_UNITS], ["start", _DAEMON]):
+            status, _, err = module.run_command(["systemctl", *arguments])
+            if status != 0:
+                module.fail_json(msg="systemctl {}: {}".format(" ".join(arguments), err.strip()), **done)
+    return True
 
 
 def _clear(paths):

@@ -27,6 +27,12 @@ options:
       - Nothing shows then that the host can still be reached.
     type: bool
     default: false
+  behind:
+    description:
+      - Hosts of the batch that cannot keep the change. Where there are any, nothing is accepted and the module fails.
+    type: list
+    elements: str
+    default: []
   confirm_by:
     description:
       - The deadline of what is to be accepted, as M(hostfw.hostfw.hostfw_apply) returned it. If something else waits
@@ -73,11 +79,14 @@ def main():
     spec = {
         "state": {"type": "str", "choices": ["accepted", "taken-back"], "default": "accepted"},
         "console": {"type": "bool", "default": False},
+        "behind": {"type": "list", "elements": "str", "default": []},
         "confirm_by": {"type": "str"},
     }
     spec.update(hostfwctl.ARGUMENT_SPEC)
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     state = module.params["state"]
+    if module.params["behind"] and state == "accepted":
+        module.fail_json(msg="not kept, because of {}".format(", ".join(module.params["behind"])))
     wanted = module.params["confirm_by"] if state == "accepted" else None
     if module.check_mode or wanted or state == "taken-back":
         _, before, err = hostfwctl.run_json(module, "status")

@@ -37,6 +37,12 @@ options:
     description: Whether to take the lock from another run.
     type: bool
     default: false
+  gather:
+    description:
+      - Whether to return the facts of the host's interfaces as well, those that M(ansible.builtin.setup) has.
+      - One module rather than two costs every host of a fleet a process and a round trip less.
+    type: bool
+    default: false
   look:
     description: Whether to return what M(hostfw.hostfw.hostfw_info) does, without its details.
     type: bool
@@ -76,11 +82,9 @@ staging:
   type: str
 """
 
-import glob
-import os
-import shutil
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.facts.namespace import PrefixFactNamespace
+from ansible.module_utils.facts.network.linux import LinuxNetworkCollector
 from ansible_collections.hostfw.hostfw.plugins.module_utils import hostfwctl, state, turn
 
 
@@ -94,6 +98,7 @@ def main():
             "lease": {"type": "int", "default": 3600},
             "force": {"type": "bool", "default": False},
             "staging": {"type": "path"},
+            "gather": {"type": "bool", "default": False},
             "look": {"type": "bool", "default": False},
             "config_dir": {"type": "path", "default": "/etc/hostfw"},
             **hostfwctl.ARGUMENT_SPEC,
@@ -112,33 +117,21 @@ def main():
                 turn.release(folder, run)
         elif not looking:
             turn.take(folder, run, module.params["lease"], module.params["force"])
-        path = _stage(staging, turn.key(run), alone=not looking) if staging and wanted != "released" else ""
+        path = turn.place(staging, turn.key(run), alone=not looking) if staging and wanted != "released" else ""
     except turn.HeldError as error:
-        module.fail_json(msg=f"nothing was changed: {error}")
+        module.fail_json(msg=f"nothing was changed: {error}", refused=True)
     except OSError as error:
-        module.fail_json(msg=f"the host's lock or its staging directory cannot be made: {error}")
+        module.fail_json(msg=f"the host's lock or its staging directory cannot be made: {error}", refused=True)
     found = state.look(module, module.params["config_dir"], details=False) if module.params["look"] else {}
+    if module.params["gather"]:
+        found["ansible_facts"] = _interfaces(module)
     module.exit_json(changed=False, staging=path, **found)
 
 
-def _stage(staging, key, alone):
-    """Make an empty directory for this run; `alone` if no other run may use one."""
-    path = f"{staging}.{key}"
-    stale = glob.glob(glob.escape(staging) + ".????????") if alone else []
-    for old in {path, *stale}:
-        shutil.rmtree(old, ignore_errors=True)
-    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-    # Nobody else has to see what is tried; where it goes for good, files are no wider than they are here and there.
-    os.mkdir(path, 0o700)
-    if alone:
-        if os.path.isdir(staging) and not os.path.islink(staging):
-            shutil.rmtree(staging)
-        temporary = f"{staging}.{key}.link"
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
-        os.symlink(os.path.basename(path), temporary)
-        os.replace(temporary, staging)
-    return path
+def _interfaces(module):
+    """The facts of network interfaces, by the names that Ansible gives them."""
+    namespace = PrefixFactNamespace(namespace_name="ansible", prefix="ansible_")
+    return LinuxNetworkCollector(namespace=namespace).collect_with_namespace(module=module)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ import pytest
 import yaml
 
 _COLLECTION = Path(__file__).parents[3] / "ansible"
-_FILES = sorted([*(_COLLECTION / "playbooks").glob("*.yml"), *(_COLLECTION / "roles").glob("*/tasks/*.yml")])
-_OF_ALL_HOSTS = re.compile(r"map\('extract', hostvars\)|host_(?:endpoints|guesses|addresses)\(|rollout_plan\(")
+_FILES = sorted([*(_COLLECTION / "playbooks").rglob("*.yml"), *(_COLLECTION / "roles").glob("*/tasks/*.yml")])
+_OF_ALL_HOSTS = re.compile(
+    r"map\('extract', hostvars\)|host_(?:endpoints|guesses|addresses)\(|rollout_(?:plan|behind)\("
+)
 """Expressions that look at the variables of every host."""
 _LISTS = ("tasks", "block", "rescue", "always", "pre_tasks", "post_tasks")
 

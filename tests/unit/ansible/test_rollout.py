@@ -55,6 +55,20 @@ def test_the_deadline_grows_with_the_waves_of_a_batch(batch: int, forks: int, ex
     assert rollout.deadline_s(batch, forks, 120, 15) == expected
 
 
+def test_every_batch_of_two_thousand_hosts_can_be_confirmed_with_the_default_forks() -> None:
+    """With the default sizes and times, as the role has them; all at once does not fit, and is refused."""
+    text = (_PATH.parents[2] / "roles/hostfw/defaults/main.yml").read_text()
+    within, wave, at_most = (
+        int(text.partition(f"hostfw_confirm_{name}: ")[2].split()[0]) for name in ("within", "wave", "at_most")
+    )
+
+    found = [rollout.deadline_s(size, 5, within, wave) for size in rollout.batches(_DEFAULT, 2000, 100)]
+
+    assert (min(found), max(found)) == (within, 405)
+    assert max(found) <= at_most
+    assert rollout.deadline_s(2000, 5, within, wave) > at_most
+
+
 @pytest.mark.parametrize(
     ("why", "variables"),
     [
@@ -150,3 +164,32 @@ def test_the_port_of_sshd_is_a_failsafe_port_unless_the_settings_say_which(
 
     assert (failsafe.get("inbound") if isinstance(failsafe, dict) else None) == inbound
     assert {**rollout.with_ssh(settings, ports), "failsafe": None} == {**settings, "failsafe": None}
+
+
+def test_a_host_that_is_lost_is_told_from_one_that_refuses() -> None:
+    """A lock of another run ends the rollout whatever may be out of reach; a host without Python is out of reach."""
+    hosts = [
+        {"inventory_hostname": "fine", "hostfw_reached": {"staging": ""}},
+        {"inventory_hostname": "locked", "hostfw_reached": {"failed": True, "refused": True, "msg": "another run"}},
+        {"inventory_hostname": "dead", "hostfw_reached": {"unreachable": True, "msg": "timed out"}},
+        {"inventory_hostname": "bare", "hostfw_reached": {"failed": True, "msg": "no python"}},
+    ]
+
+    assert rollout.seen(hosts) == {
+        "reached": ["fine", "locked"],
+        "lost": ["dead", "bare"],
+        "refused": ["locked: another run"],
+    }
+
+
+def test_a_host_keeps_what_it_could_keep_at_its_latest_attempt() -> None:
+    """Words about an earlier attempt, or about one that failed, do not count."""
+    variables = {
+        "kept": {"hostfw_applied": {"attempt": "b"}, "hostfw_could_keep": "b"},
+        "earlier": {"hostfw_applied": {"attempt": "b"}, "hostfw_could_keep": "a"},
+        "failed": {"hostfw_applied": {"failed": True}, "hostfw_could_keep": "a"},
+        "silent": {"hostfw_applied": {"attempt": "b"}},
+        "untried": {},
+    }
+
+    assert rollout.behind(list(variables), variables) == ["earlier", "failed", "silent", "untried"]

@@ -90,3 +90,18 @@ def test_a_person_may_take_the_lock(tmp_path: Path) -> None:
     turn.take(str(tmp_path), _run("2:2"), 60, force=True)
 
     turn.insist(str(tmp_path), _run("2:2"))
+
+
+def test_a_run_stages_in_an_empty_directory_of_its_own_and_removes_what_others_left(tmp_path: Path) -> None:
+    """The path without a name of a run leads to the latest; check mode touches neither."""
+    staging = tmp_path / "staging"
+    first = Path(turn.place(str(staging), "aaaaaaaa", alone=True))
+    (first / "web.yaml").write_text("")
+    looked = Path(turn.place(str(tmp_path / "check"), "bbbbbbbb", alone=False))
+
+    second = Path(turn.place(str(staging), "cccccccc", alone=True))
+
+    assert staging.resolve() == second
+    assert (first.exists(), list(second.iterdir()), second.stat().st_mode & 0o777) == (False, [], 0o700)
+    assert looked.is_dir()
+    assert not (tmp_path / "check").exists()
