@@ -87,7 +87,7 @@ class EngineSocket:
             response = self._connection.getresponse()
         except (OSError, HTTPException) as error:
             self.close()
-            raise EngineError(_why(error)) from error
+            raise EngineError(_why(error, self._path)) from error
         if response.status not in (_DONE, _SWITCHING_PROTOCOLS):
             self.close()
             raise EngineError(f"it answers {path.partition('?')[0]} with status {response.status}")
@@ -111,7 +111,7 @@ class EngineSocket:
             response.close()
             complete = True
         except (OSError, HTTPException) as error:
-            raise EngineError(_why(error)) from error
+            raise EngineError(_why(error, self._path)) from error
         finally:
             if not complete:
                 # The rest of the answer would be taken for the next one.
@@ -137,12 +137,12 @@ class _UnixConnection(HTTPConnection):
         self.sock = sock
 
 
-def _why(error: OSError | HTTPException) -> str:
+def _why(error: OSError | HTTPException, path: str) -> str:
     match error:
         case FileNotFoundError():
-            return "its socket is not there"
+            return f"its socket {path} is not there"
         case ConnectionRefusedError():
-            return "nobody listens at its socket"
+            return f"nobody listens at its socket {path}"
         case TimeoutError():
             return f"it does not answer within {PATIENCE_S:.0f} s"
         case OSError():

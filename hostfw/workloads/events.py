@@ -4,15 +4,26 @@ import select
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from hostfw.host.workloads.events import WorkloadEvents
 from hostfw.host.workloads.interfaces import InterfaceEvents
 
 
+class Source(Protocol):
+    """One that has word of changes."""
+
+    def fileno(self) -> int:
+        """The descriptor that is readable while there is something to hear."""
+
+    def read(self) -> object:
+        """Take what has arrived; never waits. Raises OSError or EngineError once nothing more will come."""
+
+
 class SeveralEvents:
     """Word from several at once."""
 
-    def __init__(self, sources: tuple[WorkloadEvents | InterfaceEvents, ...]) -> None:
+    def __init__(self, sources: tuple[Source, ...]) -> None:
         """Listen to all of them."""
         self._poll = select.epoll()
         self._sources = sources
@@ -24,7 +35,7 @@ class SeveralEvents:
         return self._poll.fileno()
 
     def take(self) -> None:
-        """Take what has arrived. Raises OSError once a folder is gone."""
+        """Take what has arrived. Raises OSError once a folder is gone, and what the sources raise."""
         for one in self._sources:
             one.read()
 
@@ -34,13 +45,16 @@ class SeveralEvents:
 
 
 @contextmanager
-def changes(*folders: Path, interfaces: bool = False) -> Iterator[SeveralEvents]:
-    """Hear of changes in folders, of which the first has to be there, and of interfaces. Raises OSError."""
+def changes(*folders: Path, interfaces: bool = False, more: tuple[Source, ...] = ()) -> Iterator[SeveralEvents]:
+    """Hear of changes in folders, of which the first has to be there, of interfaces, and of more. Raises OSError."""
     with ExitStack() as stack:
-        found: list[WorkloadEvents | InterfaceEvents] = [
-            stack.enter_context(closing(WorkloadEvents(folder, make=False)))
-            for folder in folders
-            if folder is folders[0] or folder.is_dir()
+        found: list[Source] = [
+            *more,
+            *(
+                stack.enter_context(closing(WorkloadEvents(folder, make=False)))
+                for folder in folders
+                if folder is folders[0] or folder.is_dir()
+            ),
         ]
         if interfaces:
             found.append(stack.enter_context(InterfaceEvents()))

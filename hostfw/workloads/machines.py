@@ -1,24 +1,29 @@
 """Machines that systemd-machined knows, such as those of systemd-nspawn: the files of /run/systemd/machines.
 
 The interface is found by the network namespace of a machine's first process. The addresses are those that this host
-routes there: which ones a machine has given itself proves nothing.
+routes there, or, behind a bridge, those that its DHCP server gave to the Ethernet address that systemd-nspawn gave the
+machine. Which ones a machine has given itself proves nothing.
 """
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from hostfw.host.workloads.interfaces import HostInterface, HostInterfaces
 from hostfw.workloads.alias import alias_of, networks_behind
+from hostfw.workloads.engine_socket import EngineError
 from hostfw.workloads.events import SeveralEvents, changes
-from hostfw.workloads.values import DEFAULT_NAMESPACE, Workload, labels_of, shown
+from hostfw.workloads.networkd import INTERFACE, SERVICE, Leases, NetworkdLeases
+from hostfw.workloads.nspawn import MACHINE_ID, PREFIX, ethernet_address, host_id
+from hostfw.workloads.system_bus import SOCKET, SystemBus
+from hostfw.workloads.values import DEFAULT_NAMESPACE, Workload, labels_of, networks_of, shown
 from hostfw.workloads.watch import Reading
 
 FOLDER = Path("/run/systemd/machines")
 """The folder of sd-login(3): a file for each machine, and links by the names of their units."""
 _MOST_BYTES = 64 * 1024
 _MOST_MACHINES = 16_384
-_OF_LIBVIRT = "libvirt"
+_OF_LIBVIRT, _OF_NSPAWN = "libvirt", "systemd-nspawn"
 
 
 class MachinesReader:
@@ -26,12 +31,22 @@ class MachinesReader:
 
     name = "machines"
 
-    def __init__(self, folder: Path = FOLDER) -> None:
+    def __init__(self, folder: Path = FOLDER, bus: Path = SOCKET, machine_id: Path = MACHINE_ID) -> None:
         self._folder = folder
+        self._bus = bus
+        self._host = host_id(machine_id)
+        self._leases = NetworkdLeases(bus)
 
-    def listen(self) -> AbstractContextManager[SeveralEvents]:
-        """Hear of machines, and of interfaces with their addresses and routes."""
-        return changes(self._folder, interfaces=True)
+    @contextmanager
+    def listen(self) -> Iterator[SeveralEvents]:
+        """Hear of machines, of interfaces with their addresses and routes, and of leases if there is a system bus."""
+        with ExitStack() as stack:
+            buses: list[SystemBus] = []
+            with suppress(EngineError):
+                bus = stack.enter_context(SystemBus(self._bus))
+                bus.follow(SERVICE, INTERFACE)
+                buses.append(bus)
+            yield stack.enter_context(changes(self._folder, interfaces=True, more=tuple(buses)))
 
     def read(self) -> Reading:
         """A workload for each machine with an interface of its own."""
@@ -40,40 +55,75 @@ class MachinesReader:
             for path in sorted(self._folder.iterdir())[:_MOST_MACHINES]
             if not path.is_symlink() and path.is_file()
         }
-        interfaces = HostInterfaces()
-        leaders = {
-            name: int(found["LEADER"]) for name, found in machines.items() if found.get("LEADER", "").isdecimal()
-        }
-        leading = interfaces.leading_to(tuple(leaders.values()))
+        of_machines = tuple(_interfaces(machines))
+        bridges = {one.master for _, _, interfaces in of_machines for one in interfaces if one.master}
+        leases, trouble = self._leases.read(bridges) if bridges else ({}, "")
         found: list[Workload] = []
         remarks: list[str] = []
-        for name, fields in machines.items():
-            if fields.get("SERVICE", "").startswith(_OF_LIBVIRT):
-                continue
-            mine = leading.get(leaders.get(name, 0)) or _listed(fields, interfaces)
-            for interface in mine:
-                one = _workload(name, fields, interface, is_first=interface is mine[0])
+        for name, fields, interfaces in of_machines:
+            for number, interface in enumerate(interfaces):
+                wanted = name if number == 0 else f"{name}.{interface.name}"
+                one = self._workload(name, fields, interface, wanted, leases)
                 found.append(one)
-                if not one.networks and not one.mac:
-                    remarks.append(
-                        f"machine {shown(name)}: this host routes no address to {shown(interface.name)}; an alias of "
-                        "it can say which it has: 'hostfw: ip=192.0.2.7'"
-                    )
-        return Reading(tuple(one for one in found if one.networks or one.mac), tuple(remarks))
+                if not one.networks:
+                    remarks.append(f"machine {shown(name)}: {_missing(one, interface, trouble)}")
+        return Reading(
+            tuple(one for one in found if one.networks or one.mac),
+            tuple(remarks),
+            unfinished=any(one.mac and not one.networks for one in found),
+        )
+
+    def _workload(
+        self, name: str, fields: Mapping[str, str], interface: HostInterface, wanted_name: str, leases: Leases
+    ) -> Workload:
+        alias = alias_of(interface)
+        mac = (alias.mac if alias else "") or self._given(name, fields, interface)
+        own = {"name": name, "engine": fields.get("SERVICE", "") or "machined", "class": fields.get("CLASS", "")}
+        return Workload(
+            identity=fields.get("ID", "") or name,
+            wanted_name=wanted_name,
+            namespace=(alias.namespace if alias else "") or DEFAULT_NAMESPACE,
+            orchestrator="machined",
+            interface=interface.name,
+            networks=(alias.networks if alias else ())
+            or networks_of(leases.get((interface.master, mac), ()))
+            or networks_behind(interface),
+            labels=labels_of(dict(alias.labels) if alias else {}, own),
+            mac=mac,
+        )
+
+    def _given(self, name: str, fields: Mapping[str, str], interface: HostInterface) -> str:
+        """The Ethernet address that systemd-nspawn gave the machine behind a port of a bridge; "" for all others."""
+        is_port = interface.master != 0 and interface.name.startswith(PREFIX) and fields.get("SERVICE") == _OF_NSPAWN
+        return ethernet_address(self._host, name) if is_port and self._host is not None else ""
 
 
-def _workload(name: str, fields: Mapping[str, str], interface: HostInterface, *, is_first: bool) -> Workload:
-    alias = alias_of(interface)
-    own = {"name": name, "engine": fields.get("SERVICE", "") or "machined", "class": fields.get("CLASS", "")}
-    return Workload(
-        identity=fields.get("ID", "") or name,
-        wanted_name=name if is_first else f"{name}.{interface.name}",
-        namespace=(alias.namespace if alias else "") or DEFAULT_NAMESPACE,
-        orchestrator="machined",
-        interface=interface.name,
-        networks=(alias.networks if alias else ()) or networks_behind(interface),
-        labels=labels_of(dict(alias.labels) if alias else {}, own),
-        mac=alias.mac if alias else "",
+def _interfaces(
+    machines: Mapping[str, Mapping[str, str]],
+) -> Iterator[tuple[str, Mapping[str, str], tuple[HostInterface, ...]]]:
+    """The machines but for those of libvirt, each with the interfaces that lead to it."""
+    interfaces = HostInterfaces()
+    leaders = {name: int(found["LEADER"]) for name, found in machines.items() if found.get("LEADER", "").isdecimal()}
+    leading = interfaces.leading_to(tuple(leaders.values()))
+    for name, fields in machines.items():
+        if not fields.get("SERVICE", "").startswith(_OF_LIBVIRT):
+            yield name, fields, tuple(leading.get(leaders.get(name, 0)) or _listed(fields, interfaces))
+
+
+def _missing(one: Workload, interface: HostInterface, trouble: str) -> str:
+    """Say of a workload without an address who could give it one."""
+    name = shown(interface.name)
+    if not interface.master:
+        return f"this host routes no address to {name}; an alias of it can say which it has: 'hostfw: ip=192.0.2.7'"
+    if not one.mac:
+        return (
+            f"nothing says which Ethernet address and addresses are behind {name}, a port of a bridge; an alias of it "
+            "can: 'hostfw: mac=02:00:00:00:00:01,ip=192.0.2.7'"
+        )
+    why = f" ({trouble})" if trouble else ""
+    return (
+        f"systemd-networkd gave {one.mac} behind {name} no address so far{why}; an alias of it can say which it has: "
+        "'hostfw: ip=192.0.2.7'"
     )
 
 

@@ -42,9 +42,9 @@ class WorkloadEvents:
         if make:
             folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
         libc = ctypes.CDLL(None, use_errno=True)
-        self._fd = _checked(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        self._fd = _checked(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), folder)
         try:
-            _checked(libc.inotify_add_watch(self._fd, os.fsencode(folder), _WATCHED))
+            _checked(libc.inotify_add_watch(self._fd, os.fsencode(folder), _WATCHED), folder)
         except OSError:
             self.close()
             raise
@@ -86,8 +86,8 @@ def _events(data: bytes) -> Iterator[tuple[int, str]]:
         place = end
 
 
-def _checked(result: int) -> int:
+def _checked(result: int, folder: Path) -> int:
     if result < 0:
         number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        raise OSError(number, os.strerror(number), os.fspath(folder))
     return result

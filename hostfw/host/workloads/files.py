@@ -9,13 +9,14 @@ incomplete is looked at again when it is closed.
 import os
 import stat
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from time import time_ns
 from typing import NamedTuple
 
 from hostfw.host.errors import reason
 from hostfw.host.store.configuration.files import ENDINGS, distrust, file_problem, left_out, read_file
-from hostfw.manifest.decode import DecodedSource, decode_source
+from hostfw.manifest.decode import decode_source
 from hostfw.model.host.facts import Running
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.problems import Problem
@@ -33,11 +34,15 @@ _Stamp = tuple[int, ...]
 
 
 class _Read(NamedTuple):
-    """A file as it was read, with the stamp that it had before, None where it had changed just then."""
+    """A file as it was read, with the stamp that it had before, None where it had changed just then.
+
+    `workloads` are those that count: none where there are problems.
+    """
 
     stamp: _Stamp | None
     source: Source
-    decoded: DecodedSource
+    workloads: tuple[WorkloadEndpoint, ...]
+    problems: tuple[Problem, ...]
 
 
 def is_read(name: str) -> bool:
@@ -59,9 +64,10 @@ class WorkloadFiles:
         problems: list[Problem] = []
         found: list[WorkloadEndpoint] = []
         known: dict[str, _Read] = {}
-        for path, stamp in self._paths(owner, problems):
-            one = self._known.get(path.name)
+        for name, stamp in self._files(owner, problems):
+            one = self._known.get(name)
             if one is None or stamp is None or one.stamp != stamp:
+                path = self.folder / name
                 source = read_file(path, owner)
                 if isinstance(source, Problem):
                     # One that was there a moment ago and has gone is none.
@@ -69,28 +75,20 @@ class WorkloadFiles:
                         problems.append(source)
                     continue
                 is_same = one is not None and one.source == source
-                one = _Read(stamp, source, one.decoded if one is not None and is_same else decode_source(source))
-            known[path.name] = one
-            decoded = one.decoded
-            others = [one for one in decoded.resources if not isinstance(one, WorkloadEndpoint)]
-            problems += decoded.problems
-            problems += (
-                file_problem(
-                    path,
-                    f"holds a {type(one).__name__}, so nothing of it counts",
-                    expected="WorkloadEndpoints alone",
-                    hint="policy belongs into the configuration directory",
-                )
-                for one in others[:1]
-            )
-            if not decoded.problems and not others:
-                found += (one for one in decoded.resources if isinstance(one, WorkloadEndpoint))
+                if one is None or not is_same:
+                    one = _read_now(path, stamp, source)
+                elif one.stamp != stamp:
+                    one = one._replace(stamp=stamp)
+            known[name] = one
+            problems += one.problems
+            found += one.workloads
         self._known = known
+        # Most files hold one, and stand in the order of names: what is in order is sorted with little work.
         found.sort(key=lambda one: (one.metadata.full_name, one.metadata.position))
         return Running(tuple(found), tuple(problems))
 
-    def _paths(self, owner: int | None, problems: list[Problem]) -> Iterator[tuple[Path, _Stamp | None]]:
-        """The files in byte order of their names with their stamps; what is wrong is added to the problems."""
+    def _files(self, owner: int | None, problems: list[Problem]) -> Iterator[tuple[str, _Stamp | None]]:
+        """The names of the files in byte order with their stamps; what is wrong is added to the problems."""
         try:
             info = self.folder.lstat()
             if not stat.S_ISDIR(info.st_mode):
@@ -100,23 +98,39 @@ class WorkloadFiles:
                 problems.append(problem)
                 return
             with os.scandir(self.folder) as entries:
-                paths = sorted((entry for entry in entries if is_read(entry.name)), key=lambda entry: entry.name)
+                files = sorted((entry for entry in entries if is_read(entry.name)), key=attrgetter("name"))
         except FileNotFoundError:
             return
         except OSError as error:
             hint = "run it as root: no workload counts here" if isinstance(error, PermissionError) else ""
             problems.append(file_problem(self.folder, f"cannot be read: {reason(error)}", hint=hint))
             return
-        if len(paths) > MOST_FILES:
+        if len(files) > MOST_FILES:
             problems.append(
-                file_problem(self.folder, f"has {len(paths)} files", expected=f"at most {MOST_FILES}: the first count")
+                file_problem(self.folder, f"has {len(files)} files", expected=f"at most {MOST_FILES}: the first count")
             )
-        for entry in paths[:MOST_FILES]:
-            path = self.folder / entry.name
+        for entry in files[:MOST_FILES]:
             if entry.is_symlink():
-                problems.append(file_problem(path, "is a symbolic link", expected="a file"))
+                problems.append(file_problem(self.folder / entry.name, "is a symbolic link", expected="a file"))
             else:
-                yield path, _stamp(entry)
+                yield entry.name, _stamp(entry)
+
+
+def _read_now(path: Path, stamp: _Stamp | None, source: Source) -> _Read:
+    decoded = decode_source(source)
+    others = [one for one in decoded.resources if not isinstance(one, WorkloadEndpoint)]
+    wrong = (
+        file_problem(
+            path,
+            f"holds a {type(one).__name__}, so nothing of it counts",
+            expected="WorkloadEndpoints alone",
+            hint="policy belongs into the configuration directory",
+        )
+        for one in others[:1]
+    )
+    problems = (*decoded.problems, *wrong)
+    workloads = () if problems else tuple(one for one in decoded.resources if isinstance(one, WorkloadEndpoint))
+    return _Read(stamp, source, workloads, problems)
 
 
 def _stamp(entry: "os.DirEntry[str]") -> _Stamp | None:

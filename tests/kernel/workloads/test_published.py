@@ -62,6 +62,31 @@ table inet mine {
 }
 """
 """NAT rules by a person, at an earlier priority than usual."""
+NSPAWN = """\
+table ip io.systemd.nat {
+    map map_port_ipport {
+        type inet_proto . inet_service : ipv4_addr . inet_service
+        elements = { {elements4} }
+    }
+    chain prerouting {
+        type nat hook prerouting priority dstnat + 1; policy accept;
+        fib daddr type local dnat ip to meta l4proto . th dport map @map_port_ipport
+    }
+}
+table ip6 io.systemd.nat {
+    map map_port_ipport {
+        type inet_proto . inet_service : ipv6_addr . inet_service
+        elements = { {elements6} }
+    }
+    chain prerouting {
+        type nat hook prerouting priority dstnat + 1; policy accept;
+        fib daddr type local dnat ip6 to meta l4proto . th dport map @map_port_ipport
+    }
+}
+"""
+"""In the shape of systemd-nspawn's `Port=`."""
+
+_SHAPES = {"docker": DOCKER, "podman": PODMAN, "nspawn": NSPAWN, "by hand": BY_HAND}
 
 
 @pytest.fixture(name="street")
@@ -102,6 +127,8 @@ def _published(shape: str, lab: Lab, *, redirected: bool = False) -> str:
     if redirected:
         rules4, rules6 = "; ".join(f"tcp dport {port} redirect to :80" for port in PORTS), ""
     text = shape.replace("{rules4}", rules4).replace("{rules6}", rules6)
+    for version, guest in ((4, GUEST), (6, GUEST6)):
+        text = text.replace(f"{{elements{version}}}", ", ".join(f"tcp . {port} : {guest} . 80" for port in PORTS))
     # Of a chain on one line nft wants the rules ended.
     text = text.replace("{ ", "{\n").replace(" }\n", "\n}\n")
     run(lab["host"], ["nft", "-f", "-"], text=text)
@@ -117,8 +144,13 @@ def _knocks(host: str = HOST, host6: str = HOST6) -> list[Knock]:
     return [Knock("eth0", source, to, port, _expected(port, source)) for source, to in ends for port in PORTS]
 
 
-@pytest.mark.parametrize("redirected", [False, True], ids=["to a container", "to another port"])
-@pytest.mark.parametrize("shape", [DOCKER, PODMAN, BY_HAND], ids=["docker", "podman", "by hand"])
+@pytest.mark.parametrize(
+    ("shape", "redirected"),
+    [
+        *(pytest.param(shape, False, id=name) for name, shape in _SHAPES.items()),
+        *(pytest.param(_SHAPES[name], True, id=f"{name} to another port") for name in ("docker", "podman", "by hand")),
+    ],
+)
 def test_published_ports_are_open_to_whom_policy_allows(
     shape: str, redirected: bool, street: tuple[Lab, Installation]
 ) -> None:
@@ -249,5 +281,31 @@ def test_a_map_of_ports_translates_those_alone(rule: str, street: tuple[Lab, Ins
     found = json.loads(hostfwctl(installation, "exposure", "-o", "json").stdout)["items"]
     assert sorted({item["port"] for item in found if item["target"]}) == [TO_ALL, CLOSED]
     assert 80 in {item["port"] for item in found if not item["target"] and item["reached"]}
+    knocks = [knock for knock in _knocks() if knock.port in (TO_ALL, CLOSED) and knock.destination == HOST]
+    assert disagreements(lab, knocks) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (f"ip daddr . tcp dport {{ {HOST} . {TO_ALL} }} dnat to {GUEST}:80", [(TO_ALL, f"{GUEST}:80")]),
+        (f"ip daddr . tcp dport {{ {HOST} . {TO_ALL} }} redirect to :80", [(TO_ALL, "port 80 of this host")]),
+        (f"dnat to ip daddr . tcp dport map {{ {HOST} . {TO_ALL} : {GUEST} . 80 }}", [(TO_ALL, f"{GUEST}:80")]),
+        (f"ip daddr . tcp dport vmap {{ {HOST} . {TO_ALL} : jump there }}", [(TO_ALL, f"{GUEST}:80")]),
+    ],
+)
+def test_fields_that_are_looked_up_together_are_all_looked_at(
+    rule: str, expected: list[tuple[int, str]], street: tuple[Lab, Installation]
+) -> None:
+    """The address and the port of one element belong together."""
+    lab, installation = street
+    base = "type nat hook prerouting priority dstnat; policy accept;"
+    there = f"chain there {{\nmeta l4proto tcp dnat to {GUEST}:80\n}}\n"
+    run(lab["host"], ["nft", "-f", "-"], text=f"table ip mine {{\n{there}chain pre {{ {base}\n{rule}\n}}\n}}\n")
+
+    hostfwctl(installation, "apply")
+
+    found = json.loads(hostfwctl(installation, "exposure", "-o", "json").stdout)["items"]
+    assert [(item["port"], item["target"]) for item in found if item["target"]] == expected
     knocks = [knock for knock in _knocks() if knock.port in (TO_ALL, CLOSED) and knock.destination == HOST]
     assert disagreements(lab, knocks) == []

@@ -5,6 +5,7 @@ What real engines say is in tests/system. Here one hangs, goes away, or passes o
 
 import json
 import os
+import select
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,7 +18,9 @@ from time import monotonic, sleep
 import pytest
 
 from hostfw.host.workloads.reader import FOLDER, WorkloadReader
+from hostfw.workloads.engine_socket import EngineError
 from hostfw.workloads.machines import MachinesReader
+from lab.fakes.fake_bus import fake_bus, leases
 from lab.fakes.fake_engine import FakeEngine, fake_engine
 from lab.namespace import Namespace, inside, namespace, process, run
 
@@ -179,7 +182,7 @@ def test_what_was_said_holds_while_the_engine_is_away_and_the_interface_is_there
             _tell(engine, street, [])
             street.comes({})
         said = _said(reader)
-    assert "docker: its socket is not there" in said
+    assert f"docker: its socket {street.socket} is not there" in said
     assert "docker: it answers again" in said
 
 
@@ -339,3 +342,75 @@ def test_a_machine_without_an_address_is_said(street: Street, tmp_path: Path) ->
 
     assert reading.workloads == ()
     assert 'machine "web": this host routes no address to "veth-web"' in reading.remarks[0]
+
+
+def _behind(street: Street, bridge: str, name: str, port: str) -> None:
+    """A machine behind a port of a bridge, as systemd-nspawn names it."""
+    veth = street.container(name)
+    run(street.host, ["ip", "link", "set", veth, "name", port, "master", bridge, "up"])
+
+
+def test_a_machine_behind_a_bridge_has_what_nspawn_and_networkd_gave_it(street: Street, tmp_path: Path) -> None:
+    """Its Ethernet address follows from its name, and its address is a lease; aliases come first."""
+    run(street.host, ["ip", "link", "add", "vz-shop", "index", "40", "type", "bridge"])
+    folder, identity = tmp_path / "machines", tmp_path / "machine-id"
+    folder.mkdir()
+    identity.write_text("73122f8e0cdc484e8640eb3a497039d2\n")
+    web, db = "76:d3:ae:aa:dc:59", "42:12:cb:5b:f8:32"
+    for name, port in (("web", "vb-web"), ("db", "vb-db"), ("other", "veth-mine"), ("fixed", "vb-fixed")):
+        _behind(street, "vz-shop", name, port)
+        text = f"NAME={name}\nSERVICE=systemd-nspawn\nCLASS=container\nLEADER={street.processes[name]}\n"
+        (folder / name).write_text(text)
+    run(street.host, ["ip", "link", "set", "vb-fixed", "alias", "hostfw: ns=shop,ip=10.0.3.9,mac=02:00:00:00:00:09"])
+
+    with fake_bus(tmp_path / "bus") as bus, inside(street.host):
+        bus.answers["/org/freedesktop/network1/link/_340"] = leases((web, "10.0.3.2", 1e12), (db, "10.0.3.3", 1.0))
+        reader = MachinesReader(folder, tmp_path / "bus", identity)
+        reading = reader.read()
+        bus.answers["/org/freedesktop/network1/link/_340"] = leases((web, "10.0.3.2", 1e12), (db, "10.0.3.3", 1e12))
+        again = reader.read()
+        nameless = MachinesReader(folder, tmp_path / "bus", tmp_path / "missing").read()
+
+    assert {one.wanted_name: (one.namespace, one.interface, one.mac, one.networks) for one in reading.workloads} == {
+        "web": ("default", "vb-web", web, ("10.0.3.2",)),
+        # A lease that has ended is none.
+        "db": ("default", "vb-db", db, ()),
+        "fixed": ("shop", "vb-fixed", "02:00:00:00:00:09", ("10.0.3.9",)),
+    }
+    assert reading.unfinished
+    said = " ".join(reading.remarks)
+    assert 'machine "db": systemd-networkd gave 42:12:cb:5b:f8:32 behind "vb-db" no address so far; an alias' in said
+    # It was started with an interface of its own choice.
+    assert 'machine "other": nothing says which Ethernet address and addresses are behind "veth-mine"' in said
+    assert {one.wanted_name: one.networks for one in again.workloads}["db"] == ("10.0.3.3",)
+    assert not again.unfinished
+    assert [one.wanted_name for one in nameless.workloads] == ["fixed"]
+
+
+def test_a_machine_behind_a_bridge_is_known_at_once_by_a_lease(street: Street, tmp_path: Path) -> None:
+    """The reader hears of it, and goes on without the bus, which it finds again."""
+    run(street.host, ["ip", "link", "add", "vz-shop", "index", "40", "type", "bridge"])
+    folder, identity, path = tmp_path / "machines", tmp_path / "machine-id", tmp_path / "bus"
+    folder.mkdir()
+    identity.write_text("73122f8e0cdc484e8640eb3a497039d2\n")
+    _behind(street, "vz-shop", "web", "vb-web")
+    (folder / "web").write_text(f"NAME=web\nSERVICE=systemd-nspawn\nLEADER={street.processes['web']}\n")
+    bridge = "/org/freedesktop/network1/link/_340"
+
+    with inside(street.host):
+        reader = MachinesReader(folder, path, identity)
+        with fake_bus(path) as bus, reader.listen() as events:
+            assert reader.read().workloads[0].networks == ()
+            bus.answers[bridge] = leases(("76:d3:ae:aa:dc:59", "10.0.3.2", 1e12))
+            bus.tell()
+            assert select.select([events], [], [], 5)[0]
+            events.take()
+            assert reader.read().workloads[0].networks == ("10.0.3.2",)
+            bus.hang_up()
+            assert select.select([events], [], [], 5)[0]
+            with pytest.raises(EngineError):
+                events.take()
+        path.unlink()
+        with reader.listen():
+            reading = reader.read()
+        assert (reading.workloads[0].networks, reading.remarks) == (("10.0.3.2",), ())

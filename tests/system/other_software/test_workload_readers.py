@@ -298,18 +298,64 @@ incus admin init --minimal
 cd /tmp
 for folder in bin sbin proc sys dev tmp run etc root; do mkdir -p image/rootfs/$folder; done
 cp /bin/busybox image/rootfs/bin/busybox
-printf '#!/bin/busybox sh\n/bin/busybox ip link set eth0 up\nexec /bin/busybox sleep 9999\n' >image/rootfs/sbin/init
-chmod +x image/rootfs/sbin/init
+cat >image/rootfs/sbin/init <<'END'
+#!/bin/busybox sh
+b=/bin/busybox
+$b ip link set eth0 up
+$b udhcpc -i eth0 -s /lease -b -t 60 -T 1
+$b httpd -p 80 -h /
+exec $b sleep 9999
+END
+cat >image/rootfs/lease <<'END'
+#!/bin/busybox sh
+b=/bin/busybox
+case $1 in
+bound|renew)
+    $b ip address replace $ip/$mask dev $interface
+    $b ip route replace default via ${router%% *}
+    echo "nameserver $dns" >/etc/resolv.conf
+esac
+END
+chmod +x image/rootfs/sbin/init image/rootfs/lease
 printf 'architecture: x86_64\ncreation_date: 1700000000\nproperties:\n  os: Box\n  release: one\n' >image/metadata.yaml
 tar -C image -czf box.tar.gz metadata.yaml rootfs
 incus image import box.tar.gz --alias box
 """
 
 
-def test_an_instance_of_incus_is_known_by_the_address_that_incus_gave_it(
+_POLICY_OF_INSTANCES = """\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: uplink, labels: {role: uplink}}
+spec: {interfaceName: eth0}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: uplink}
+spec: {selector: role == 'uplink', types: [Ingress, Egress], egress: [{action: Allow}]}
+---
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: web, namespace: default}
+spec:
+  selector: app == 'web'
+  types: [Ingress, Egress]
+  egress: [{action: Allow}]
+---
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: db, namespace: default}
+spec:
+  selector: app == 'db'
+  types: [Ingress, Egress]
+  ingress: [{action: Allow, protocol: TCP, source: {selector: app == 'web'}, destination: {ports: [80]}}]
+"""
+
+
+def test_instances_of_incus_obey_policy_by_the_addresses_that_incus_gave_them(
     release: Release, street: Street, package: Path
 ) -> None:
-    """Privileged, since the hosts of tests have no other users; its namespace is the project."""
+    """Behind their bridge, with leases and names. Privileged, since the hosts of tests have no other users."""
     if release is Release.BOOKWORM:
         pytest.skip("Debian 12 has no package of Incus")
     needs(release, INCUS)
@@ -318,6 +364,9 @@ def test_an_instance_of_incus_is_known_by_the_address_that_incus_gave_it(
         if made.returncode != 0:
             pytest.skip(f"Incus does not run here: {made.stderr}")
         install_package(host, package)
+        host.write("/etc/hostfw/hostfw.yaml", "node: web\nworkloads: {bridges: [incusbr0]}\n")
+        host.write("/etc/hostfw/policy.yaml", _POLICY_OF_INSTANCES)
+        start_service(host)
         host.run(["systemctl", "enable", "--now", "hostfw-workloads@incus"])
         network = json.loads(host.run(["incus", "query", "/1.0/networks/incusbr0"]).stdout)
         address = network["config"]["ipv4.address"].rpartition(".")[0] + ".50"
@@ -339,8 +388,39 @@ def test_an_instance_of_incus_is_known_by_the_address_that_incus_gave_it(
         assert (spec["interfaceName"], spec["mac"]) == tuple(
             state["network"]["eth0"][key] for key in ("host_name", "hwaddr")
         )
-        host.run(["incus", "delete", "--force", "db-1"], timeout_s=60)
+
+        host.run(
+            ["incus", "launch", "box", "web-1", "-c", "user.app=web", "-c", "security.privileged=true"], timeout_s=120
+        )
+        _comes(host, "default/db-1", "default/web-1")
+        assert eventually(partial(_has_lease, host), 30, 0.3) is not None
+        web = next(one for one in _files(host)["default/web-1"]["spec"]["ipNetworks"] if "." in one)  # type: ignore[index]
+        assert eventually(partial(_opens, host, "web-1", address, 80), 15, 0.3) is not None
+        assert not _opens(host, "web-1", address, 81)
+        assert not _opens(host, "db-1", web, 80)
+        assert not _opens(host, "web-1", HOST, 22)
+        assert _opens(host, "web-1", PEER, 5999)
+        assert not _opens(host, "db-1", PEER, 5999)
+        assert address in host.run(["incus", "exec", "web-1", "--", "/bin/busybox", "nslookup", "db-1.incus"]).stdout
+        for end, to, verdict in ((web, f"{address}:80", "allowed"), (address, f"{web}:80", "denied")):
+            explained = host.run(["hostfwctl", "explain", end, to], check=False)
+            assert explained.stdout.startswith(verdict), explained.stdout + explained.stderr
+        host.run(["incus", "delete", "--force", "db-1", "web-1"], timeout_s=60)
         _comes(host)
+
+
+def _has_lease(host: Host) -> bool:
+    """True once an instance with an address that nobody chose has one."""
+    spec = _files(host)["default/web-1"]["spec"]
+    assert isinstance(spec, dict)
+    return any("." in one for one in spec["ipNetworks"])
+
+
+def _opens(host: Host, instance: str, address: str, port: int) -> bool:
+    """True if an instance gets a connection; of a port without a server, if it hears so."""
+    asked = ["incus", "exec", instance, "--", "/bin/busybox", "nc", "-w", "2", address, str(port)]
+    done = host.run(asked, check=False)
+    return done.returncode == 0 or "refused" in done.stderr
 
 
 _MACHINE, _MACHINES_NET = "10.0.3.2", "10.0.3.0/28"

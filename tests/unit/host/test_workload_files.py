@@ -13,7 +13,7 @@ from hostfw.host.workloads.events import FolderNews, WorkloadEvents
 from hostfw.host.workloads.reader import FOLDER, WorkloadReader
 from hostfw.model.host.facts import Running
 from hostfw.model.problems import Problem
-from hostfw.model.sources import Source
+from hostfw.model.sources import IGNORE_FILE, Source
 from tests.unit.builders.policy_texts import manifest
 
 WEB = manifest("WorkloadEndpoint", "{interfaceName: ve-web, ipNetworks: [10.0.0.2]}", "web")
@@ -68,6 +68,15 @@ def test_a_file_with_a_mistake_counts_for_nothing(folder: Path, text: str, messa
     assert _names(running) == ["default/web"]
     assert running.problems
     assert message in running.problems[0].message or message == "the flow sequence"
+
+
+def test_a_file_that_is_nobodys_cannot_be_left_out_by_a_list_of_files(folder: Path) -> None:
+    """Such a list counts in the configuration directory alone, and no hint says otherwise."""
+    (folder / "other.yaml").write_text("services: {}")
+
+    (first, *_) = _read(folder).problems
+
+    assert IGNORE_FILE not in first.hint
 
 
 def test_links_are_not_followed(folder: Path, tmp_path: Path) -> None:

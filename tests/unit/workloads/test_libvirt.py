@@ -163,7 +163,10 @@ def test_leases_that_are_something_else_are_none(state: Path, text: str) -> None
 
 
 def test_without_libvirt_nothing_runs(tmp_path: Path) -> None:
-    """A host may have one driver or none."""
+    """A host may have one driver or none; which folder is missing is said."""
     assert LibvirtReader(tmp_path / "run", tmp_path / "leases").read() == Reading()
-    with pytest.raises(FileNotFoundError), LibvirtReader(tmp_path / "run", tmp_path / "leases").listen():
+    with (
+        pytest.raises(FileNotFoundError, match="run/qemu"),
+        LibvirtReader(tmp_path / "run", tmp_path / "leases").listen(),
+    ):
         pass

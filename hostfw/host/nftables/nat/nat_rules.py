@@ -107,7 +107,7 @@ class _Rule:
         self._interface_name = interface_name
         self._fields: dict[int, str] = {}
         self._values: dict[int, bytes] = {}
-        self._by_port: dict[int, Mapping[bytes, bytes]] = {}
+        self._by_key: dict[int, tuple[_Key | None, Mapping[bytes, bytes]]] = {}
 
     def translated(self) -> Iterator[Translation]:
         """The translations that the rule itself makes, conditions that came behind included."""
@@ -120,12 +120,12 @@ class _Rule:
             kind, data = fields[_EXPR_NAME].rstrip(b"\0"), attributes(fields.get(_EXPR_DATA, b""))
             match kind:
                 case b"meta" if 1 in data:
-                    self._fields[u32_of(data[1])] = _META.get(u32_of(data[2]), "")
+                    self._fields[_register(data[1])] = _META.get(u32_of(data[2]), "")
                 case b"payload":
                     self._payload(data)
                 case b"fib" if 1 in data:
                     local = u32_of(data[2]) == _FIB_ADDRTYPE and u32_of(data[3]) == _FIB_DADDR
-                    self._fields[u32_of(data[1])] = "type" if local else ""
+                    self._fields[_register(data[1])] = "type" if local else ""
                 case b"cmp":
                     self._compare(self._field(data[1]), u32_of(data[2]), _value(data[3]))
                 case b"range":
@@ -137,7 +137,7 @@ class _Rule:
                 case b"nat":
                     self._nat(data)
                 case b"redir":
-                    self._redirect(u32_of(data[1]) if 1 in data else None)
+                    self._redirect(_register(data[1]) if 1 in data else None)
                 case b"match":
                     self._match(text_of(data[1]), data.get(3, b""))
                 case b"target":
@@ -148,7 +148,7 @@ class _Rule:
                     pass
 
     def _field(self, register: bytes) -> str:
-        return self._fields.get(u32_of(register), "")
+        return self._fields.get(_register(register), "")
 
     def _doubt(self) -> None:
         self.doubted = True
@@ -167,7 +167,7 @@ class _Rule:
             name = "dport"
         elif base == _NETWORK:
             name = _NETWORK_FIELDS.get((offset, length), "")
-        self._fields[u32_of(data[1])] = name
+        self._fields[_register(data[1])] = name
 
     def _compare(self, field: str, operator: int, value: bytes) -> None:
         if field == "dport":
@@ -233,28 +233,53 @@ class _Rule:
         self.found = replace(self.found, ports=tuple(PortRange(*pair) for pair in met if pair[0] <= pair[1]))
 
     def _lookup(self, data: Mapping[int, bytes]) -> None:
-        field = self._field(data[2])
         elements = self._elements(text_of(data[1]))
+        key_of = self._key(_register(data[2]), elements)
         if 3 in data and u32_of(data[3]) == 0:
             for key, target in (elements or {}).items():
                 code, chain = _verdict(target)
                 if code in (_JUMP, _GOTO):
-                    condition = replace(self.found, certain=False)
-                    if field == "dport":
-                        port = _number(key)
-                        condition = replace(self.found, ports=(PortRange(port, port),))
-                    self.leads_to.append((chain, condition))
+                    self.leads_to.append((chain, self._found_at(key_of, key)))
         elif elements is None or (5 in data and u32_of(data[5])):
             self._doubt()
         elif 3 in data:
-            self._by_port[u32_of(data[3])] = elements if field == "dport" else {}
+            self._by_key[_register(data[3])] = (key_of, elements)
+        elif key_of is not None and len(key_of) == 1:
+            self._is(self._field(data[2]), tuple(elements), equal=True)
+        elif len(elements) == 1:
+            self.found = self._found_at(key_of, *elements)
         else:
-            self._is(field, tuple(elements), equal=True)
+            # Of several fields together only one combination is told by a translation.
+            self._doubt()
+
+    def _key(self, register: int, elements: Mapping[bytes, bytes] | None) -> "_Key | None":
+        """The fields that the keys of a set consist of, from a register on; None where one is not understood."""
+        length = len(next(iter(elements or ()), b""))
+        fields: list[tuple[str, slice]] = []
+        at = 0
+        while at < length:
+            name = self._fields.get(register + at // _WORD, "")
+            size = _KEY_FIELDS.get(name)
+            if size is None:
+                return None
+            fields.append((name, slice(at, at + size)))
+            at += size + -size % _WORD
+        return tuple(fields)
+
+    def _found_at(self, fields: "_Key | None", key: bytes) -> Translation:
+        """The translation so far, of packets whose fields are those of a key."""
+        before = self.found
+        if fields is None:
+            return replace(before, certain=False)
+        for name, part in fields:
+            self._is(name, (key[part],), equal=True)
+        found, self.found = self.found, before
+        return found
 
     def _immediate(self, data: Mapping[int, bytes]) -> None:
         code, chain = _verdict(data[2])
         if code is None:
-            self._values[u32_of(data[1])] = _value(data[2])
+            self._values[_register(data[1])] = _value(data[2])
         elif code in (_JUMP, _GOTO):
             self.leads_to.append((chain, self.found))
         else:
@@ -265,31 +290,29 @@ class _Rule:
             return
         family = _NFPROTO.get(u32_of(data[2])) if 2 in data else None
         self.found = replace(self.found, families=tuple(f for f in self.found.families if f is family))
-        register, port = (u32_of(data[number]) if number in data else None for number in (3, 5))
+        register, port = (_register(data[number]) if number in data else None for number in (3, 5))
         address = self._values.get(register or 0, b"")
-        if register in self._by_port:
+        if register in self._by_key:
             self._translate_by_map(register, 4 if family is Family.V4 else 16)
-        elif port in self._by_port:
+        elif port in self._by_key:
             self._translate_by_map(port, address=address)
         else:
             self._translate(address, None if port is None else self._values.get(port))
 
     def _redirect(self, port: int | None) -> None:
-        if port in self._by_port:
+        if port in self._by_key:
             self._translate_by_map(port)
         else:
             self._translate(None, None if port is None else self._values.get(port))
 
     def _translate_by_map(self, register: int, width: int = 0, address: bytes = b"") -> None:
-        """The elements of a map by port: an address of this width or none, and perhaps a port behind it."""
-        elements, before = self._by_port[register], self.found
+        """The elements of a map: an address of this width or none, and perhaps a port behind it."""
+        (fields, elements), before = self._by_key[register], self.found
         for key, target in elements.items():
-            port, value = _number(key), _value(target)
-            self._limit_ports((PortRange(port, port),))
+            value = _value(target)
+            self.found = self._found_at(fields, key)
             self._translate(address or value[:width], value[width : width + 2] or None)
             self.found = before
-        if not elements:
-            self._doubt()
 
     def _translate(self, address: bytes | None, port: bytes | None) -> None:
         to_port = None if not port else _number(port[:2])
@@ -336,6 +359,18 @@ _LOOPBACK_V4, _LOOPBACK_V6 = (b"\x7f",), (bytes(15) + b"\1",)
 """The first byte of 127.0.0.0/8, and ::1."""
 _NETWORK_FIELDS = {(16, 4): "daddr4", (16, 1): "daddr4/8", (24, 16): "daddr6", (9, 1): "l4proto", (6, 1): "l4proto"}
 """Fields of the network headers, by offset and length."""
+
+
+_KEY_FIELDS = {"dport": 2, "l4proto": 1, "daddr4": 4, "daddr6": 16}
+"""The fields that keys of maps consist of, with the bytes of each; each begins a register of its own."""
+_Key = tuple[tuple[str, slice], ...]
+_WORD = 4
+
+
+def _register(data: bytes) -> int:
+    """The number of a register, of those of 4 bytes, which are the parts of those of 16 bytes."""
+    number = u32_of(data)
+    return number * _WORD + _WORD if number <= _WORD else number
 
 
 def _value(data: bytes) -> bytes:
