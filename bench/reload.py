@@ -24,7 +24,7 @@ from hostfw.build.candidate import check_candidate
 from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.host.nftables.writing.script_runner import NftablesWorker
+from hostfw.host.nftables.writing.script_runner import NftablesWorker, SpareWorker
 from hostfw.host.store.configuration.feed_files import read_own_feeds
 from hostfw.host.store.configuration.files import read_configuration
 from hostfw.nft.deletion import Deletion
@@ -60,8 +60,8 @@ class Switch(NamedTuple):
 class TimedWorker(NftablesWorker):
     """An nft worker that notes when it switched."""
 
-    def __init__(self, switches: list[Switch], keep_open: Sequence[int]) -> None:
-        super().__init__(keep_open=keep_open)
+    def __init__(self, switches: list[Switch], keep_open: Sequence[int], spare: SpareWorker | None = None) -> None:
+        super().__init__(keep_open=keep_open, spare=spare)
         self._switches = switches
 
     def activate(self, deletions: Iterable[Deletion], generation: int) -> None:

@@ -2,12 +2,14 @@
 
     python3 -m bench.workloads
 
-Processor time to plan and compile all of them, one more and one less, and to put one more and one less into force in a
-running engine, with the time until that is in force. Each policy names two neighbours, so one workload changes three.
+Processor time to plan and compile all of them, one more and one less, and to put one less, one more and another label
+into force in a running engine, with that of its nft worker, and the time until it is in force. Each policy names two
+neighbours, so one workload changes three.
 """
 
 import gc
 import json
+import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -27,6 +29,7 @@ from hostfw.build.generation import Generation, GenerationCache, build
 from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
+from hostfw.host.nftables.writing.script_runner import SpareWorker
 from hostfw.model.host.facts import BridgeFacts, HostFacts, Interface
 from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.kinds.workloads import WorkloadEndpoint
@@ -35,7 +38,7 @@ from hostfw.model.values import Cidr, Family, Mac, address_text
 from lab.namespace import Namespace, inside, namespace, run, set_sysctl
 from lab.packets.flood import flood, received, udp_frame
 
-SIZES = (10, 1000)
+SIZES = (10, 100, 1000)
 ROUNDS = 5
 BRIDGE = "br0"
 NODE = "host1"
@@ -137,10 +140,11 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 class Times(NamedTuple):
-    """Seconds of a change in a running engine: of its processor, and on the clock until the change is in force."""
+    """Seconds of a change in a running engine: of its processor, of its worker's, and until the change is in force."""
 
     cpu_s: float
     in_force_s: float
+    worker_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -152,6 +156,7 @@ class Running:
     engine: Engine
     switches: list[Switch]
     generation: Generation
+    spare: SpareWorker
 
     def times(self, change: Callable[[], None]) -> Times:
         """The times of a change of workloads, which is put into force as the service does."""
@@ -159,6 +164,7 @@ class Running:
         gc.disable()
         try:
             change()
+            worker_s = _spent_s(self.spare)
             began_s, cpu_s = perf_counter(), process_time()
             outcome = self.engine.resync(self.generation)
             cpu_s = process_time() - cpu_s
@@ -167,15 +173,15 @@ class Running:
         if not isinstance(outcome, Applied) or outcome.change.is_empty:
             raise TypeError(outcome)
         self.generation = outcome.generation
-        return Times(cpu_s, self.switches[-1].ended_s - began_s)
+        return Times(cpu_s, self.switches[-1].ended_s - began_s, _spent_s(self.spare) - worker_s)
 
     def less(self, number: int) -> None:
         """A workload goes."""
         (self.root / "run/workloads" / f"{workload(number).metadata.name}.yaml").unlink()
 
-    def more(self, number: int) -> None:
-        """A workload comes."""
-        write(self.root / "run/workloads", number)
+    def more(self, number: int, label: int | None = None) -> None:
+        """A workload comes, with its own label or another."""
+        write(self.root / "run/workloads", number, label)
 
 
 @contextmanager
@@ -184,18 +190,29 @@ def running(count: int, *, bridged: bool, ends: int = 0) -> Iterator[Running]:
 
     Those of the first `ends` workloads are the one end of a veth whose other is called `end0` and so on.
     """
-    with TemporaryDirectory(prefix="hostfw-bench-") as folder, namespace(NODE) as node, inside(node):
+    with ExitStack() as of, TemporaryDirectory(prefix="hostfw-bench-") as folder, namespace(NODE) as node, inside(node):
         root = Path(folder)
         install_files(root, count, bridged=bridged)
         make_links(node, count, bridged=bridged, ends=ends)
         directories = Directories(*(root / name for name in ("etc", "var", "run")))
         switches: list[Switch] = []
-        host = Host(nftables=partial(TimedWorker, switches)).below(directories.run)
+        spare = SpareWorker()
+        of.callback(spare.close)
+        host = Host(nftables=partial(TimedWorker, switches, spare=spare)).below(directories.run)
         engine = Engine(directories, host, cache=EngineCache())
         outcome = engine.apply(candidate(count, bridged=bridged), accept_loss=True)
         if not isinstance(outcome, Applied):
             raise TypeError(outcome)
-        yield Running(root, node, engine, switches, outcome.generation)
+        yield Running(root, node, engine, switches, outcome.generation, spare)
+
+
+def _spent_s(spare: SpareWorker) -> float:
+    """Seconds of a processor that the worker has had so far, in hundredths; of a worker that is new, from its start."""
+    worker = spare.pid
+    if worker is None:
+        return 0.0
+    fields = Path(f"/proc/{worker}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def install_files(root: Path, count: int, *, bridged: bool) -> None:
@@ -219,15 +236,15 @@ def make_links(node: Namespace, count: int, *, bridged: bool, ends: int = 0) -> 
     run(node, ["ip", "-batch", "-"], text="\n".join(commands))
 
 
-def write(folder: Path, number: int) -> None:
-    """The file of a workload, written aside and renamed, as a hook does."""
+def write(folder: Path, number: int, label: int | None = None) -> None:
+    """The file of a workload, with its own label or another's, written aside and renamed, as a hook does."""
     one = workload(number)
     networks = (f'"{address_text(net.family, net.address)}"' for net in one.networks)
     aside = folder / f".{one.metadata.name}"
     aside.write_text(
         _ENDPOINT.format(
             name=one.metadata.name,
-            number=number,
+            number=number if label is None else label,
             interface=one.interface_name,
             mac=one.mac,
             addresses=", ".join(networks),
@@ -298,26 +315,37 @@ def _ethernet(target: str, source: str, frame: bytes) -> bytes:
 
 def lines() -> Iterator[str]:
     """The table, line by line as it is measured."""
-    yield f"{'workloads, each with a policy':34}{'all':>10}{'one less':>10}{'one more':>10}  load {getloadavg()[0]:.1f}"
+    titles = ("all", "one less", "one more", "a label")
+    yield f"{'workloads, each with a policy':34}{''.join(f'{one:>10}' for one in titles)}  load {getloadavg()[0]:.1f}"
     for bridged in (True, False):
         for count in SIZES:
             where = f"{count} behind {'a bridge' if bridged else 'interfaces'}"
             times = (f"{seconds:8.3f} s" for seconds in compile_s(count, bridged=bridged))
             yield f"{where + ', compile':34}{''.join(times)}"
             with running(count, bridged=bridged) as engine:
-                less, more = zip(*(_one_less_and_more(engine, count // 2) for _ in range(ROUNDS)), strict=True)
-            for title, each in (("  engine, processor", "cpu_s"), ("  engine, until in force", "in_force_s")):
-                seconds = (median(getattr(one, each) for one in of) for of in (less, more))
-                yield f"{title:34}{'':10}{''.join(f'{one:8.3f} s' for one in seconds)}"
+                rounds = [_changes(engine, count // 2) for _ in range(ROUNDS)]
+            load = f"  load {getloadavg()[0]:.1f}"
+            for title, each in (
+                ("  engine, processor", "cpu_s"),
+                ("  its nft worker, processor", "worker_s"),
+                ("  engine, until in force", "in_force_s"),
+            ):
+                seconds = (median(getattr(one, each) for one in of) for of in zip(*rounds, strict=True))
+                yield f"{title:34}{'':10}{''.join(f'{one:8.3f} s' for one in seconds)}{load}"
     for bridged in (True, False):
-        few, many = packet_ns(SIZES, bridged=bridged)
+        few, many = packet_ns((SIZES[0], SIZES[-1]), bridged=bridged)
         where = "a bridge" if bridged else "interfaces"
-        yield f"{'new packet behind ' + where:34}{few:7} ns among {SIZES[0]}, {many} among {SIZES[1]}: {many / few:.2f}"
+        title = f"new packet behind {where}"
+        yield f"{title:34}{few:7} ns among {SIZES[0]}, {many} among {SIZES[-1]}: {many / few:.2f}"
     yield f"load {getloadavg()[0]:.1f}"
 
 
-def _one_less_and_more(engine: Running, number: int) -> tuple[Times, Times]:
-    return engine.times(partial(engine.less, number)), engine.times(partial(engine.more, number))
+def _changes(engine: Running, number: int) -> tuple[Times, Times, Times]:
+    """The times of a workload that goes, that comes again, and that gets the label of another."""
+    less, more = (engine.times(partial(change, number)) for change in (engine.less, engine.more))
+    label = engine.times(partial(engine.more, number, number + 1))
+    engine.times(partial(engine.more, number))
+    return less, more, label
 
 
 def main() -> None:

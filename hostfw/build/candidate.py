@@ -52,12 +52,13 @@ def check_candidate(
     cache: CandidateCache | None = None,
     *,
     warnings: bool = True,
+    of_a_host: bool = True,
 ) -> Candidate:
     """Decode and check a configuration, offline.
 
     Which files its Feeds name shows only now: `read_feeds` reads those that the configuration does not hold. With
     a cache, the same files give the very object of the last time. Without `warnings` it tells whether
-    there are errors: the whole check comes later.
+    there are errors: the whole check comes later. What is for many hosts is not `of_a_host`: each has its own settings.
     """
     decoded = decode(configuration, cache.decode if cache else None)
     known = {source.path for source in configuration.feeds}
@@ -72,7 +73,14 @@ def check_candidate(
             return last
     resources, feed_problems = _with_feeds(decoded.resources, configuration.feeds)
     whole = not errors(decoded.problems)
-    checked = check(resources, decoded.settings, cache.check if cache else None, whole=whole, warnings=warnings)
+    checked = check(
+        resources,
+        decoded.settings,
+        cache.check if cache else None,
+        whole=whole,
+        warnings=warnings,
+        of_a_host=of_a_host,
+    )
     problems = (*read_problems, *decoded.problems, *unread, *feed_problems, *checked)
     candidate = Candidate(configuration, decoded.settings, resources, in_order(problems), decoded.sources)
     if cache is not None and warnings:

@@ -1,7 +1,9 @@
 """The pure stages in a row: from what was read and observed to a generation that could be put into force."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -32,8 +34,9 @@ class Generation:
     """Everything about one generation, ready to be put into force.
 
     `script` is loaded by the next boot: it is complete except for big sets beyond `BOOT_ELEMENTS`, of which it has the
-    digests, and for the workloads that run now, which nobody knows by then: their interfaces are closed. `id` is the
-    digest of the whole, workloads included. `governance` is the record that it was resolved with. `lasting` is there
+    digests, and for the workloads that run now, which nobody knows by then: their interfaces are closed. Where there
+    are any it is made when it is asked for first: packets need not wait for it. `id` is the digest of the whole,
+    workloads included. `governance` is the record that it was resolved with. `lasting` is there
     where something is allowed for the sake of a resource that expires: what is left without that.
     """
 
@@ -42,10 +45,15 @@ class Generation:
     facts: HostFacts
     plan: Plan
     ruleset: Ruleset
-    script: str
+    boot: "ScriptOnDemand"
     warnings: tuple[Problem, ...]
     governance: Governance = NOTHING_GOVERNED
     lasting: "Lasting | None" = None
+
+    @property
+    def script(self) -> str:
+        """The script that the next boot loads."""
+        return self.boot.text
 
     @property
     def governed_interfaces(self) -> int:
@@ -54,6 +62,29 @@ class Generation:
         if self.plan.wildcard is None:
             return len(bound)
         return len(bound | {interface.name for interface in self.facts.interfaces if interface.name != LOOPBACK})
+
+
+class ScriptOnDemand:
+    """A script that is made once, when it is asked for; equal to another of the same text."""
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[[], str] | str) -> None:
+        """Of a text that is there, or that `make` gives."""
+        self._make = make
+
+    @property
+    def text(self) -> str:
+        """The script."""
+        if not isinstance(self._make, str):
+            self._make = self._make()
+        return self._make
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ScriptOnDemand) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +168,8 @@ def build(
             cache.compile = CompileCache()
         return Refused(in_order((*problems, _collision(error))))
     script = _opened_by(plan) + render(ruleset, cache.commands if cache else None, BOOT_ELEMENTS)
-    boot = _boot_script(candidate, facts, cache, governance) if facts.workloads else script
+    making = partial(_boot_script, candidate, facts, cache, governance) if facts.workloads else script
+    boot = ScriptOnDemand(making)
     known = (script_id(script), candidate, facts, plan, ruleset, boot, problems, governance)
     generation = Generation(*known, _lasting(candidate, plan, facts, cache, governance))
     if cache is not None:

@@ -18,6 +18,7 @@ _ORIGINAL = {
     Key.DPORT: Key.ORIGINAL_DPORT,
     Key.DESTINATION_SOCKET: Key.ORIGINAL_SOCKET,
 }
+_LEADING = (Goto, Jump)
 _OF_PORTS = frozenset((Key.ORIGINAL_DPORT, Key.ORIGINAL_SOCKET))
 
 
@@ -41,13 +42,13 @@ class BeforeTranslation:
         return verdict if chain == verdict.chain else type(verdict)(chain)
 
     def _chain(self, name: str, protocol: int | None) -> str:
-        known = self._builder.before_translation
-        found = known.get((name, protocol))
+        known = self._builder.before_translation[protocol]
+        found = known.get(name)
         if found is None:
             rules = self._builder.chains[name].rules
             changed = tuple(self._rule(rule, protocol) for rule in rules)
             found = name if changed == rules else self._builder.chain(_purpose(name), changed)
-            known[name, protocol] = found
+            known[name] = found
         return found
 
     def _rule(self, rule: Rule, protocol: int | None) -> Rule:
@@ -79,19 +80,26 @@ class BeforeTranslation:
                 return statement
 
     def _map(self, name: str, protocol: int | None) -> str:
-        known = self._builder.before_translation
-        if (name, protocol) not in known:
-            known[name, protocol] = self._changed_map(name, protocol)
-        return known[name, protocol]
+        known = self._builder.before_translation[protocol]
+        if name not in known:
+            known[name] = self._changed_map(name, protocol)
+        return known[name]
 
     def _changed_map(self, name: str, protocol: int | None) -> str:
         contents = self._builder.maps[name]
-        # Many elements share a verdict.
-        verdicts = {id(verdict): verdict for _, verdict in contents.elements}
-        changed = {which: self._verdict(verdict, protocol) for which, verdict in verdicts.items()}
-        if all(changed[which] is verdict for which, verdict in verdicts.items()):
+        # Many elements share a verdict, and most verdicts are known to stay.
+        verdicts = [verdict for _, verdict in contents.elements]
+        verdict_of_id = dict(zip(map(id, verdicts), verdicts, strict=True))
+        known = self._builder.before_translation[protocol]
+        leading = {which: verdict for which, verdict in verdict_of_id.items() if isinstance(verdict, _LEADING)}
+        changed = {
+            which: other
+            for which, verdict in leading.items()
+            if known.get(verdict.chain) != verdict.chain and (other := self._verdict(verdict, protocol)) is not verdict
+        }
+        if not changed:
             return name
-        elements = tuple([(key, changed[id(verdict)]) for key, verdict in contents.elements])
+        elements = tuple([(key, changed.get(id(verdict), verdict)) for key, verdict in contents.elements])
         return self._builder.verdict_map(_purpose(name), contents.type, elements, interval=contents.interval)
 
 

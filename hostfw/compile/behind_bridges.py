@@ -1,9 +1,10 @@
 """Rules of IPv4 and IPv6 for workloads behind bridges, by address; the table of bridges sees that none is forged."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from hostfw.compile.layout.parts import Place, by_prefix
 from hostfw.compile.neighbours import of_the_link
 from hostfw.compile.plan_programs import Programs
 from hostfw.compile.program import Program
@@ -11,24 +12,22 @@ from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.host.guests import BEFORE_AN_ADDRESS
 from hostfw.model.host.interface_names import WILDCARD_END
 from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint
-from hostfw.model.values import Direction, Family
+from hostfw.model.values import Cidr, Direction, Family
 from hostfw.nft.objects import ElementType
 from hostfw.nft.rules import Accept, Beginning, Goto, Jump, Key, Match, Return, Rule, Statement, Verdict, Vmap
 
-Place = tuple[str, int]
-"""A bridge, and an address behind it."""
 ProgramOf = Callable[[PlannedDirection, Direction], Program | None]
 
 _ALLOW = (Accept(),)
 
 
-class VerdictOf(Protocol):
-    """The verdict that leads to what an endpoint meets on one side."""
+class VerdictsOf(Protocol):
+    """The verdicts that lead to what endpoints meet on one side."""
 
     def __call__(
-        self, endpoint: PlannedEndpoint, direction: Direction, purpose: str, program_of: ProgramOf, /
-    ) -> Verdict:
-        """The verdict."""
+        self, endpoints: Sequence[PlannedEndpoint], direction: Direction, purpose: str, program_of: ProgramOf, /
+    ) -> list[Verdict]:
+        """The verdicts, in the order of the endpoints."""
 
 
 class ChainOf(Protocol):
@@ -76,7 +75,7 @@ class BehindBridges:
     builder: TableBuilder
     guests: Programs
     chain_of: ChainOf
-    verdict_of: VerdictOf
+    verdicts_of: VerdictsOf
 
     def sources(self, programs: Programs) -> Iterator[Rule]:
         """Sources behind bridges: those of workloads there, and what any neighbour uses before it has an address.
@@ -88,10 +87,10 @@ class BehindBridges:
         def verdict() -> Verdict:
             advertised = Jump(self.chain_of("sources/router", programs.router_advertisements(side), _ALLOW))
             first = [Rule((), (advertised,))] if self.builder.family is Family.V6 else []
-            known = self._senders(Return())
             denied = self._goto("sources/unidentified", programs.unidentified_on_bridge(side))
-            before = self._before_an_address(Return())
-            return Goto(self.builder.chain("sources/bridges", [*first, *known, *before, Rule((), (denied,))]))
+            rest = [*self._before_an_address(Return()), Rule((), (denied,))]
+            rules = [*first, *self._senders("sources/bridges", Return(), rest)]
+            return Goto(self.builder.chain("sources/bridges", rules))
 
         yield from of_patterns(Direction.INGRESS, self.plan.settings.workloads.bridges, verdict)
 
@@ -102,30 +101,29 @@ class BehindBridges:
         def verdict() -> Verdict:
             if side is Direction.INGRESS:
                 open_to_all = self._goto(f"{short}/to-host", self.guests.to_host(side.opposite))
-                known = self._senders(open_to_all)
                 denied = self._goto(f"{short}/unidentified", self.guests.unidentified_on_bridge(side.opposite))
-                rules = [*known, *self._before_an_address(open_to_all), Rule((), (denied,))]
+                rest = [*self._before_an_address(open_to_all), Rule((), (denied,))]
+                rules = self._senders(f"{short}/bridges", open_to_all, rest)
             else:
                 leases = Jump(self.chain_of(f"{short}/leases", self.guests.before_workloads(side.opposite), _ALLOW))
                 denied = self._goto(f"{short}/unidentified", self.guests.unidentified(side.opposite))
                 # Mostly the very map by which forwarded packets are told apart.
                 verdicts = self._verdicts(side, short, program_of)
-                known = self._known(Key.DESTINATION_ON_LINK, f"forward-{short}", verdicts)
-                rules = [Rule((), (leases,)), *known, Rule((), (denied,))]
+                known = self._known(side, f"forward-{short}", verdicts, [Rule((), (denied,))])
+                rules = [Rule((), (leases,)), *known]
             return Goto(self.builder.chain(f"{short}/bridges", rules))
 
         yield from of_patterns(side, self.plan.settings.workloads.bridges, verdict)
 
     def forwarded(self, side: Direction, purpose: str, program_of: ProgramOf) -> Iterator[Rule]:
         """Packets from behind bridges of workloads to anybody else, or to there, between two ports as well."""
-        key = Key.SOURCE_ON_LINK if side is Direction.INGRESS else Key.DESTINATION_ON_LINK
 
         def verdict() -> Verdict:
-            denied = self.guests.unidentified_on_bridge(side.opposite)
+            denied = self._goto(f"{purpose}/unidentified", self.guests.unidentified_on_bridge(side.opposite))
+            verdicts = self._verdicts(side, purpose, program_of)
             rules = [
                 *of_the_link(self.builder.family),
-                *self._known(key, purpose, self._verdicts(side, purpose, program_of)),
-                Rule((), (self._goto(f"{purpose}/unidentified", denied),)),
+                *self._known(side, purpose, verdicts, [Rule((), (denied,))]),
             ]
             return Goto(self.builder.chain(f"{purpose}/bridges", rules))
 
@@ -139,19 +137,53 @@ class BehindBridges:
             if net.family is self.builder.family:
                 yield Rule((Match(Key.SADDR, net),), (verdict,))
 
-    def _senders(self, verdict: Verdict) -> Iterator[Rule]:
-        """The verdict of what comes from a workload, by bridge and address; none where there is no workload."""
-        if self.places:
-            known = self.builder.place_set("senders/bridged", tuple(place for place, _ in self.places))
-            yield Rule((Match(Key.SOURCE_ON_LINK, known),), (verdict,))
+    def _senders(self, purpose: str, verdict: Verdict, rest: list[Rule]) -> list[Rule]:
+        """The verdict of what comes from a workload, by bridge and address, and the rest for all else."""
 
-    def _known(self, key: Key, purpose: str, verdicts: Mapping[str, Verdict]) -> Iterator[Rule]:
-        """The verdicts of workloads, by bridge and address; none where there is no such workload."""
-        if self.places:
-            elements = tuple((place, verdicts[name]) for place, name in self.places)
-            yield Rule((), (Vmap(key, self.builder.verdict_map(f"{purpose}/bridged", ElementType.NETWORK, elements)),))
+        def rules_of(places: Sequence[Place]) -> Rule:
+            known = self.builder.place_set("senders/bridged", tuple(places))
+            return Rule((Match(Key.SOURCE_ON_LINK, known),), (verdict,))
+
+        return self._by_place(Direction.INGRESS, purpose, rules_of, rest)
+
+    def _known(self, side: Direction, purpose: str, verdicts: Mapping[str, Verdict], rest: list[Rule]) -> list[Rule]:
+        """The verdicts of workloads, by bridge and address, and the rest for what is of none."""
+        key = Key.SOURCE_ON_LINK if side is Direction.INGRESS else Key.DESTINATION_ON_LINK
+        names = dict(self.places)
+
+        def rules_of(places: Sequence[Place]) -> Rule:
+            elements = tuple((place, verdicts[names[place]]) for place in places)
+            return Rule((), (Vmap(key, self.builder.verdict_map(f"{purpose}/bridged", ElementType.NETWORK, elements)),))
+
+        return self._by_place(side, f"{purpose}/bridges", rules_of, rest)
+
+    def _by_place(
+        self, side: Direction, purpose: str, rule_of: Callable[[Sequence[Place]], Rule], rest: list[Rule]
+    ) -> list[Rule]:
+        """The rule of all places, where there are any, and the rest; of many in chains by prefixes of addresses."""
+        places, builder = [place for place, _ in self.places], self.builder
+        if not places:
+            return rest
+        most = builder.costs.dispatched_together
+        found = by_prefix(places, builder.family, most) if len(places) > most else None
+        if found is None:
+            return [rule_of(places), *rest]
+        length, parts = found
+        onward = Rule((), (Goto(builder.chain(f"{purpose}/rest", rest)),))
+        elements = tuple(
+            (prefix, Goto(builder.chain(f"{purpose}/part", (rule_of(part), onward)))) for prefix, part in parts.items()
+        )
+        address = Key.SADDR if side is Direction.INGRESS else Key.DADDR
+        if builder.family is Family.V4 and len(elements) <= builder.costs.linear_rules:
+            # Four bytes are compared inline, so that a few of them cost less than a lookup.
+            one_by_one = (
+                Rule((Match(address, Cidr(Family.V4, prefix, length)),), (verdict,)) for prefix, verdict in elements
+            )
+            return [*one_by_one, onward]
+        top = builder.verdict_map(f"{purpose}/parts", ElementType.ADDRESS, elements)
+        return [Rule((), (Vmap(address, top, length),)), onward]
 
     def _verdicts(self, side: Direction, purpose: str, program_of: ProgramOf) -> dict[str, Verdict]:
-        return {
-            endpoint.name: self.verdict_of(endpoint, side, purpose, program_of) for endpoint, _ in self.plan.bridged
-        }
+        endpoints = [endpoint for endpoint, _ in self.plan.bridged]
+        found = self.verdicts_of(endpoints, side, purpose, program_of)
+        return {endpoint.name: verdict for endpoint, verdict in zip(endpoints, found, strict=True)}

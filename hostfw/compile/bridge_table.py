@@ -14,13 +14,15 @@ so from its first frame on. What passes meets policy in the tables of IPv4 and I
 between ports as well (br_netfilter, at the priorities 0 and -1, behind this table).
 """
 
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache, partial
 from typing import TypeVar
 
 from hostfw.audit.log_prefix import LogTag, encode
 from hostfw.compile import object_names as names
+from hostfw.compile.layout.costs import DEFAULT_COSTS, CostModel
 from hostfw.compile.layout.nft_rules.log_limits import LOG_RECORDS, SUPPRESSED
+from hostfw.compile.layout.parts import in_parts
 from hostfw.model.host.guests import Workload
 from hostfw.model.packets.decisions import Reason
 from hostfw.model.plan import Plan, PlannedEndpoint
@@ -66,14 +68,15 @@ _LINK_GROUPS = "01:80:c2:00:00:00-01:80:c2:00:00:0f"
 _PORTS_WITH_LIMITS = Dynamic(4096, 60)
 
 
-def bridge_table(plan: Plan) -> Table | None:
+def bridge_table(plan: Plan, costs: CostModel = DEFAULT_COSTS) -> Table | None:
     """The table of bridges; None where no bridge has workloads."""
-    return _BridgeTable(plan).table() if plan.settings.workloads.bridges else None
+    return _BridgeTable(plan, costs).table() if plan.settings.workloads.bridges else None
 
 
 class _BridgeTable:
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, costs: CostModel) -> None:
         self._plan = plan
+        self._together = costs.dispatched_together
         self._logging = plan.settings.logging
         self._chains: dict[str, Chain] = {}
         self._maps: dict[str, VerdictMap] = {}
@@ -82,7 +85,7 @@ class _BridgeTable:
 
     def table(self) -> Table:
         ports = sorted((workload.port, endpoint, workload) for endpoint, workload in self._plan.bridged)
-        theirs = self._set("ports", tuple(port for port, _, _ in ports))
+        theirs = tuple(port for port, _, _ in ports)
         others = self._set("other-ports", self._plan.other_ports)
         sends, gets = Direction.EGRESS, Direction.INGRESS
         unknown = self._denied(sends, Reason.UNIDENTIFIED, Key.IIFNAME)
@@ -91,19 +94,19 @@ class _BridgeTable:
             self._denied(sends, Reason.TO_HOST, Key.IIFNAME),
             unknown,
         )
-        judged = tuple((port, Goto(self._port(endpoint, workload, denials))) for port, endpoint, workload in ports)
-        sent = [*self._by_port(judged), *_of(Key.IIFNAME, others), Rule((), (unknown,))]
-        first = self._chain("sent", sent)
+        judged = {port: Goto(self._port(endpoint, workload, denials)) for port, endpoint, workload in ports}
+        first = self._chain("sent", self._sent(judged, [*_of(Key.IIFNAME, others), Rule((), (unknown,))]))
         nowhere = self._denied(gets, Reason.UNIDENTIFIED, Key.OIFNAME)
-        forwarded = [*_between(theirs, theirs, known=True), *_between(others, others, known=False)]
+        undelivered = Rule((), (nowhere,))
+        forwarded = self._forwarded(theirs, [*_between(others, others), undelivered], undelivered)
         # What a bridge itself says (STP, every two seconds) is for no workload, and nothing that anybody tried.
         unsaid = Rule((Match(Key.ETHER_DADDR, _LINK_GROUPS),), (Drop(),))
-        put_out = [*_of_type(Key.OIFNAME, theirs), *_of(Key.OIFNAME, others), unsaid]
+        put_out = self._to_ports("put-out", theirs, [*_of(Key.OIFNAME, others), unsaid, undelivered])
         bases = (
             self._base(Hook.PREROUTING, [Rule((), (Goto(first),))]),
             self._base(Hook.INPUT, [Rule((Match(Key.ETHER_DADDR, _LINK_GROUPS),), (Goto(first),)), _ACCEPTED]),
-            self._base(Hook.FORWARD, [*forwarded, Rule((), (nowhere,))]),
-            self._base(Hook.OUTPUT, [*put_out, Rule((), (nowhere,))]),
+            self._base(Hook.FORWARD, forwarded),
+            self._base(Hook.OUTPUT, put_out),
         )
         return Table(
             BRIDGE,
@@ -114,11 +117,51 @@ class _BridgeTable:
             bases,
         )
 
-    def _by_port(self, judged: tuple[tuple[str, Verdict], ...]) -> Iterator[Rule]:
-        if judged:
-            contents = names.named_map("sent", VerdictMap("", ElementType.IFNAME, judged), BRIDGE)
-            self._maps[contents.name] = contents
-            yield Rule((), (Vmap(Key.IIFNAME, contents.name),))
+    def _sent(self, judged: Mapping[str, Verdict], rest: list[Rule]) -> list[Rule]:
+        """Rules for what each port of a workload sends, and the rest."""
+
+        def rules_of(ports: tuple[str, ...]) -> Iterator[Rule]:
+            elements = tuple((port, judged[port]) for port in ports)
+            if elements:
+                contents = names.named_map("sent", VerdictMap("", ElementType.IFNAME, elements), BRIDGE)
+                self._maps[contents.name] = contents
+                yield Rule((), (Vmap(Key.IIFNAME, contents.name),))
+
+        return self._by_parts(Key.IIFNAME, "sent", tuple(judged), rules_of, rest)
+
+    def _forwarded(self, theirs: tuple[str, ...], rest: list[Rule], undelivered: Rule) -> list[Rule]:
+        """Rules for what is between ports of workloads, and the rest: one look at both ends, or two among many."""
+        if len(theirs) <= self._together:
+            ports = self._set("ports", theirs)
+            return [*_of_type((Match(Key.IIFNAME, SetRef(ports)),), ports), *rest] if ports is not None else rest
+        delivered = Goto(self._chain("delivered", self._to_ports("delivered", theirs, [undelivered])))
+
+        def rules_of(ports: tuple[str, ...]) -> Iterator[Rule]:
+            return ((Rule(rule.matches, (delivered,))) for rule in _of(Key.IIFNAME, self._set("ports", ports)))
+
+        return self._by_parts(Key.IIFNAME, "forwarded", theirs, rules_of, rest)
+
+    def _to_ports(self, purpose: str, theirs: tuple[str, ...], rest: list[Rule]) -> list[Rule]:
+        """Rules for what goes to ports of workloads, and the rest."""
+
+        def rules_of(ports: tuple[str, ...]) -> Iterator[Rule]:
+            return _of_type((), self._set("ports", ports))
+
+        return self._by_parts(Key.OIFNAME, purpose, theirs, rules_of, rest)
+
+    def _by_parts(
+        self,
+        key: Key,
+        purpose: str,
+        ports: tuple[str, ...],
+        rules_of: Callable[[tuple[str, ...]], Iterable[Rule]],
+        rest: list[Rule],
+    ) -> list[Rule]:
+        chain = partial(self._part, purpose)
+        return in_parts(key, ports, self._together, rules_of, rest, chain)
+
+    def _part(self, purpose: str, of: str, rules: Iterable[Rule]) -> str:
+        return self._chain(f"{purpose}/{of}", rules)
 
     def _port(self, endpoint: PlannedEndpoint, workload: Workload, denials: tuple[Verdict, Verdict, Verdict]) -> str:
         chain = _port_chain(endpoint.name, workload, denials)
@@ -169,19 +212,17 @@ def _of(key: Key, ports: str | None) -> Iterator[Rule]:
         yield Rule((Match(key, SetRef(ports)),), (Accept(),))
 
 
-def _of_type(key: Key, ports: str | None) -> Iterator[Rule]:
-    """Rules that accept, at these ports, the kinds of frame that policy knows."""
+def _of_type(matches: tuple[Match, ...], ports: str | None) -> Iterator[Rule]:
+    """Rules that accept what goes out at these ports, of the kinds of frame that policy knows."""
     if ports is not None:
         for kind in _ETHER_TYPES:
-            yield Rule((Match(key, SetRef(ports)), Match(Key.ETHER_TYPE, kind)), (Accept(),))
+            of_kind = Match(Key.OIFNAME, SetRef(ports)), Match(Key.ETHER_TYPE, kind)
+            yield Rule((*matches, *of_kind), (Accept(),))
 
 
-def _between(ports: str | None, others: str | None, *, known: bool) -> Iterator[Rule]:
-    if ports is None or others is None:
-        return
-    ends = Match(Key.IIFNAME, SetRef(ports)), Match(Key.OIFNAME, SetRef(others))
-    for kind in _ETHER_TYPES if known else (None,):
-        yield Rule((*ends, *([Match(Key.ETHER_TYPE, kind)] if kind else [])), (Accept(),))
+def _between(ports: str | None, others: str | None) -> Iterator[Rule]:
+    if ports is not None and others is not None:
+        yield Rule((Match(Key.IIFNAME, SetRef(ports)), Match(Key.OIFNAME, SetRef(others))), (Accept(),))
 
 
 def _denying(tag: LogTag, counter: str, port: Key, limits: str, logging: Logging) -> Iterator[Rule]:

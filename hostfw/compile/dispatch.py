@@ -7,6 +7,7 @@ from hostfw.compile import object_names as names
 from hostfw.compile.before_translation import BeforeTranslation
 from hostfw.compile.behind_bridges import BehindBridges, ProgramOf, interface_key, of_patterns, places_of
 from hostfw.compile.incremental.memo import CompileCache
+from hostfw.compile.layout.parts import in_parts
 from hostfw.compile.multicast_answers import answers
 from hostfw.compile.neighbours import neighbours
 from hostfw.compile.plan_programs import Programs
@@ -15,7 +16,7 @@ from hostfw.compile.table_builder import TableBuilder
 from hostfw.compile.targets import Targets
 from hostfw.model.host.guests import Workload
 from hostfw.model.host.loopback import LOOPBACK
-from hostfw.model.plan import Plan, PlannedEndpoint
+from hostfw.model.plan import Plan
 from hostfw.model.values import Direction
 from hostfw.nft.objects import Dynamic, ElementType
 from hostfw.nft.rules import (
@@ -55,14 +56,13 @@ class Dispatch:
         self._programs_that_drop = Programs(plan.settings, reject=False, cache=cache)
         self._programs_of_workloads = self._targets.of_workloads
         self._endpoints = {endpoint.name: endpoint for endpoint in plan.endpoints}
-        self._bindings: dict[Direction, tuple[tuple[str, PlannedEndpoint, int], ...]] = {}
         self._behind_bridges = BehindBridges(
             plan,
             places_of(plan, builder.family),
             builder,
             self._programs_of_workloads,
             self._targets.chain,
-            partial(self._targets.verdict, allow=(Accept(),), again=False),
+            partial(self._targets.verdicts, allow=(Accept(),)),
         )
         self._local: dict[Direction, list[Rule]] = {}
 
@@ -81,15 +81,17 @@ class Dispatch:
                 Accept() if program is None else self._targets.goto(f"{direction.short}/unmanaged", program, allow)
             )
         verdicts = self._verdicts(direction, direction.short, self._programs.local, allow)
-        return [
-            *self._loopback(direction),
-            *neighbours(self._plan.settings, self._builder.family),
-            *(answers(self._plan, self._builder) if direction is Direction.INGRESS else ()),
-            *self._interfaces(direction, direction.short, verdicts),
+        rest = [
             *self._renamed(direction, direction.short, verdicts, may_close=True),
             *self._unidentified(direction, direction.short, self._programs_of_workloads),
             *self._behind_bridges.local(direction, self._programs.local),
             Rule((), (default,)),
+        ]
+        return [
+            *self._loopback(direction),
+            *neighbours(self._plan.settings, self._builder.family),
+            *(answers(self._plan, self._builder) if direction is Direction.INGRESS else ()),
+            *self._by_interface(direction, direction.short, verdicts, rest),
         ]
 
     def forward(self, direction: Direction) -> list[Rule]:
@@ -108,11 +110,13 @@ class Dispatch:
         # What a workload sends to a published port is forwarded, or for the host, and meets its policy there.
         workloads = {b.interface for b in self._plan.bindings if self._endpoints[b.endpoint].workload is not None}
         verdicts |= dict.fromkeys(workloads, Return())
+        default = self._wildcard(ingress, ingress.short, self._programs.local, allow)
+        if default is None and all(verdict == Return() for verdict in verdicts.values()):
+            return []
         rules = [
             *self._interfaces(ingress, ingress.short, verdicts),
             *self._renamed(ingress, ingress.short, verdicts, may_close=True),
         ]
-        default = self._wildcard(ingress, ingress.short, self._programs.local, allow)
         if default is not None:
             on_lo = (Rule(rule.matches, (Return(),)) for rule in self._loopback(ingress))
             of_workloads = of_patterns(ingress, self._plan.settings.workloads.patterns, Return)
@@ -140,17 +144,15 @@ class Dispatch:
             workload = self._endpoints[binding.endpoint].workload
             if workload is not None:
                 make = partial(self._sources_of, binding.endpoint, workload, programs)
-                verdicts[binding.interface] = self._targets.kept(("sources", binding.endpoint, workload), None, make)
+                verdicts[binding.interface] = self._targets.kept("sources", binding.endpoint, workload, make)
             elif self._plan.settings.workloads.has(binding.interface):
                 verdicts[binding.interface] = Return()
-        by_index = self._renamed(side, "sources", verdicts, may_close=False)
-        unidentified = self._unidentified(side, "sources", programs)
-        return [
-            *self._interfaces(side, "sources", verdicts),
-            *by_index,
-            *unidentified,
+        rest = [
+            *self._renamed(side, "sources", verdicts, may_close=False),
+            *self._unidentified(side, "sources", programs),
             *self._behind_bridges.sources(programs),
         ]
+        return self._by_interface(side, "sources", verdicts, rest)
 
     def _sources_of(self, name: str, workload: Workload, programs: Programs) -> Verdict:
         """The verdict on what one workload sends: its Ethernet address if it has to have one, then its addresses."""
@@ -211,24 +213,40 @@ class Dispatch:
         verdicts = self._verdicts(direction, purpose, program_of, allow, again=again)
         theirs = self._plan.settings.workloads
         # One that keeps its HostEndpoint under the name of a workload's interface is not taken for unidentified.
-        verdicts = {name: verdict for name, verdict in verdicts.items() if verdict != default or theirs.has(name)}
+        is_told = may_close or default != Return()
+        verdicts = {
+            name: verdict for name, verdict in verdicts.items() if verdict != default or (is_told and theirs.has(name))
+        }
         unidentified: Iterable[Rule] = ()
         if may_close:
             own = self._unidentified(direction, purpose, self._programs_of_workloads)
             unidentified = (*own, *self._behind_bridges.forwarded(direction, purpose, self._programs.forward))
         elif default != Return():
             unidentified = of_patterns(direction, theirs.patterns, Return)
-        rules = [
-            *self._interfaces(direction, purpose, verdicts),
+        rest = [
             *self._renamed(direction, purpose, verdicts, may_close=may_close),
             *unidentified,
+            *([] if default == Return() else [Rule((), (default,))]),
         ]
-        return rules if default == Return() else [*rules, Rule((), (default,))]
+        return self._by_interface(direction, purpose, verdicts, rest)
 
     def _loopback(self, direction: Direction) -> Iterator[Rule]:
         """Loopback is open unless an endpoint is bound to it."""
         if all(binding.interface != LOOPBACK for binding in self._plan.bindings):
             yield Rule((Match(interface_key(direction), LOOPBACK),), (Accept(),))
+
+    def _by_interface(
+        self, direction: Direction, purpose: str, verdicts: dict[str, Verdict], rest: list[Rule]
+    ) -> list[Rule]:
+        """The verdicts of interfaces, and the rest for what none of them is of."""
+        return in_parts(
+            interface_key(direction),
+            sorted(verdicts),
+            self._builder.costs.dispatched_together,
+            lambda names: self._interfaces(direction, purpose, {name: verdicts[name] for name in names}),
+            rest,
+            lambda of, rules: self._builder.chain(f"{purpose}/{of}", rules),
+        )
 
     def _interfaces(self, direction: Direction, purpose: str, verdicts: dict[str, Verdict]) -> Iterator[Rule]:
         key = interface_key(direction)
@@ -279,28 +297,18 @@ class Dispatch:
         *,
         again: bool = False,
     ) -> dict[str, Verdict]:
-        # Whoever meets the same has the same verdict: it is looked for once, and not for every interface.
-        of: dict[int, Verdict] = {}
-        verdicts: dict[str, Verdict] = {}
-        # No policy of workloads is of a class that has no way for them.
-        passed = not self._targets.is_met_by_workloads(program_of)
-        for interface, endpoint, met in self._bound(direction):
-            verdict = _PASSED_BY if passed and endpoint.workload is not None else of.get(met)
-            if verdict is None:
-                verdict = of[met] = self._targets.verdict(endpoint, direction, purpose, program_of, allow, again=again)
-            verdicts[interface] = verdict
-        return verdicts
-
-    def _bound(self, side: Direction) -> tuple[tuple[str, PlannedEndpoint, int], ...]:
-        """Each interface, its endpoint, and a number of what packets meet on one side of it."""
-        if side not in self._bindings:
-            numbers: dict[tuple[object, ...], int] = {}
-            endpoints = ((one.interface, self._endpoints[one.endpoint]) for one in self._plan.bindings)
-            self._bindings[side] = tuple(
-                (interface, endpoint, numbers.setdefault(self._targets.met(endpoint, side), len(numbers)))
-                for interface, endpoint in endpoints
-            )
-        return self._bindings[side]
+        if not self._targets.is_met_by_workloads(program_of):
+            # No policy of workloads is of a class that has no way for them.
+            governing = {one.interface: self._endpoints[one.endpoint] for one in self._plan.bindings}
+            return {
+                interface: _PASSED_BY
+                if endpoint.workload is not None
+                else self._targets.verdict(endpoint, direction, purpose, program_of, allow, again=again)
+                for interface, endpoint in governing.items()
+            }
+        endpoints = [self._endpoints[one.endpoint] for one in self._plan.bindings]
+        found = self._targets.verdicts(endpoints, direction, purpose, program_of, allow, again=again)
+        return {one.interface: verdict for one, verdict in zip(self._plan.bindings, found, strict=True)}
 
     def _wildcard(
         self,

@@ -14,7 +14,7 @@ from hostfw.model.packets.decisions import Reason
 from hostfw.model.plan import ExternalSet, RuleIdentity
 from hostfw.model.settings import FailsafePort
 from hostfw.model.values import Direction, TableFamily
-from hostfw.nft.object_text import elements_digest, purpose_digest, rules_digest
+from hostfw.nft.object_text import elements_digest, elements_text, purpose_digest, rules_digest
 from hostfw.nft.objects import EXTERNAL, EXTERNAL_NETS, LINKS, Chain, Set, VerdictMap
 from hostfw.nft.rules import Rule
 
@@ -79,10 +79,13 @@ def set_edited_in_place(contents: Set, selector: str, family: TableFamily) -> Se
     return replace(unnamed, name=f"{_plain(contents.name)}.{purpose_digest(unnamed, selector, family)}")
 
 
-def named_map(purpose: str, contents: VerdictMap, family: TableFamily) -> VerdictMap:
-    """The map under its final name: the purpose and the digest of its content."""
-    name = f"{_plain(purpose)}.{elements_digest(contents, family)}"
-    return VerdictMap(name, contents.type, contents.elements, contents.interval)
+def named_map(purpose: str, contents: VerdictMap, family: TableFamily, before: VerdictMap | None = None) -> VerdictMap:
+    """The map under its final name: the purpose and the digest of its content.
+
+    What it has in common with a map of before of its type is not written again.
+    """
+    written = replace(contents, text=elements_text(contents, family, before))
+    return replace(written, name=f"{_plain(purpose)}.{elements_digest(written, family)}")
 
 
 def signed(rules: Iterable[Rule], family: TableFamily) -> tuple[Rule, ...]:

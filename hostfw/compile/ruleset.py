@@ -95,7 +95,7 @@ def compile_plan(plan: Plan, costs: CostModel = DEFAULT_COSTS, cache: CompileCac
     known.begin(shared, plan.settings)
     try:
         tables = [_table(plan, TableBuilder(family, shared, known.objects[family]), known) for family in FAMILIES]
-        of_bridges = bridge_table(plan)
+        of_bridges = bridge_table(plan, shared)
         ruleset = Ruleset((*tables, *([of_bridges] if of_bridges is not None else ())))
     except BaseException:
         # Half a plan is nothing to go on from.

@@ -81,8 +81,8 @@ class TableBuilder:
         return self._objects.maps
 
     @property
-    def before_translation(self) -> dict[tuple[str, int | None], str]:
-        """Chains and maps for the destination before translation, by name and protocol of those for that of now."""
+    def before_translation(self) -> dict[int | None, dict[str, str]]:
+        """Chains and maps for the destination before translation, by protocol and name of those for that of now."""
         return self._objects.before_translation
 
     def once(self, cause: Hashable, make: Callable[[], str]) -> str:
@@ -188,9 +188,11 @@ class TableBuilder:
         last = self._objects.maps.get(self._objects.last_maps.get(like, ""))
         if last is not None and last.elements == elements:
             return last.name
+        kind = purpose, element_type, interval
+        before = self._objects.maps.get(self._objects.last_maps.get(kind, ""))
         contents = VerdictMap("", element_type, elements, interval)
-        name = self._add(self._objects.maps, names.named_map(purpose, contents, self.family))
-        self._objects.last_maps[like] = name
+        name = self._add(self._objects.maps, names.named_map(purpose, contents, self.family, before))
+        self._objects.last_maps[like] = self._objects.last_maps[kind] = name
         return name
 
     def table(self) -> Table:

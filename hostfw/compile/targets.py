@@ -3,8 +3,10 @@
 What workloads meet is kept from plan to plan, as there may be a thousand of them, of which one comes or goes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
+from typing import cast
 
 from hostfw.compile.behind_bridges import ProgramOf
 from hostfw.compile.incremental.memo import CompileCache, identity
@@ -15,9 +17,12 @@ from hostfw.compile.layout.rule_list import RuleList
 from hostfw.compile.plan_programs import Programs, has_rules
 from hostfw.compile.program import Program
 from hostfw.compile.table_builder import TableBuilder
-from hostfw.model.plan import Plan, PlannedEndpoint
+from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint
 from hostfw.model.values import Direction
 from hostfw.nft.rules import Accept, Goto, Jump, Return, Rule, Statement, Verdict
+
+_ingress = cast("Callable[[PlannedEndpoint], PlannedDirection]", attrgetter("ingress"))
+_egress = cast("Callable[[PlannedEndpoint], PlannedDirection]", attrgetter("egress"))
 
 
 class Targets:
@@ -68,27 +73,74 @@ class Targets:
             self._chains[key] = self._of_workload(endpoint, direction, purpose, make) if of_workload else make()
         return self._chains[key]
 
+    def verdicts(
+        self,
+        endpoints: Sequence[PlannedEndpoint],
+        direction: Direction,
+        purpose: str,
+        program_of: ProgramOf,
+        allow: tuple[Statement, ...],
+        *,
+        again: bool = False,
+    ) -> list[Verdict]:
+        """The verdicts of endpoints in their order: of workloads that meet the same, the first one's."""
+        # Most are those of the last plan, and cost no call each: there may be a thousand.
+        known = self._look_up(endpoints, direction, purpose) if self.is_met_by_workloads(program_of) else {}
+        of_workload = _egress if direction is Direction.INGRESS else _ingress
+        found: dict[object, Verdict] = {}
+        verdicts: list[Verdict] = []
+        for endpoint in endpoints:
+            of_it = endpoint.workload is not None
+            met: object = id(of_workload(endpoint)) if of_it else self.met(endpoint, direction)
+            verdict = found.get(met) or (known.get(endpoint.name) if of_it else None)
+            if verdict is None:
+                verdict = self.verdict(endpoint, direction, purpose, program_of, allow, again=again)
+            elif met not in found:
+                self._chains[purpose, *self.met(endpoint, direction)] = verdict
+            found[met] = verdict
+            verdicts.append(verdict)
+        return verdicts
+
+    def _look_up(self, endpoints: Sequence[PlannedEndpoint], side: Direction, purpose: str) -> Mapping[str, Verdict]:
+        """The verdicts of workloads that meet the same as in the last plan: of those that meet one thing, the first's.
+
+        They are behind bridges or interfaces of their own, not both.
+        """
+        theirs = [one for one in endpoints if one.workload is not None]
+        if not theirs or self._cache.is_making:
+            return {}
+        planned = map(_egress if side is Direction.INGRESS else _ingress, theirs)
+        first = {id(of): (one.name, of) for one, of in reversed(list(zip(theirs, planned, strict=True)))}
+        place = self._place(purpose, bridged=any(one.workload.bridge for one in theirs[:1] if one.workload))
+        return self._cache.verdicts(place, first.values(), self._builder.counters)
+
+    def _place(self, purpose: str, *, bridged: bool) -> tuple[object, ...]:
+        return purpose, bridged, self._builder.family, self._reject
+
     def _of_workload(
         self, endpoint: PlannedEndpoint, side: Direction, purpose: str, make: Callable[[], Verdict]
     ) -> Verdict:
         """The verdict of a workload, that of the last time if it meets the same: there may be a thousand others."""
         planned = endpoint.direction(endpoint.met(side))
-        place = purpose, endpoint.name, endpoint.workload is not None and endpoint.workload.bridge != ""
-        return self.kept(place, planned, make, lambda: not self._may_share(endpoint, side))
+        place = self._place(purpose, bridged=endpoint.workload is not None and endpoint.workload.bridge != "")
+        return self._kept(place, endpoint.name, planned, make, lambda: not self._may_share(endpoint, side))
 
-    def kept(
+    def kept(self, purpose: str, name: str, planned: object, make: Callable[[], Verdict]) -> Verdict:
+        """The verdict on something planned, which is that of the last time for the very same."""
+        return self._kept(self._place(purpose, bridged=False), name, planned, make, lambda: True)
+
+    def _kept(
         self,
         place: tuple[object, ...],
+        name: str,
         planned: object,
         make: Callable[[], Verdict],
-        lasts: Callable[[], bool] = lambda: True,
+        lasts: Callable[[], bool],
     ) -> Verdict:
-        """The verdict on something planned, which is that of the last time for the very same, if it `lasts`."""
-        here = (*place, self._builder.family, self._reject)
-        known = self._cache.verdict(here, planned, self._builder.counters)
+        known = self._cache.verdicts(place, ((name, planned),), self._builder.counters).get(name)
         if known is not None:
             return known
-        return self._cache.make_verdict(here, planned, make) if lasts() else make()
+        return self._cache.make_verdict(place, name, planned, make) if lasts() else make()
 
     def _new_verdict(
         self,

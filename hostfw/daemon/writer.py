@@ -22,7 +22,7 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.writer import Observer
 from hostfw.engine.outcomes import UNKNOWN, Failed, failed
 from hostfw.host.errors import HostError, reason
-from hostfw.host.nftables.writing.script_runner import Nftables, NftablesWorker
+from hostfw.host.nftables.writing.script_runner import Nftables, NftablesWorker, SpareWorker
 from hostfw.host.store.generations.active import record_stamp
 from hostfw.host.store.members.sleep import SleepSoFar
 from hostfw.host.time.clock import monotonic
@@ -65,7 +65,7 @@ class WriterThread:
         """Belongs to the event loop that runs now."""
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "writer")
-        self._worker = worker
+        self._worker, self._spare = worker, SpareWorker()
         self._collector = Collector()
         self._since: float | None = None
         self._asleep_s = max(host.uptime() - host.monotonic(), 0.0)
@@ -144,6 +144,7 @@ class WriterThread:
     def close(self) -> None:
         """Wait for what is being written."""
         self._thread.shutdown()
+        self._spare.close()
 
     def _do(self, work: Callable[[Engine], T]) -> T:
         """On the writing thread."""
@@ -159,7 +160,8 @@ class WriterThread:
             self._since = None
 
     def _nftables(self, keep_open: Sequence[int]) -> Nftables:
-        return PausingNftables(self._worker(keep_open=keep_open, started=self._started), lambda: self.pause())  # noqa: PLW0108  what it is at that moment
+        worker = self._worker(keep_open=keep_open, started=self._started, spare=self._spare)
+        return PausingNftables(worker, lambda: self.pause())  # noqa: PLW0108  what it is at that moment
 
     def _started(self, worker: int) -> None:
         self._own_workers.append(worker)

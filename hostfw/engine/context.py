@@ -35,6 +35,7 @@ from hostfw.nft.declarations import SetName
 from hostfw.nft.timed_edit import TimedEdit
 
 if TYPE_CHECKING:
+    from hostfw.host.network.interfaces.links import LastReading
     from hostfw.host.network.routing import Routed
     from hostfw.host.nftables.writing.script_runner import Nftables
     from hostfw.nft.worst_packet import Prices
@@ -74,6 +75,20 @@ def _observe(node: str | None) -> HostFacts:
     from hostfw.host.network.interfaces.links import observe
 
     return observe(node)
+
+
+class _Observing:
+    """Observes a host again and again."""
+
+    def __init__(self) -> None:
+        self._last: LastReading | None = None
+
+    def observe(self, node: str | None) -> HostFacts:
+        """The facts of now."""
+        from hostfw.host.network.interfaces.links import LastReading, observe
+
+        self._last = LastReading() if self._last is None else self._last
+        return observe(node, last=self._last)
 
 
 def _baseline() -> Baseline:
@@ -227,5 +242,6 @@ class Host:
         return replace(observed, now=self.now(), workloads=running.workloads, workload_problems=running.problems)
 
     def below(self, run_dir: Path) -> "Host":
-        """The same host, with the workloads that files below a run directory name."""
-        return replace(self, workloads=WorkloadReader(run_dir).read)
+        """The same host, with the workloads that files below a run directory name; it remembers its last reading."""
+        observing = _Observing().observe if self.observe is _observe else self.observe
+        return replace(self, observe=observing, workloads=WorkloadReader(run_dir).read)

@@ -3,14 +3,13 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from hashlib import sha256
 from itertools import accumulate, repeat
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import TypeVar
 
 from hostfw.model.prefixes import PackedAddresses
-from hostfw.model.values import BRIDGE, Family, PortRange, TableFamily, address_text, ip_version
+from hostfw.model.values import BRIDGE, Family, TableFamily
 from hostfw.nft.objects import (
     PRIORITY_NUMBERS,
     TABLE,
@@ -25,18 +24,39 @@ from hostfw.nft.objects import (
     Table,
     VerdictMap,
 )
-from hostfw.nft.rule_text import interface_text, mark_text, range_text, rule_text, statement_text
-from hostfw.nft.rules import Rule
+from hostfw.nft.rule_text import (
+    keys_text,
+    rule_text,
+    statement_text,
+)
+from hostfw.nft.rules import Rule, Verdict
 
 DIGEST_CHARACTERS = 12
 """48 bits name a chain or set; two of the same prefix among 10,000 collide with a chance of 2e-7 (and are refused)."""
 
+_Named = TypeVar("_Named", Chain, VerdictMap)
 _INDENT = "\t"
+_BETWEEN = ", "
+"""Between elements; no text of one has it in it."""
 _FOLLOWS = "follow once hostfw.service runs"
 """The words that the boot script looks for."""
 _FOLLOWING_LINE = re.compile(rf"^# [0-9]+ elements of \S+ {TABLE} \S+ {re.escape(_FOLLOWS)}: ", re.MULTILINE)
 """A line of its own: the comment of a set has the text of a selector, which may hold any words."""
-_Named = TypeVar("_Named", Chain, VerdictMap)
+
+
+@dataclass(slots=True)
+class _Written:
+    """Commands in a script, in their order: the names of their objects, and where each begins and the last one ends.
+
+    They are a line apart. An object without a command has its place, and takes none.
+    """
+
+    names: list[str]
+    starts: list[int]
+    of: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.of = dict(zip(self.names, range(len(self.names)), strict=True))
 
 
 @dataclass(slots=True)
@@ -47,36 +67,71 @@ class CommandCache:
     """
 
     _script: str = ""
-    _places: dict[tuple[TableFamily, str], dict[str, tuple[int, int]]] = field(default_factory=dict)
-    _written: dict[tuple[TableFamily, str], dict[str, str]] = field(default_factory=dict)
+    _places: dict[tuple[TableFamily, str], _Written] = field(default_factory=dict)
+    _written: dict[tuple[TableFamily, str], tuple[str, _Written]] = field(default_factory=dict)
 
     def end_round(self, script: str) -> None:
         """The script is written: where the commands are in it; what it did not need is forgotten."""
         place = 0
-        self._script, self._places = script, {}
-        for of, commands in self._written.items():
-            found = self._places[of] = {}
-            for name, command in commands.items():
-                # They follow each other in this order, so each search ends where it begins, or a line behind it.
-                start = script.index(command, place)
-                place = start + len(command)
-                found[name] = start, place
+        for first, written in self._written.values():
+            # They follow each other in this order, so each search ends where it begins.
+            place = script.index(first, place)
+            starts = written.starts
+            written.starts = [start + place for start in starts]
+            place += starts[-1]
+        self._script, self._places = script, {of: written for of, (_, written) in self._written.items()}
         self._written = {}
 
     def of(
         self, family: TableFamily, objects: Sequence[_Named], write: Callable[[_Named, TableFamily], str]
     ) -> list[str]:
         """The command of each object, as one writes it; written now if it is the first time."""
-        script, places = self._script, self._places.get((family, write.__name__), {})
-        known = map(places.get, [one.name for one in objects])
+        known = self._places.get((family, write.__name__), _NOTHING_WRITTEN)
+        places = map(known.of.get, [one.name for one in objects])
         return [
-            write(one, family) if place is None else script[place[0] : place[1]]
-            for place, one in zip(known, objects, strict=True)
+            write(one, family) if place is None else self._part(known, place, place + 1)
+            for place, one in zip(places, objects, strict=True)
         ]
 
-    def note(self, family: TableFamily, objects: Sequence[_Named], kind: str, commands: Sequence[str]) -> None:
-        """Have the commands of some objects be in the script that is being written."""
-        self._written[family, kind] = dict(zip([one.name for one in objects], commands, strict=True))
+    def all_of(
+        self, family: TableFamily, objects: Sequence[_Named], write: Callable[[_Named, TableFamily], str]
+    ) -> list[str]:
+        """The commands of all objects of a kind, those as one text that were written next to each other before.
+
+        They are noted as being in the script that is being written.
+        """
+        known: _Written = self._places.get((family, write.__name__), _NOTHING_WRITTEN)
+        names: list[str] = [one.name for one in objects]
+        places: list[int | None] = [*map(known.of.get, names), None]
+        parts: list[str] = []
+        starts = [0]
+        first, end = 0, 0
+        for at, place in enumerate(places):
+            if place == end and place is not None:
+                end += 1
+                continue
+            if end > first:
+                shift = starts[-1] - known.starts[first]
+                parts.append(self._part(known, first, end))
+                starts += [start + shift for start in known.starts[first + 1 : end + 1]]
+            if place is not None:
+                first, end = place, place + 1
+                continue
+            first = end = -1
+            if at < len(objects):
+                command = write(objects[at], family)
+                parts.append(command)
+                starts.append(starts[-1] + len(command) + bool(command))
+        parts = list(filter(None, parts))
+        self._written[family, write.__name__] = parts[0] if parts else "", _Written(names, starts)
+        return parts
+
+    def _part(self, known: _Written, first: int, end: int) -> str:
+        start, behind = known.starts[first], known.starts[end]
+        return self._script[start : behind - 1] if behind > start else ""
+
+
+_NOTHING_WRITTEN = _Written([], [0])
 
 
 def render(ruleset: Ruleset, texts: CommandCache | None = None, most_elements: int | None = None) -> str:
@@ -159,13 +214,9 @@ def _blocks(
         yield from (_command(name, _block(f"set {s.mark}", ("type inet_service",))) for s in full)
     yield declarations(existing)
     yield "".join(f"add chain {name} {chain.name}\n" for chain in table.chains)
-    maps = texts.of(family, table.maps, _map_command)
-    chains = texts.of(family, table.chains, _chain_command)
-    if marked:
-        texts.note(family, table.maps, _map_command.__name__, maps)
-        texts.note(family, table.chains, _chain_command.__name__, chains)
-    yield from maps
-    yield from chains
+    commands = texts.all_of if marked else texts.of
+    yield from commands(family, table.maps, _map_command)
+    yield from commands(family, table.chains, _chain_command)
     for base in table.base_chains:
         yield f"{base_chain_declaration(base, family)}{rules_text(base.name, base.rules, family)}"
 
@@ -263,7 +314,7 @@ def _set_lines(contents: Set, family: TableFamily, *, empty: bool = False) -> It
     if isinstance(contents.elements, PackedAddresses):
         yield f"elements = {{ {', '.join(_address_texts(contents.elements))} }}"
         return
-    yield f"elements = {{ {', '.join(_keys_text(contents.elements, contents.type, family))} }}"
+    yield f"elements = {{ {', '.join(keys_text(contents.elements, contents.type, family))} }}"
 
 
 def _address_texts(addresses: PackedAddresses) -> Iterator[str]:
@@ -278,29 +329,29 @@ def _map_lines(contents: VerdictMap, family: TableFamily, *, empty: bool = False
     yield from _storage_lines(contents.interval, len(contents.elements))
     if empty:
         return
+    yield f"elements = {{ {contents.text or elements_text(contents, family)} }}"
+
+
+def elements_text(contents: VerdictMap, family: TableFamily, before: VerdictMap | None = None) -> str:
+    """The text of a map's elements; those that another map of this type has too are written as they are there."""
+    elements = contents.elements
+    texts = _texts_again(elements, before) if before is not None else [None] * len(elements)
+    new = [element for element, text in zip(elements, texts, strict=True) if text is None]
     # Many elements share a verdict.
-    verdicts = {id(verdict): verdict for _, verdict in contents.elements}
-    texts = {which: statement_text(verdict, family) for which, verdict in verdicts.items()}
-    keys = _keys_text([key for key, _ in contents.elements], contents.type, family)
-    elements = [f"{key} : {texts[id(verdict)]}" for key, (_, verdict) in zip(keys, contents.elements, strict=True)]
-    yield f"elements = {{ {', '.join(elements)} }}"
+    verdicts = {id(verdict): verdict for _, verdict in new}
+    ways = {which: statement_text(verdict, family) for which, verdict in verdicts.items()}
+    keys = keys_text([key for key, _ in new], contents.type, family)
+    written = (f"{key} : {ways[id(verdict)]}" for key, (_, verdict) in zip(keys, new, strict=True))
+    return _BETWEEN.join([next(written) if text is None else text for text in texts])
 
 
-def _keys_text(keys: Sequence[Element], element_type: KeyType, family: TableFamily) -> Iterable[str]:
-    """The keys of a map; those that there are by the hundred thousand without a call for each."""
-    if isinstance(element_type, tuple):
-        fields = [key if isinstance(key, tuple) else () for key in keys]
-        columns = zip(*fields, strict=True)
-        return map(" . ".join, zip(*map(partial(_keys_text, family=family), columns, element_type), strict=True))
-    if element_type is ElementType.ADDRESS:
-        width, kind = (4, AF_INET) if family is Family.V4 else (16, AF_INET6)
-        return [inet_ntop(kind, key.to_bytes(width, "big")) for key in keys if isinstance(key, int)]
-    return [
-        str(key)
-        if isinstance(key, int) and element_type is ElementType.PORT
-        else _element_text(key, element_type, family)
-        for key in keys
-    ]
+def _texts_again(elements: Sequence[tuple[Element, Verdict]], before: VerdictMap) -> list[str | None]:
+    """The text of each element that a map has with the very same verdict, None of the others."""
+    texts = before.text.split(_BETWEEN) if before.text else []
+    if len(texts) != len(before.elements):
+        return [None] * len(elements)
+    known = dict(zip([(key, id(verdict)) for key, verdict in before.elements], texts, strict=True))
+    return [known.get((key, id(verdict))) for key, verdict in elements]
 
 
 def _storage_lines(interval: bool, count: int) -> Iterator[str]:  # noqa: FBT001 -- a field, passed on
@@ -333,24 +384,3 @@ def type_text(element_type: KeyType, family: TableFamily) -> str:
             return f"ifname . {address} . inet_service"
         case _:
             return element_type.value
-
-
-def _element_text(element: Element, element_type: KeyType, family: TableFamily) -> str:
-    if isinstance(element_type, tuple):
-        fields: tuple[int | str, ...] = element if isinstance(element, tuple) else ()
-        return " . ".join(_element_text(one, of, family) for one, of in zip(fields, element_type, strict=True))
-    match element:
-        case PortRange():
-            return range_text(element)
-        case (str() as interface, int() as address):
-            return f"{interface_text(interface)} . {address_text(ip_version(family), address)}"
-        case (address, protocol, port):
-            return f"{address_text(ip_version(family), address)} . {protocol} . {port}"
-        case str():
-            return f'"{element}"'
-        case int() if element_type is ElementType.ADDRESS:
-            return address_text(ip_version(family), element)
-        case int() if element_type is ElementType.MARK:
-            return mark_text(element)
-        case _:
-            return str(element)

@@ -4,7 +4,7 @@ Types hold what the kernel holds: addresses and ports are integers. `nft.rules` 
 `nft.object_text` the text of both.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 from typing import NamedTuple
@@ -209,12 +209,13 @@ class Set:
 
 @dataclass(frozen=True, slots=True)
 class VerdictMap:
-    """A named map from keys to verdicts, of fixed content."""
+    """A named map from keys to verdicts, of fixed content. `text` is that of its elements, once they are written."""
 
     name: str
     type: KeyType
     elements: tuple[tuple[Element, Verdict], ...]
     interval: bool = False
+    text: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,12 @@
-"""nft text of rules: matches and statements in the forms that nf_tables evaluates fastest."""
+"""nft text of rules, in the forms that nf_tables evaluates fastest, and of elements."""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from socket import AF_INET, AF_INET6, inet_ntop
 
 from hostfw.model.host.interface_names import is_safe_name
 from hostfw.model.values import Cidr, Family, PortRange, TableFamily, address_text, ip_version, mask_of
+from hostfw.nft.objects import Element, ElementType, KeyType
 from hostfw.nft.rules import (
     SCRATCH_SHIFT,
     Accept,
@@ -249,3 +254,42 @@ def statement_text(statement: Statement, family: TableFamily) -> str:
             return "drop"
         case Return():
             return "return"
+
+
+def keys_text(keys: Sequence[Element], element_type: KeyType, family: TableFamily) -> Iterable[str]:
+    """The keys of a map; those that there are by the hundred thousand without a call for each."""
+    if isinstance(element_type, tuple):
+        fields = [key if isinstance(key, tuple) else () for key in keys]
+        columns = zip(*fields, strict=True)
+        return map(" . ".join, zip(*map(partial(keys_text, family=family), columns, element_type), strict=True))
+    if element_type is ElementType.ADDRESS:
+        width, kind = (4, AF_INET) if family is Family.V4 else (16, AF_INET6)
+        return [inet_ntop(kind, key.to_bytes(width, "big")) for key in keys if isinstance(key, int)]
+    return [
+        str(key)
+        if isinstance(key, int) and element_type is ElementType.PORT
+        else element_text(key, element_type, family)
+        for key in keys
+    ]
+
+
+def element_text(element: Element, element_type: KeyType, family: TableFamily) -> str:
+    """An element of a set, or the key of one of a map."""
+    if isinstance(element_type, tuple):
+        fields: tuple[int | str, ...] = element if isinstance(element, tuple) else ()
+        return " . ".join(element_text(one, of, family) for one, of in zip(fields, element_type, strict=True))
+    match element:
+        case PortRange():
+            return range_text(element)
+        case (str() as interface, int() as address):
+            return f"{interface_text(interface)} . {address_text(ip_version(family), address)}"
+        case (address, protocol, port):
+            return f"{address_text(ip_version(family), address)} . {protocol} . {port}"
+        case str():
+            return f'"{element}"'
+        case int() if element_type is ElementType.ADDRESS:
+            return address_text(ip_version(family), element)
+        case int() if element_type is ElementType.MARK:
+            return mark_text(element)
+        case _:
+            return str(element)

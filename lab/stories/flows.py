@@ -74,7 +74,7 @@ def read_story(directory: Path) -> Story:
     """The story in a directory. Raises StoryError."""
     path = directory / "flows.yaml"
     try:
-        document = yaml.safe_load(path.read_text())
+        document = yaml.load(path.read_text(), Loader=yaml.CSafeLoader)
         top = _Fields(path.name, document, {"host", "nodes", "flows"})
         topology = Topology(tuple(_node(name, fields) for name, fields in top.children("nodes")))
         host = top.text("host")

@@ -12,15 +12,25 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from bench.inputs.mixtures import packets, plan_of, with_logs
-from hostfw.compile import before_translation, dispatch, exempt_conditions, neighbours, plan_programs, program, ruleset
+from hostfw.compile import (
+    before_translation,
+    behind_bridges,
+    dispatch,
+    exempt_conditions,
+    neighbours,
+    plan_programs,
+    program,
+    ruleset,
+)
 from hostfw.compile import table_builder as builder
-from hostfw.compile.behind_bridges import BehindBridges, Place, ProgramOf, places_of
+from hostfw.compile.behind_bridges import BehindBridges, ProgramOf, places_of
 from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout.cuts import by_address as addresses
 from hostfw.compile.layout.cuts import by_port as ports
 from hostfw.compile.layout.cuts import cut as layout
 from hostfw.compile.layout.cuts.cells import port_runs
 from hostfw.compile.layout.nft_rules import matches
+from hostfw.compile.layout.parts import Place, by_prefix, in_parts
 from hostfw.compile.layout.ranking import key_maps, lookups, ranked, ways, widths
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import TableBuilder
@@ -347,6 +357,23 @@ def _pass_allows(patch: pytest.MonkeyPatch) -> None:
     _changed_rules(patch, changed)
 
 
+def _parts_end(patch: pytest.MonkeyPatch) -> None:
+    def told(
+        key: Key,
+        names: Sequence[str],
+        most: int,
+        rules_of: Callable[[tuple[str, ...]], Iterable[Rule]],
+        rest: Sequence[Rule],
+        chain: Callable[[str, Iterable[Rule]], str],
+    ) -> list[Rule]:
+        def cut(of: str, rules: Iterable[Rule]) -> str:
+            return chain(of, tuple(rules)[: 1 if of == "part" else None])
+
+        return in_parts(key, names, most, rules_of, rest, cut)
+
+    patch.setattr(dispatch, "in_parts", told)
+
+
 MUTANTS: tuple[tuple[str, Mutate], ...] = (
     ("the end of a tier denies nothing", _no_end_of_tier),
     ("a Pass only counts", _lost_pass),
@@ -386,17 +413,17 @@ MUTANTS: tuple[tuple[str, Mutate], ...] = (
     ("a rule under a long prefix is gone to before those of a shorter one", _what_covers_is_passed_over),
     ("the last port of a range is not found", _runs_one_port_short),
     ("a Pass that is found allows", _pass_allows),
+    ("what a part of the interfaces does not know meets nothing more", _parts_end),
 )
 
 
 def _told_by_the_other_end(patch: pytest.MonkeyPatch) -> None:
-    other = {Key.SOURCE_ON_LINK: Key.DESTINATION_ON_LINK, Key.DESTINATION_ON_LINK: Key.SOURCE_ON_LINK}
     right = BehindBridges._known
-    patch.setattr(BehindBridges, "_known", lambda self, key, *given: right(self, other[key], *given))
+    patch.setattr(BehindBridges, "_known", lambda self, side, *given: right(self, side.opposite, *given))
 
 
 def _whoever_sends(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(BehindBridges, "_senders", lambda _, verdict: iter((Rule((), (verdict,)),)))
+    patch.setattr(BehindBridges, "_senders", lambda _, _purpose, verdict, _rest: [Rule((), (verdict,))])
 
 
 def _unknown_goes_on(patch: pytest.MonkeyPatch) -> None:
@@ -434,6 +461,14 @@ def _host_goes_past_policy(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BehindBridges, "local", local)
 
 
+def _first_part_alone(patch: pytest.MonkeyPatch) -> None:
+    def by_one_prefix(places: Sequence[Place], family: Family, most: int) -> tuple[int, dict[int, list[Place]]] | None:
+        found = by_prefix(places, family, most)
+        return found if found is None else (found[0], dict(list(found[1].items())[:1]))
+
+    patch.setattr(behind_bridges, "by_prefix", by_one_prefix)
+
+
 MUTANTS_OF_BRIDGES: tuple[tuple[str, Mutate], ...] = (
     ("a workload is told by the other end of a packet", _told_by_the_other_end),
     ("whoever sends is a workload", _whoever_sends),
@@ -442,6 +477,7 @@ MUTANTS_OF_BRIDGES: tuple[tuple[str, Mutate], ...] = (
     ("one workload stands for all", _one_stands_for_all),
     ("an address is known behind every bridge", _all_behind_one_bridge),
     ("the host goes past the policy of workloads", _host_goes_past_policy),
+    ("of many addresses the first part is known alone", _first_part_alone),
 )
 
 

@@ -126,8 +126,8 @@ class CompileCache:
     _settings: Settings | None = None
     _programs: dict[Hashable, tuple[PlannedDirection, Program | None]] = field(default_factory=dict)
     _programs_before: dict[Hashable, tuple[PlannedDirection, Program | None]] = field(default_factory=dict)
-    _laid_out: dict[Hashable, _LaidOut] = field(default_factory=dict)
-    _laid_out_before: dict[Hashable, _LaidOut] = field(default_factory=dict)
+    _laid_out: dict[Hashable, dict[str, _LaidOut]] = field(default_factory=dict)
+    _laid_out_before: dict[Hashable, dict[str, _LaidOut]] = field(default_factory=dict)
     _in_the_making: list[tuple[list[_Chain], set[str]]] = field(default_factory=list)
 
     def begin(self, costs: CostModel, settings: Settings) -> None:
@@ -175,22 +175,37 @@ class CompileCache:
         self._others, self._lists, self._programs, self._programs_before = {}, {}, {}, {}
         self._laid_out, self._laid_out_before, self._in_the_making = {}, {}, []
 
-    def verdict(self, place: Hashable, planned: object, declare: Callable[[frozenset[str]], None]) -> Verdict | None:
-        """The verdict that `make_verdict` gave for what is planned, this time or the last; None if there is none.
+    def verdicts(
+        self, place: Hashable, planned: Iterable[tuple[str, object]], declare: Callable[[Iterable[str]], None]
+    ) -> dict[str, Verdict]:
+        """The verdicts that `make_verdict` gave for what is planned for names, this time or the last.
 
-        `declare` is given its counters.
+        Names of which something else is planned have none. `declare` is given their counters.
         """
-        known = self._laid_out.get(place) or self._laid_out_before.get(place)
-        if known is None or known.planned is not planned:
-            return None
-        self._laid_out[place] = known
-        declare(known.counters)
-        self._note(known.chains, known.counters)
-        return known.verdict
+        # A thousand workloads come here for each hook: two look-ups for each of them, and no call.
+        now, before = self._laid_out.setdefault(place, {}), self._laid_out_before.get(place, {})
+        found: dict[str, Verdict] = {}
+        counters: set[str] = set()
+        for name, of_name in planned:
+            known = now.get(name) or before.get(name)
+            if known is None or (known.planned is not of_name and known.planned != of_name):
+                continue
+            now[name] = known
+            counters |= known.counters
+            found[name] = known.verdict
+            if self._in_the_making:
+                self._note(known.chains, known.counters)
+        declare(counters)
+        return found
 
-    def make_verdict(self, place: Hashable, planned: object, make: Callable[[], Verdict]) -> Verdict:
-        """The verdict that leads to what is planned, made now: all that it leads to belongs to it alone."""
-        before = self._laid_out_before.get(place)
+    @property
+    def is_making(self) -> bool:
+        """True while a verdict is made, which notes all that it leads to."""
+        return bool(self._in_the_making)
+
+    def make_verdict(self, place: Hashable, name: str, planned: object, make: Callable[[], Verdict]) -> Verdict:
+        """The verdict that leads to what is planned for a name, made now: all that it leads to belongs to it alone."""
+        before = self._laid_out_before.get(place, {}).get(name)
         for chain in before.chains if before is not None else ():
             self.layout.previous_parts.setdefault(chain.place, chain.memo)
             self.shared.previous_parts.setdefault(chain.shared_place, chain.shared)
@@ -199,7 +214,7 @@ class CompileCache:
         self._in_the_making.append((chains, counters))
         verdict = make()
         self._in_the_making.pop()
-        self._laid_out[place] = _LaidOut(planned, verdict, chains, frozenset(counters))
+        self._laid_out.setdefault(place, {})[name] = _LaidOut(planned, verdict, chains, frozenset(counters))
         self._note(chains, counters)
         return verdict
 

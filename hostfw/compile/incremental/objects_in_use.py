@@ -5,7 +5,7 @@ as much as these lead to.
 """
 
 from bisect import bisect_left, insort
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -26,22 +26,24 @@ class Kind(StrEnum):
 
 
 Reference = tuple[Kind, str]
+_LEADING = (Jump, Goto)
 
 
 @dataclass(slots=True)
 class ObjectsInUse:
     """The objects of a table.
 
-    `before_translation` has, for the name of a chain or map and the protocol of the packets in it, the one that does
-    the same with the destination that they had before NAT: both are named after their content, so it stays true.
-    `last_maps` has the name of the last map of a purpose, type, size and ends: to compare is faster than to digest.
+    `before_translation` has, for the protocol of packets and the name of a chain or map, the one that does the same
+    with the destination that they had before NAT: both are named after their content, so it stays true. `last_maps`
+    has the name of the last map of a purpose, type, size and ends: to compare is faster than to digest; and of the
+    last of a purpose and type, of which most elements are written.
     """
 
     family: Family
     sets: dict[str, Set] = field(default_factory=dict)
     maps: dict[str, VerdictMap] = field(default_factory=dict)
     chains: dict[str, Chain] = field(default_factory=dict)
-    before_translation: dict[tuple[str, int | None], str] = field(default_factory=dict)
+    before_translation: dict[int | None, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     last_maps: dict[Hashable, str] = field(default_factory=dict)
     returning: Returning = field(init=False)
     _uses: dict[Kind, Counter[str]] = field(default_factory=lambda: {kind: Counter() for kind in Kind})
@@ -110,8 +112,9 @@ class ObjectsInUse:
                 return _of_rules(self.chains[name].rules)
             case Kind.MAP:
                 # Tens of thousands of elements lead to a few chains: to each from a map is one reference.
-                verdicts = {id(verdict): verdict for _, verdict in self.maps[name].elements}
-                chains = {verdict.chain for verdict in verdicts.values() if isinstance(verdict, Jump | Goto)}
+                verdicts = [verdict for _, verdict in self.maps[name].elements]
+                distinct = dict(zip(map(id, verdicts), verdicts, strict=True)).values()
+                chains = {verdict.chain for verdict in distinct if isinstance(verdict, _LEADING)}
                 return [(Kind.CHAIN, chain) for chain in chains]
             case _:
                 return ()

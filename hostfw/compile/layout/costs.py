@@ -19,6 +19,8 @@ class CostModel:
     `linear_interfaces`: interfaces in a dispatch. `linear_ports`: runs of destination ports in a dispatch.
     `linear_prefixes`: prefixes of one side that a dispatch by address must tell apart to be worth its lookups.
     `expanded_ports`: ports of one run that become elements of a hash map rather than a range.
+    `dispatched_together`: interfaces, or places behind bridges, in one map of a dispatch. More are told apart by the
+    beginnings of their names or addresses first, so that one that comes or goes changes one map of so many.
 
     `inline_cidrs`, `inline_ports`, `inline_sockets`: members of a list that are alternatives of a rule before the list
     is a set. Sets cost a transaction time that grows with the square of their number, so short lists are not worth
@@ -66,6 +68,7 @@ class CostModel:
     widened: int = 8
     keys_a_rule: int = 16
     shared_rules: int = 48
+    dispatched_together: int = 128
     elements: int = 2_000_000
     written_out: int = 50_000
     written_out_a_rule: int = 12

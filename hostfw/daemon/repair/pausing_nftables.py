@@ -32,10 +32,10 @@ class PausingNftables:
         """Put the script into force as one transaction."""
         return self._nftables.commit(script)
 
-    def add_elements(self, family: TableFamily, set_name: str, keys: Keys) -> None:
-        """Put elements into a set in order; those that are there stay. Raises NetlinkError."""
+    def add_elements(self, family: TableFamily, set_name: str, keys: Keys) -> int:
+        """Put elements into a set in order; those that are there stay. Gives the commits. Raises NetlinkError."""
         with self._paused(len(keys)):
-            self._nftables.add_elements(family, set_name, keys)
+            return self._nftables.add_elements(family, set_name, keys)
 
     def is_loaded(self, family: TableFamily, set_name: str, keys: Keys) -> bool:
         """True if the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""

@@ -31,9 +31,9 @@ class LazyNftables:
         """Put the script into force as one transaction."""
         return self.start().commit(script)
 
-    def add_elements(self, family: TableFamily, set_name: str, keys: Keys) -> None:
-        """Put elements into a set in order; those that are there stay. Raises NetlinkError."""
-        self.start().add_elements(family, set_name, keys)
+    def add_elements(self, family: TableFamily, set_name: str, keys: Keys) -> int:
+        """Put elements into a set in order; those that are there stay. Gives the commits. Raises NetlinkError."""
+        return self.start().add_elements(family, set_name, keys)
 
     def is_loaded(self, family: TableFamily, set_name: str, keys: Keys) -> bool:
         """True if the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""

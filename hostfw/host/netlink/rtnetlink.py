@@ -19,6 +19,7 @@ from hostfw.host.netlink.messages import (
     attributes,
     text_of,
 )
+from hostfw.host.netlink.parsed import Parsed
 from hostfw.model.host.facts import BridgeFacts
 from hostfw.model.values import Family
 
@@ -179,29 +180,37 @@ class NextHop:
     members: tuple[int, ...] = ()
 
 
-def read_links(sock: NetlinkSocket) -> list[Link]:
+def read_links(sock: NetlinkSocket, parsed: Parsed[Link] | None = None) -> list[Link]:
     """Every link of the namespace. Raises NetlinkError."""
     body = IFINFOMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(_IFLA_EXT_MASK, _SKIP_STATISTICS)
-    return _present(map(parse_link, sock.dump(RTM_GETLINK, body, "reading the interfaces")))
+    return (parsed or Parsed(parse_link)).of(sock.dump(RTM_GETLINK, body, "reading the interfaces"))
 
 
-def read_addresses(sock: NetlinkSocket) -> list[LinkAddress]:
+def read_bridges(sock: NetlinkSocket) -> list[Link]:
+    """The bridges among the links of the namespace, which the kernel picks out. Raises NetlinkError."""
+    kind = attribute(_IFLA_LINKINFO, attribute(_IFLA_INFO_KIND, BRIDGE_KIND.encode() + b"\0"))
+    body = IFINFOMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(_IFLA_EXT_MASK, _SKIP_STATISTICS) + kind
+    links = _present(map(parse_link, sock.dump(RTM_GETLINK, body, "reading the bridges")))
+    return [link for link in links if link.bridge is not None]
+
+
+def read_addresses(sock: NetlinkSocket, parsed: Parsed[LinkAddress] | None = None) -> list[LinkAddress]:
     """Every IPv4 and IPv6 address of the namespace. Raises NetlinkError."""
     body = IFADDRMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
-    return _present(map(parse_address_message, sock.dump(RTM_GETADDR, body, "reading the addresses")))
+    return (parsed or Parsed(parse_address_message)).of(sock.dump(RTM_GETADDR, body, "reading the addresses"))
 
 
-def read_routes(sock: NetlinkSocket, family: Family, protocols: Collection[int] = ()) -> list[Route]:
+def read_routes(
+    sock: NetlinkSocket, family: Family, protocols: Collection[int] = (), parsed: Parsed[Route] | None = None
+) -> list[Route]:
     """The routes of a family that lead everywhere, of all tables, and any to other hosts that these protocols made.
 
     A router may have a million of others, which are not decoded. Raises NetlinkError.
     """
     body = RTMSG.pack(ADDRESS_FAMILIES[family], *(0,) * 7, 0)
     messages = sock.dump(RTM_GETROUTE, body, "reading the routes")
-    return _present(
-        parse_route(m)
-        for m in messages
-        if len(m) >= RTMSG.size and (not m[1] or (m[5] in protocols and m[7] == RTN_UNICAST))
+    return (parsed or Parsed(parse_route)).of(
+        m for m in messages if len(m) >= RTMSG.size and (not m[1] or (m[5] in protocols and m[7] == RTN_UNICAST))
     )
 
 

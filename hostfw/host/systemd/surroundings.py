@@ -16,7 +16,7 @@ from hostfw.host.errors import HostError
 from hostfw.host.network.interfaces import pyroute2_comparison as second_reader
 from hostfw.host.nftables.base_chains import OtherTable, read_noted_sets, read_others
 from hostfw.host.nftables.nflog import groups_with_reader
-from hostfw.host.nftables.writing.script_runner import nft_version
+from hostfw.host.nftables.nft_version import nft_version
 from hostfw.host.systemd import units as systemd
 
 PROC = Path("/proc")

@@ -14,7 +14,7 @@ from hostfw.model.host.governance import NOTHING_GOVERNED, Governance
 from hostfw.model.host.guests import Workload
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.kinds.workloads import WorkloadEndpoint
-from hostfw.model.plan import NO_NETWORKS, LinkNetworks, Plan, PlannedEndpoint, PlannedPolicy
+from hostfw.model.plan import NO_NETWORKS, LinkNetworks, Plan, PlannedDirection, PlannedEndpoint, PlannedPolicy
 from hostfw.model.problems import Problem, Severity, in_order
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Resources, Rule
 from hostfw.model.settings import Loopback, Settings, Workloads
@@ -22,6 +22,7 @@ from hostfw.model.values import Cidr, Direction, Family, merge
 from hostfw.model.wording import listed, unlisted
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
 from hostfw.policy.cache import ByResource, SameParts
+from hostfw.policy.check.workloads import interface_problems
 from hostfw.policy.effective_labels import effective_labels
 from hostfw.policy.expiry import in_time
 from hostfw.policy.kept import closed, keep
@@ -77,6 +78,7 @@ def resolve(
     resources = timely.resources
     node = (settings.node or governance.node or facts.node).lower()
     local = tuple(e for e in resources.endpoints if e.is_of(node))
+    workload_errors = interface_problems(local, (w for w in resources.workloads if w.is_of(node)), settings.workloads)
     missing = lacking(resources, node, settings.workloads)
     profiles = {p.metadata.name: p for p in (*resources.profiles, DEFAULT_ALLOW_PROFILE)}
     workloads, workload_problems = running(resources, facts, node, settings.workloads, profiles)
@@ -89,14 +91,14 @@ def resolve(
         patterns = (*settings.workloads.interfaces, *closing)
         settings = replace(settings, workloads=replace(settings.workloads, interfaces=patterns))
         bound = replace(bound, workloads=settings.workloads)
-    guests = (_with_default(one, settings.workloads) for one in workloads)
+    cache = ResolveCache() if cache is None else cache
+    cache.parts.next_round()
+    guests = (_with_default(one, settings.workloads, cache.parts) for one in workloads)
     governing = [*_governing(local, bound, settings.loopback), *map(Governing, guests)]
 
     known = _with_learned_addresses(resources, bound, facts) if settings.learn_addresses else resources
-    cache = ResolveCache() if cache is None else cache
     asking = first_asking(resources, cache.asking)
     book = _address_book(known, profiles, local_networks(asking, facts, bound), cache)
-    cache.parts.next_round()
     known_parts = Known(cache.planned, cache.parts, counted)
     tiers = tiers_in_order(every_tier(resources))
     policies = every_policy_in_order(resources, tiers)
@@ -104,15 +106,9 @@ def resolve(
     ingress, egress = (
         plan_directions(selecting, in_direction(policies, d), tiers, profiles, book, d, known_parts) for d in Direction
     )
-    ports = {interface.name: interface.master or "" for interface in facts.interfaces}
+    bridges = _bridge_of_ports(settings.workloads, facts)
     endpoints = tuple(
-        PlannedEndpoint(
-            one.endpoint.metadata.full_name,
-            into,
-            out,
-            one.endpoint.metadata.position,
-            _workload(one.endpoint, ports, settings.workloads),
-        )
+        _endpoint(one, into, out, bridges, cache.parts)
         for one, into, out in zip(governing, ingress, egress, strict=True)
     )
     plan = Plan(
@@ -141,7 +137,7 @@ def resolve(
         *unlearned,
         *left_out_problems(asking, facts),
     )
-    return plan, in_order((*problems, *warnings, *((missing,) if missing is not None else ())))
+    return plan, in_order((*problems, *warnings, *workload_errors, *((missing,) if missing is not None else ())))
 
 
 def governs_alike(resources: Resources, settings: Settings, facts: HostFacts, records: Iterable[Governance]) -> bool:
@@ -202,22 +198,37 @@ def _addressed(
     return tuple(sorted((*workloads, *others), key=lambda one: (one.metadata.full_name, one.metadata.position)))
 
 
-def _with_default(one: WorkloadEndpoint, settings: Workloads) -> WorkloadEndpoint:
+def _with_default(one: WorkloadEndpoint, settings: Workloads, parts: SameParts) -> WorkloadEndpoint:
     """A workload, with the profile that allows all if it has none and is open where no policy selects it."""
-    is_open = settings.opens(one.orchestrator) and not one.profiles
-    return replace(one, profiles=(DEFAULT_ALLOW_PROFILE.metadata.name,)) if is_open else one
+    if one.profiles or not settings.opens(one.orchestrator):
+        return one
+    return parts.of("open", (one,), lambda: replace(one, profiles=(DEFAULT_ALLOW_PROFILE.metadata.name,)))
 
 
-def _workload(
-    endpoint: HostEndpoint | WorkloadEndpoint, ports: Mapping[str, str], settings: Workloads
-) -> Workload | None:
+def _bridge_of_ports(settings: Workloads, facts: HostFacts) -> dict[str, str]:
+    """The bridges of workloads by their ports."""
+    ports = [(interface.name, interface.master) for interface in facts.interfaces if interface.master is not None]
+    theirs = {master for master in {master for _, master in ports} if settings.has_bridge(master)}
+    return {name: master for name, master in ports if master in theirs}
+
+
+def _endpoint(
+    one: Governing, into: PlannedDirection, out: PlannedDirection, bridges: Mapping[str, str], parts: SameParts
+) -> PlannedEndpoint:
+    """The plan of an endpoint: the very same as the last time, if nothing about it has changed."""
+    endpoint = one.endpoint
     if not isinstance(endpoint, WorkloadEndpoint):
-        return None
-    workload, bridge = Workload(merge(endpoint.networks), mac=endpoint.mac), ports.get(endpoint.interface_name, "")
-    if not settings.has_bridge(bridge):
-        return workload
-    # Not merged: it is known there by each of its addresses.
-    return replace(workload, addresses=endpoint.networks, bridge=bridge, port=endpoint.interface_name)
+        return PlannedEndpoint(endpoint.metadata.full_name, into, out, endpoint.metadata.position)
+    bridge = bridges.get(endpoint.interface_name, "")
+
+    def made() -> PlannedEndpoint:
+        # Not merged behind a bridge: it is known there by each of its addresses.
+        workload = Workload(endpoint.networks if bridge else merge(endpoint.networks), mac=endpoint.mac)
+        if bridge:
+            workload = replace(workload, bridge=bridge, port=endpoint.interface_name)
+        return PlannedEndpoint(endpoint.metadata.full_name, into, out, endpoint.metadata.position, workload)
+
+    return parts.of(("endpoint", bridge), (endpoint, into, out), made)
 
 
 def _governing(local: Sequence[HostEndpoint], bound: Bindings, loopback: Loopback) -> list[Governing]:

@@ -64,11 +64,13 @@ class FakeKernel:
             self.generation += 1
         return result
 
-    def add_elements(self, family: TableFamily, set_name: str, keys: Keys) -> None:
-        """Keep the elements of a set that there is; `elements` has them."""
+    def add_elements(self, family: TableFamily, set_name: str, keys: Keys) -> int:
+        """Keep the elements of a set that there is, by one commit; `elements` has them."""
         if set_name not in self._tables.get(family, empty_table())["set"]:
             raise NetlinkError(errno.ENOENT, f"adding {len(keys)} elements to the set {set_name}")
         self.elements[family, set_name] = keys
+        self.generation += 1
+        return 1
 
     def is_loaded(self, family: TableFamily, set_name: str, keys: Keys) -> bool:
         """True if the set was given these elements since it was declared."""

@@ -17,8 +17,9 @@ from hostfw.engine.kernel.deploy.deploy import enforce_nothing
 from hostfw.engine.kernel.deploy.disturbances import Enforced
 from hostfw.engine.kernel.script.deploy import enforce_script
 from hostfw.engine.kernel.writer import Writer
+from hostfw.host.nftables.nft_version import nft_version
 from hostfw.host.nftables.tables import read_generation
-from hostfw.host.nftables.writing.script_runner import TIMEOUT_S, NftablesWorker, nft_version
+from hostfw.host.nftables.writing.script_runner import TIMEOUT_S, NftablesWorker
 from hostfw.model.sources import Configuration
 from hostfw.model.values import Family
 from hostfw.nft.object_text import render

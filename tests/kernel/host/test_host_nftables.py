@@ -9,8 +9,9 @@ from time import monotonic
 
 import pytest
 
+from hostfw.host.nftables.nft_version import nft_version
 from hostfw.host.nftables.tables import read_generation, read_tables
-from hostfw.host.nftables.writing.script_runner import NftablesWorker, NftFailure, NftResult, nft_version
+from hostfw.host.nftables.writing.script_runner import NftablesWorker, NftFailure, NftResult
 from lab.namespace import Namespace, inside, namespace
 
 ROOT = Path(__file__).parents[3]

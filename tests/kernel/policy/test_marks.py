@@ -1,11 +1,13 @@
 """Marks of packets, which any program may set or clear: no verdict of ours hangs on one."""
 
 import json
+import re
 import socket
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
+from hostfw.model.values import Family
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import Namespace, inside, run
@@ -44,9 +46,9 @@ WRITERS = {
 }
 
 
-def _load(node: Namespace, *chains: str) -> None:
+def _load(node: Namespace, *chains: str, family: str = "ip") -> None:
     body = "\n".join(chains).replace("; ", ";\n").replace("{ ", "{\n").replace(" }", "\n}")
-    run(node, ["nft", "-f", "-"], text=f"table ip theirs {{\n{body}\n}}\n" if body else "")
+    run(node, ["nft", "-f", "-"], text=f"table {family} theirs {{\n{body}\n}}\n" if body else "")
 
 
 @pytest.mark.parametrize("writer", WRITERS)
@@ -89,6 +91,64 @@ def test_what_is_translated_meets_its_egress_policy_whatever_its_mark(
 
     assert [_sends(lab, "192.0.2.2", port) for port in (7777, 7778)] == [False, True]
     assert [_sends(lab, "192.0.2.99", port) for port in (7777, 7778)] == [False, True]
+
+
+@pytest.mark.parametrize("protocol", ["TCP", "UDP"])
+@pytest.mark.parametrize("settings", ["", "denyAction: reject\n"])
+@pytest.mark.parametrize("family", Family)
+def test_what_is_translated_meets_its_egress_policy_in_every_way(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl, family: Family, settings: str, protocol: str
+) -> None:
+    """With either family and protocol, and where a denial tells the sender, which postrouting cannot."""
+    (installation.config / "hostfw.yaml").write_text(f"node: host\n{settings}")
+    peer, other, table = _ADDRESSES[family]
+    net = f"{peer}/{family.bits}"
+    denial = f"{{action: Deny, protocol: {protocol}, destination: {{nets: ['{net}'], ports: [7777]}}}}"
+    spec = f"types: [Egress], egress: [{denial}, {{action: Allow}}]"
+    (installation.config / "policy.yaml").write_text(_ENDPOINT + _POLICY.format(name="web", spec=spec))
+    hostfwctl("apply")
+    nat = f"chain n {{ type nat hook output priority -100; {table} daddr {other} dnat to {peer}; }}"
+
+    _load(lab["host"], nat, family=table)
+
+    run(lab["peer"], ["nft", "-f", "-"], text=_ARRIVALS)
+
+    for address in (peer, other):
+        for port in (7777, 7778):
+            _try_to_send(lab, address, port, protocol)
+
+    assert _arrived(lab) == {7777: 0, 7778: 2}
+
+
+_ADDRESSES = {
+    Family.V4: ("192.0.2.2", "192.0.2.99", "ip"),
+    Family.V6: ("2001:db8::2", "2001:db8::99", "ip6"),
+}
+"""The neighbour, an address that is translated to it, and the word of nft for the family."""
+_ARRIVALS = """\
+table inet seen {
+	chain c {
+		type filter hook prerouting priority mangle;
+		ct state new th dport 7777 counter
+		ct state new th dport 7778 counter
+	}
+}
+"""
+
+
+def _try_to_send(lab: Lab, address: str, port: int, protocol: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
+    with inside(lab["host"]), closing(socket.socket(family, kind)) as client, suppress(OSError):
+        client.settimeout(0.3)
+        client.connect((address, port))
+        client.send(b"x")
+
+
+def _arrived(lab: Lab) -> dict[int, int]:
+    """The new connections that the neighbour has seen, by port."""
+    listed = run(lab["peer"], ["nft", "list", "table", "inet", "seen"]).stdout
+    return {int(port): int(packets) for port, packets in re.findall(r"dport (\d+) counter packets (\d+)", listed)}
 
 
 def _sends(lab: Lab, address: str, port: int) -> bool:

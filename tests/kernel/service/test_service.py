@@ -143,8 +143,9 @@ def test_a_trial_goes_through_the_service_and_ends_at_its_deadline(
 ) -> None:
     """Taken back unless confirmed, and the service knows what is in force afterwards."""
     _configure(service.installation, 82)
-    hostfwctl("apply", "--confirm-within", "3s")
+    hostfwctl("apply", "--confirm-within", "8s")
     assert admits(lab, 82)
+    # Within the trial: a reload after it would put the files into force, which are those of the trial.
     assert "waits" not in hostfwctl("reload", check=False).stderr
     _wait(lambda: service.told("was taken back"))
     _wait(lambda: not admits(lab, 82))

@@ -107,7 +107,7 @@ def test_a_set_is_filled_when_its_last_element_is_there() -> None:
     assert states == [False, False, False, True]
 
 
-ERRORS: list[tuple[str, Callable[[], None], int, str]] = [
+ERRORS: list[tuple[str, Callable[[], object], int, str]] = [
     ("no such set", lambda: add_elements(Family.V4, "gone", keys("10.0.0.1")), errno.ENOENT, "is gone"),
     (
         "no such element",
@@ -127,7 +127,7 @@ ERRORS: list[tuple[str, Callable[[], None], int, str]] = [
 
 
 @pytest.mark.parametrize(("act", "number", "words"), [case[1:] for case in ERRORS], ids=[case[0] for case in ERRORS])
-def test_what_the_kernel_refuses_is_said(place: Namespace, act: Callable[[], None], number: int, words: str) -> None:
+def test_what_the_kernel_refuses_is_said(place: Namespace, act: Callable[[], object], number: int, words: str) -> None:
     """With what it means; a refused batch leaves nothing behind."""
     with pytest.raises(NetlinkError) as caught:
         act()

@@ -34,12 +34,13 @@ LOOKUPS_EVERYWHERE = CostModel(
     dispatched_prefixes=5,
     copies=1000,
     shared_rules=1,
+    dispatched_together=2,
 )
 RANKED_EVERYWHERE = replace(LOOKUPS_EVERYWHERE, copies=0, rules_a_lookup=0, crowd=1, lookups=3, widened=1000)
 """No cut is worth its copies: every list is found by ranks, by as many criteria at once as there are."""
 RANKED_BY_ONE = replace(RANKED_EVERYWHERE, crowd=100, keys_a_rule=3, elements=0)
 """As ranks, by the first criterion that has few keys, the others tested; a rule of more keys is tried."""
-LISTS_EVERYWHERE = CostModel(10_000, 100, 100, 64, 100, 100)
+LISTS_EVERYWHERE = CostModel(10_000, 100, 100, 64, 100, 100, dispatched_together=1)
 LAYOUTS = (DEFAULT_COSTS, LOOKUPS_EVERYWHERE, RANKED_EVERYWHERE, RANKED_BY_ONE, LISTS_EVERYWHERE)
 LONG_LAYOUTS = (DEFAULT_COSTS, replace(DEFAULT_COSTS, copies=0, rules_a_lookup=0), RANKED_BY_ONE, LISTS_EVERYWHERE)
 """Without cuts that would repeat a hundred rules a hundred times."""

@@ -1,5 +1,6 @@
 """Lists found by lookups, compiled again after changes: what a fresh compile gives, written for what changed."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
@@ -8,9 +9,16 @@ import pytest
 
 from bench.inputs.mixtures import SHAPES, changed, drawn_mixture, plan_of
 from hostfw.compile.incremental.memo import CompileCache
+from hostfw.compile.layout.cuts import by_port
+from hostfw.compile.layout.cuts.by_address import Prefixes, ShortLists
+from hostfw.compile.layout.cuts.by_port import NotCut, cut_again, cut_by_port
 from hostfw.compile.layout.ranking.lookups import Lookups
+from hostfw.compile.layout.ranking.ways import Variant
+from hostfw.compile.plan_programs import Programs
+from hostfw.compile.program import ProgramRule
 from hostfw.compile.ruleset import compile_plan
 from hostfw.model.plan import Plan, PlannedDirection, PlannedPolicy
+from hostfw.model.values import TCP, Direction, Family
 
 
 def _policies(plan: Plan) -> list[PlannedPolicy]:
@@ -76,3 +84,78 @@ def test_one_rule_costs_the_keys_that_it_stands_at(monkeypatch: pytest.MonkeyPat
 
     assert fresh > 10_000
     assert written < fresh / 20, (written, fresh)
+
+
+def test_one_rule_has_no_other_looked_at_for_cuts_that_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the prefixes of the others nor the ports that they would be copied to."""
+    looked_at = 0
+    lists_of = ShortLists.of
+
+    def counted(*given: object) -> object:
+        nonlocal looked_at
+        looked_at += 1
+        return lists_of(*given)  # type: ignore[arg-type]
+
+    def never(*_: object) -> object:
+        raise AssertionError("every rule was asked for its ports")
+
+    monkeypatch.setattr(ShortLists, "of", counted)
+    plan, cache = plan_of(dict.fromkeys(SHAPES, 1), 2000), CompileCache()
+    compile_plan(plan, cache=cache)
+    fresh, looked_at = looked_at, 0
+    monkeypatch.setattr(by_port, "cut_by_port", never)
+
+    compile_plan(changed(plan, 1000), cache=cache)
+
+    assert fresh > 2000
+    assert looked_at < 50, looked_at
+
+
+def test_one_rule_has_few_others_found_by_other_criteria(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those alone that stand at one of its keys, and are crowded there."""
+    asked = 0
+    quiet = Variant.quiet
+
+    def counted(*given: object) -> object:
+        nonlocal asked
+        asked += 1
+        return quiet(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Variant, "quiet", counted)
+    plan, cache = plan_of(dict.fromkeys(SHAPES, 1), 2000), CompileCache()
+    compile_plan(plan, cache=cache)
+    fresh, asked = asked, 0
+
+    compile_plan(changed(plan, 1000), cache=cache)
+
+    assert fresh >= 2000
+    assert asked < fresh / 20, (asked, fresh)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_known_of_cuts_is_what_is_found_afresh(seed: int) -> None:
+    """The prefixes of each side, and whether a cut by port is worth its copies, whatever comes and goes."""
+    random = Random(seed)
+    plan = drawn_mixture(seed).plan(120)
+    rules = _rules(plan)
+    before: object = None
+    known = dict.fromkeys((True, False), Prefixes((), Counter()))
+    for copies in (2, 2, 4, 2, 2, 8, 2, 2, 1, 1):
+        now = (tuple(rules[:40]), tuple(rules[40 : 60 + random.randrange(20)]))
+        cut = before = cut_again(now, TCP.number, copies, before if copies == 2 else None)
+        afresh = cut_by_port(now, TCP.number, copies)
+        assert afresh is None if isinstance(cut, NotCut) else afresh == cut
+        if isinstance(cut, NotCut):
+            assert cut == cut_again(now, TCP.number, copies, None)
+        for source in known:
+            short = ShortLists(Family.V4, 64)
+            known[source] = Prefixes.of(now, short, known[source], source=source)
+            assert known[source] == Prefixes.of(now, short, source=source)
+        rules = [*random.sample(rules, 2), *(rule for rule in rules if random.random() > 1 / 40)]
+
+
+def _rules(plan: Plan) -> list[ProgramRule]:
+    programs = Programs(plan.settings, reject=False, cache=CompileCache())
+    return [
+        rule for segment in programs.local(plan.endpoints[0].ingress, Direction.INGRESS).segments for rule in segment
+    ]

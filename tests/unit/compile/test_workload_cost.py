@@ -7,6 +7,7 @@ that were written. What differs in the ruleset is the three workloads that a pol
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -17,13 +18,17 @@ from hostfw.compile.targets import Targets
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.packets.packet import Packet
 from hostfw.model.values import FAMILIES, UDP, Family
+from hostfw.nft import change as nft_change
 from hostfw.nft import object_text
+from hostfw.nft.installed import InstalledTable, as_installed
 from hostfw.nft.objects import Ruleset
 from hostfw.nft.simulate import effort
 from hostfw.nft.worst_packet import Cost
 from hostfw.policy.resolve import directions
 
-SIZES = (60, 180)
+SIZES = (40, 120)
+MANY = 600
+"""More than one map of a dispatch has."""
 
 
 class _Calls:
@@ -86,6 +91,35 @@ def test_one_workload_changes_the_chains_of_three(bridged: bool) -> None:
 
 
 @pytest.mark.parametrize("bridged", [True, False])
+def test_the_text_of_one_workload_is_bounded_by_its_part(bridged: bool) -> None:
+    """Sent for one less or one more among many: one map of all of them is thirty thousand characters."""
+    without, with_all = _built(MANY, bridged=bridged)
+    rulesets = with_all(), without(17), with_all()
+
+    assert max(_sent(one, other) for one, other in pairwise(rulesets)) <= MOST_TEXT
+
+
+MOST_TEXT = 120_000
+"""The characters of what is sent for one workload, of both families."""
+
+
+def _sent(before: Ruleset, after: Ruleset) -> int:
+    """The characters of what prepares the change from a ruleset to another."""
+    names = (
+        InstalledTable(
+            table.family,
+            frozenset(table.counters),
+            frozenset(one.name for one in table.sets),
+            frozenset(one.name for one in table.maps),
+            frozenset(one.name for one in table.chains),
+            {chain.name: as_installed(chain) for chain in table.base_chains},
+        )
+        for table in before.tables
+    )
+    return len(nft_change.change(after, tuple(names)).prepare)
+
+
+@pytest.mark.parametrize("bridged", [True, False])
 def test_the_script_of_the_boot_is_made_once(bridged: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """It knows no workload, so that none of them changes it."""
     compiled: list[object] = []
@@ -96,25 +130,33 @@ def test_the_script_of_the_boot_is_made_once(bridged: bool, monkeypatch: pytest.
         return real(*given, **more)
 
     monkeypatch.setitem(build.__globals__, "compile_plan", noted)
-    without, with_all = _built(SIZES[0], bridged=bridged)
-    with_all()
-    assert len(compiled) == 2
-    with_all()
-    assert len(compiled) == 2
+    candidate, cache = workloads.candidate(SIZES[0], bridged=bridged), GenerationCache()
+    every = [workloads.workload(number) for number in range(SIZES[0])]
+    facts = [workloads.facts(here, bridged=bridged) for here in (every, every[:7] + every[8:])]
+    generations = [build(candidate, facts[number], cache) for number in (0, 1, 0)]
+    assert len(compiled) == 3, "packets do not wait for it"
+    first, second, again = (one.script for one in generations if isinstance(one, Generation))
 
-    without(7)
-
-    assert len(compiled) == 3
+    assert len(compiled) == 4
+    assert first is second is again
+    assert "w0001" not in first
+    assert generations[0] == build(candidate, facts[0])
+    assert generations[0] != generations[1]
 
 
 @pytest.mark.parametrize("bridged", [True, False])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_new_packet_is_looked_up_as_often_among_many(family: Family, bridged: bool) -> None:
-    """Between two workloads, to one that denies it, to the host, and from it: ten, and forty times as many."""
-    few, many = (_efforts(count, family, bridged=bridged) for count in (10, 400))
+    """Between two workloads, to one that denies it, to the host, and from it: ten, and forty times as many.
 
-    assert few == many
-    assert max(few) <= MOST_NS, few
+    Which part of many a workload is in is looked up first.
+    """
+    few, as_many, many = (_efforts(count, family, bridged=bridged) for count in (10, 100, 400))
+
+    assert few == as_many
+    assert max(many) <= MOST_NS, many
+    # Of what a packet takes in all its rules are a tenth.
+    assert all(more <= 1.5 * less for less, more in zip(few, many, strict=True)), (few, many)
 
 
 MOST_NS = 1500

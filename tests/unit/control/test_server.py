@@ -160,6 +160,7 @@ def test_what_does_not_come_is_answered(tmp_path: Path, monkeypatch: pytest.Monk
         (b'{"version":"' + b"2" * 99 + b'","content":{"type":"Letter","namespace":"', 16),
         (message('{"type":"Letter","namespace":"')[:-2], 128),
     ],
+    ids=["garbage", "a text", "another version", "a message"],
 )
 def test_180_megabytes_cost_no_more_than_a_request_may(tmp_path: Path, start: bytes, most_mib: int) -> None:
     """Garbage is read and not kept; what may be a request is kept up to the longest that there can be."""

@@ -22,6 +22,7 @@ from hostfw.compile.table_builder import TableBuilder
 from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
+from hostfw.engine.kernel.state import state
 from hostfw.engine.outcomes import UNKNOWN, Failed
 from hostfw.host.lock import WriterLock
 from hostfw.host.nftables.tables import KernelTables
@@ -406,6 +407,20 @@ def test_a_changed_cut_is_the_cut_of_what_it_changed_to(
     )
     assert changed is not None or reaches_everywhere
     assert changed in (None, expected)
+
+
+def test_what_is_read_back_by_name_is_a_share_of_all(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred new objects among hundreds are not; among thousands they are, and a few always."""
+    monkeypatch.setattr(state, "READ_ONE_BY_ONE", 0)
+    living.edit("10.0.33.7/32", "10.9.33.7/32")
+    living.reload()
+    assert living.read_whole == 0
+
+    monkeypatch.setattr(state, "READ_SHARE", 10_000)
+    living.edit("10.9.33.7/32", "10.8.33.7/32")
+    living.reload()
+
+    assert living.read_whole == 1
 
 
 def test_a_reload_without_a_change_compiles_nothing_although_time_went_by(

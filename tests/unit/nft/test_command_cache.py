@@ -1,11 +1,15 @@
 """Commands of objects that stay, which are taken from the script before and not written again."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from bench.inputs.mixtures import changed, plan_of
+from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.ruleset import compile_plan
-from hostfw.nft import object_text
-from hostfw.nft.object_text import CommandCache, render
+from hostfw.nft import object_text, rule_text
+from hostfw.nft.object_text import CommandCache, elements_text, render
+from hostfw.nft.objects import Element
 
 
 def test_a_script_is_the_same_with_the_commands_of_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,3 +33,41 @@ def test_a_script_is_the_same_with_the_commands_of_the_last(monkeypatch: pytest.
     assert first == scripts[0]
     assert 0 < written < fresh, (written, fresh)
     assert scripts == [render(ruleset) for ruleset in rulesets]
+
+
+def test_few_elements_are_written_for_a_rule_that_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map has the text of each element that the one before it had with the same verdict."""
+    written = 0
+    right = rule_text.keys_text
+
+    def counted(keys: Sequence[Element], *given: object, **named: object) -> object:
+        nonlocal written
+        written += len(keys)
+        return right(keys, *given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(object_text, "keys_text", counted)
+    plan, cache = plan_of({"net and port": 3, "port": 1}, 1000), CompileCache()
+    compile_plan(plan, cache=cache)
+    fresh, written = written, 0
+
+    again = compile_plan(changed(plan, 500), cache=cache)
+
+    assert fresh >= 1000
+    assert written < fresh / 8, (written, fresh)
+    for table in again.tables:
+        for contents in table.maps:
+            assert contents.text == elements_text(contents, table.family), contents.name
+
+
+def test_commands_next_to_each_other_are_one_text() -> None:
+    """Of a script of which a few chains have changed, the rest is taken in as many pieces as lie between them."""
+    plan, cache = plan_of({"net and port": 3, "port": 1}, 1000), CommandCache()
+    before, after = (compile_plan(each) for each in (plan, changed(plan, 500)))
+    render(before, cache)
+    (table, *_) = after.tables
+    new = {chain.name for chain in table.chains} - {chain.name for chain in before.tables[0].chains}
+
+    pieces = cache.all_of(table.family, table.chains, object_text._chain_command)
+
+    assert len(table.chains) > 1000
+    assert len(pieces) <= 3 * len(new) + 1, (len(pieces), len(new))

@@ -5,11 +5,12 @@ prefix: the prefix without the longer ones in it. Every test of an address is co
 longest prefix that holds an address tells its region.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from hostfw.compile.incremental.rule_changes import changes
 from hostfw.compile.program import Condition, ProgramRule, Segment, by_segment, with_staged
 from hostfw.model.plan import AddressSet, PlannedSide
 from hostfw.model.prefixes import Cidrs, CidrSet
@@ -66,17 +67,39 @@ def _known(selected: AddressSet | None, family: Family) -> Cidrs | None:
     return None if selected is None or selected.external else selected.of(family)
 
 
-def prefixes_of(segments: tuple[Segment, ...], short: ShortLists, *, source: bool) -> set[Cidr]:
-    """Every prefix that the rules tell apart on one side."""
-    found: set[Cidr] = set()
-    for segment in segments:
-        for rule in with_staged(segment):
-            for lists in short.of(side_of(rule.condition, source=source)):
-                found.update(*lists)
-    return found
+@dataclass(frozen=True, slots=True)
+class Prefixes:
+    """Every prefix that some rules tell apart on one side, and how many lists have it."""
+
+    segments: tuple[Segment, ...]
+    lists: Counter[Cidr]
+
+    @classmethod
+    def of(
+        cls, segments: tuple[Segment, ...], short: ShortLists, before: "Prefixes | None" = None, *, source: bool
+    ) -> "Prefixes":
+        """The prefixes of some rules: those of before, which are changed, by what differs."""
+        changed = None if before is None else changes(before.segments, segments)
+        gone, come = ([], segments) if changed is None else (changed[0], (tuple(changed[1]),))
+        lists = Counter[Cidr]() if before is None or changed is None else before.lists
+        for rule in with_staged(gone):
+            for of_kind in short.of(side_of(rule.condition, source=source)):
+                for cidrs in of_kind:
+                    lists.subtract(cidrs)
+                    for cidr in cidrs:
+                        if not lists[cidr]:
+                            lists.pop(cidr, None)
+        for segment in come:
+            for rule in with_staged(segment):
+                for of_kind in short.of(side_of(rule.condition, source=source)):
+                    for cidrs in of_kind:
+                        lists.update(cidrs)
+        return cls(segments, lists)
 
 
-def regions(segments: tuple[Segment, ...], prefixes: set[Cidr], short: ShortLists, *, source: bool) -> Iterator[Region]:
+def regions(
+    segments: tuple[Segment, ...], prefixes: Collection[Cidr], short: ShortLists, *, source: bool
+) -> Iterator[Region]:
     """The regions of one side, each after the one around it, with the rules that may match there.
 
     A rule belongs to the prefixes of its shortest positive list and all within them; without one, everywhere.
@@ -89,7 +112,7 @@ def regions(segments: tuple[Segment, ...], prefixes: set[Cidr], short: ShortList
         for cidr in min(positive, key=len, default=(everything,)):
             attached[cidr].append(number)
     around: list[tuple[Cidr, list[int]]] = []
-    for prefix in sorted(prefixes | {everything}):
+    for prefix in sorted({*prefixes, everything}):
         while around and not _within(prefix, around[-1][0]):
             around.pop()
         inherited = around[-1][1] if around else []

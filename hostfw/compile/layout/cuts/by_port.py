@@ -29,6 +29,52 @@ class PortCut:
     points: Counter[int]
 
 
+@dataclass(frozen=True, slots=True)
+class NotCut:
+    """Rules that are not worth the copies which a cut by port would make of them; `points` are as of a cut.
+
+    `anywhere` is the number of rules that each run would have a copy of.
+    """
+
+    segments: tuple[Segment, ...]
+    points: Counter[int]
+    anywhere: int
+
+
+def cut_again(segments: tuple[Segment, ...], protocol: int, copies: int, before: object) -> PortCut | NotCut:
+    """The runs of ports, or that they are not worth the copies: what was found out before, changed by what differs."""
+    if isinstance(before, PortCut):
+        changed = changed_cut(before, segments)
+        if changed is not None:
+            return changed
+    if isinstance(before, NotCut):
+        still = _still_not_cut(before, segments, protocol, copies)
+        if still is not None:
+            return still
+    cut = cut_by_port(segments, protocol, copies)
+    if cut is not None:
+        return cut
+    anywhere = sum(_own_ports(rule) is None for segment in segments for rule in segment)
+    return NotCut(segments, Counter(cut_points(conditions_of(segments), protocol)), anywhere)
+
+
+def _still_not_cut(before: NotCut, segments: tuple[Segment, ...], protocol: int, copies: int) -> NotCut | None:
+    """The same of rules of which a few have changed; None where it is not certain without counting all copies."""
+    changed = changes(before.segments, segments)
+    if changed is None:
+        return None
+    gone, come = changed
+    points, anywhere = before.points.copy(), before.anywhere
+    for sign, rules in ((-1, gone), (1, come)):
+        for point in cut_points(conditions_of((tuple(rules),)), protocol):
+            points[point] += sign
+        anywhere += sign * sum(_own_ports(rule) is None for rule in rules)
+    points = +points
+    runs = len(points.keys() | {FIRST_PORT})
+    enough = anywhere * runs > copies * (sum(map(len, segments)) + runs)
+    return NotCut(segments, points, anywhere) if enough else None
+
+
 def cut_by_port(segments: tuple[Segment, ...], protocol: int, copies: int) -> PortCut | None:
     """The runs of ports that the rules on a protocol tell apart.
 

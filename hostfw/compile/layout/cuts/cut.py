@@ -6,7 +6,7 @@ of its cell. The choice never changes a verdict: cells are disjoint and keep the
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from hostfw.compile.incremental.memo import CompileCache, Memo
 from hostfw.compile.incremental.rule_changes import Changes, any_needs_protocol, changes, counters_of, protocols_of
-from hostfw.compile.layout.cuts.by_address import Region, denied_nets, prefixes_of, regions
-from hostfw.compile.layout.cuts.by_port import PortCut, changed_cut, cut_by_port, joined, label
+from hostfw.compile.layout.cuts.by_address import Prefixes, Region, ShortLists, denied_nets, regions
+from hostfw.compile.layout.cuts.by_port import NotCut, PortCut, cut_again, cut_by_port, joined, label
 from hostfw.compile.layout.cuts.cells import (
     EVERYTHING,
     Cell,
@@ -117,7 +117,7 @@ class Layout:
         cut = self._port_cut(every, cell, shared)
         if cut is not None and cut.copied <= copies * rules:
             return self._by_port(purpose, cut, cell, memo)
-        found, source = self._regions(segments, cell)
+        found, source = self._regions(segments, cell, shared)
         copied = sum(len(segment) for region in found for segment in region.segments)
         by_address = bool(found) and copied <= copies * (rules + len(found))
         by_port = cut is not None and cut.copied <= copies * (rules + len(cut.leaves))
@@ -137,17 +137,28 @@ class Layout:
         if shared is None:
             return cut_by_port(segments, protocol, self.builder.costs.copies_of_rule)
         anew = partial(_cut_anew, segments, protocol, self.builder.costs.copies_of_rule)
-        return shared.get_or_make(("ports", protocol), segments, anew)
+        cut = shared.get_or_make(("ports", protocol), segments, anew)
+        return cut if isinstance(cut, PortCut) else None
 
-    def _regions(self, segments: tuple[Segment, ...], cell: Cell) -> tuple[list[Region], bool]:
+    def _prefixes(
+        self, segments: tuple[Segment, ...], cell: Cell, shared: Memo | None, *, source: bool
+    ) -> Collection[Cidr]:
+        """The prefixes that the rules of a cell tell apart on one side."""
+        short = self.builder.short_lists
+        if shared is None:
+            return Prefixes.of(segments, short, source=source).lists
+        place = ("prefixes", cell.protocol, self.builder.family, source)
+        return shared.get_or_make(place, segments, partial(_counted, segments, short, source)).lists
+
+    def _regions(self, segments: tuple[Segment, ...], cell: Cell, shared: Memo | None) -> tuple[list[Region], bool]:
         """The regions of the side that tells more addresses apart, and whether that is the source; none if too few."""
         costs, short = self.builder.costs, self.builder.short_lists
         sides = [
-            (prefixes_of(segments, short, source=source), source)
+            (self._prefixes(segments, cell, shared, source=source), source)
             for source, region in ((True, cell.source), (False, cell.destination))
             if region is None
         ]
-        prefixes, source = max(sides, key=lambda side: len(side[0]), default=(set(), True))
+        prefixes, source = max(sides, key=lambda side: len(side[0]), default=((), True))
         lengths = {cidr.length for cidr in prefixes if cidr.length}
         if len(prefixes) <= costs.linear_prefixes or len(lengths) > costs.prefix_lengths:
             return [], source
@@ -309,10 +320,15 @@ def _worked_out(
     return work_out(segments, changed, memo.previous)
 
 
-def _cut_anew(segments: tuple[Segment, ...], protocol: int, copies: int, memo: Memo) -> PortCut | None:
+def _cut_anew(segments: tuple[Segment, ...], protocol: int, copies: int, memo: Memo) -> PortCut | NotCut:
     """The cut by destination port: the one of before, as far as it holds."""
-    changed = changed_cut(memo.previous, segments) if isinstance(memo.previous, PortCut) else None
-    return cut_by_port(segments, protocol, copies) if changed is None else changed
+    return cut_again(segments, protocol, copies, memo.previous)
+
+
+def _counted(segments: tuple[Segment, ...], short: ShortLists, source: bool, memo: Memo) -> Prefixes:  # noqa: FBT001
+    """The prefixes of one side: those of before, changed by what differs."""
+    before = memo.previous if isinstance(memo.previous, Prefixes) else None
+    return Prefixes.of(segments, short, before, source=source)
 
 
 def _of_protocol(segments: Iterable[Segment], number: int, _: Memo) -> tuple[Segment, ...]:

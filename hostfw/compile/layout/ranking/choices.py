@@ -40,12 +40,14 @@ class Choices:
     def change(self, gone: Iterable[Variants], come: Sequence[Variants]) -> bool:
         """Bring the choices up to date; False where those of other rules may be others now, and all have to be made."""
         gone = list(gone)
-        if not self._count(self.first, gone, come, self._first_room):
+        touched: Crowds = {}
+        if not self._count(self.first, gone, come, self._first_room, touched):
             return False
         for rule in come:
             self._make_room(rule)
         if self.crowds is not self.first:
-            changed = self._count(self.crowds, gone, come, self._room)
+            touched = {}
+            changed = self._count(self.crowds, gone, come, self._room, touched)
         else:
             changed = all(self._asks_for_few(variant) for rule in come for variant in rule)
         if not changed:
@@ -60,9 +62,12 @@ class Choices:
             for variant in rule:
                 self._choose(variant)
         crowded, self._crowded = self._crowded, {}
-        for variant in crowded.values():
-            # Which of its criteria has fewest rules may be another one.
-            self._choose(variant)
+        for which, variant in crowded.items():
+            if any(_is_touched(aspect, touched) for aspect in variant.aspects):
+                # Which of its criteria has fewest rules may be another one.
+                self._choose(variant)
+            else:
+                self._crowded[which] = variant
         return True
 
     def fill(self, rules: Iterable[Variants]) -> None:
@@ -117,9 +122,13 @@ class Choices:
         if len(by) != 1 or crowd_of(by[0], self.crowds) > self.limit:
             self._crowded[id(variant)] = variant
 
-    def _count(self, crowds: Crowds, gone: Iterable[Variants], come: Iterable[Variants], room: _Room) -> bool:
-        """Count rules that have gone and come; False where a key has come to be crowded by that, or ceased to be."""
-        changes: Crowds = {}
+    def _count(
+        self, crowds: Crowds, gone: Iterable[Variants], come: Iterable[Variants], room: _Room, changes: Crowds
+    ) -> bool:
+        """Count rules that have gone and come; False where a key has come to be crowded by that, or ceased to be.
+
+        `changes` gets the keys at which they stand.
+        """
         for rule in gone:
             _add(rule, room, changes, -1)
         for rule in come:
@@ -163,3 +172,8 @@ def _add(rule: Variants, room: _Room, crowds: Crowds, count: int) -> None:
                 there.update(keys)
             else:
                 there.subtract(keys)
+
+
+def _is_touched(aspect: Aspect, changes: Crowds) -> bool:
+    """True if one of an aspect's keys is among those of changes."""
+    return any(shape in changes and not changes[shape].keys().isdisjoint(keys) for shape, keys in aspect.keys.items())

@@ -107,7 +107,7 @@ def _enforce(
     stopped = prepare(planned.prepare, nftables)
     if stopped is not None:
         return disturbed(stopped, writer, kernel_state, 0)
-    load_sets(planned.set_loads, nftables, directories.run)
+    loads = load_sets(planned.set_loads, nftables, directories.run)
     was_there = {table.family: table.sets for table in kernel_state.installed}
     put_back = (
         *restore_members(
@@ -136,7 +136,7 @@ def _enforce(
     left = delete(planned.sweep, nftables)
     swept = say(left, "unused objects could not be removed")
     try:
-        commits = None if left is not None or planned.set_loads else _commits(planned) + link_commits
+        commits = None if left is not None else loads + _commits(planned) + link_commits
         now = read_back(kernel_state, ruleset, writer.host, nftables, commits)
         if planned.set_reloads:
             reloaded = {(family, contents.name) for family, contents in planned.set_reloads}
@@ -286,7 +286,7 @@ def _commits_before_switch(sent: Change) -> int | None:
 
 
 def _commits(sent: Change) -> int:
-    """The number of commits that a change took, but for the loading of big sets, which takes any number."""
+    """The number of commits that a change took, but for the loading of big sets, which tells its own."""
     switching = (sent.renamings, sent.switch, sent.wakings)
     return len(sent.set_edits) + len(sent.set_reloads) + sum(map(bool, (sent.prepare, *switching, sent.sweep)))
 

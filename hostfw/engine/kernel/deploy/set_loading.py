@@ -39,17 +39,24 @@ def not_loaded(
     )
 
 
-def load_sets(loads: Iterable[SetLoad], nftables: Nftables, run_dir: Path) -> None:
-    """Put the elements into big sets; what is there already stays, or is edited to what is wanted. Raises HostError."""
+def load_sets(loads: Iterable[SetLoad], nftables: Nftables, run_dir: Path) -> int:
+    """Put the elements into big sets; what is there already stays, or is edited to what is wanted.
+
+    Gives the number of commits. Raises HostError.
+    """
+    commits = 0
     for one in loads:
         family, contents, there, marks, _ = one
         if contents.edited_in_place and there:
             nftables.replace_elements(family, contents.name, _edit(one, run_dir))
+            commits += 1
             continue
-        nftables.add_elements(family, contents.name, keys_of(contents))
+        commits += nftables.add_elements(family, contents.name, keys_of(contents))
         if contents.edited_in_place:
             nothing = keys_of(contents).part(0, 0)
             nftables.replace_elements(family, contents.name, Edit(nothing, nothing, marks, contents.mark))
+            commits += 1
+    return commits
 
 
 def remember_contents(ruleset: Ruleset, run_dir: Path) -> None:

@@ -63,6 +63,8 @@ def is_of_another(run_dir: Path, cache: EngineCache | None, generation_id: str) 
 
     One that nobody has written since we last did, or failed to, is a stale one of ours. Raises Unreadable.
     """
+    if cache is not None and cache.done.stamp is not None and cache.done.stamp == record_stamp(run_dir):
+        return False
     record, _ = load_active(run_dir)
     if record is None or record.id == generation_id:
         return False

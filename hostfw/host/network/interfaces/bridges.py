@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NETLINK_ROUTE, NetlinkSocket
-from hostfw.host.netlink.rtnetlink import Link, read_links, set_bridge_calls
+from hostfw.host.netlink.rtnetlink import Link, read_bridges, set_bridge_calls
 from hostfw.host.workloads.noted_bridges import Calls, note_bridges, noted_bridges
 from hostfw.model.host.facts import BridgeFacts
 
@@ -25,7 +25,7 @@ def filter_bridges(run_dir: Path, names: Collection[str]) -> None:
     if not names:
         return
     with NetlinkSocket(NETLINK_ROUTE) as sock:
-        links = [link for link in read_links(sock) if link.name in names and link.bridge is not None]
+        links = [link for link in read_bridges(sock) if link.name in names]
         open_ = {link.index: link for link in links if not (link.bridge or BridgeFacts()).is_filtered}
         if not open_:
             return
@@ -52,7 +52,7 @@ def release_bridges(run_dir: Path, but: Collection[str]) -> tuple[str, ...]:
     if not going:
         return ()
     with NetlinkSocket(NETLINK_ROUTE) as sock:
-        there = {link.index: link.name for link in read_links(sock) if link.bridge is not None and link.name in going}
+        there = {link.index: link.name for link in read_bridges(sock) if link.name in going}
         failed = set_bridge_calls(sock, {index: going[name] for index, name in there.items()})
     if any(answer != errno.ENODEV for answer in failed.values()):
         names = ", ".join(sorted(there.values()))

@@ -24,10 +24,12 @@ Everything is read raw (`host.rtnetlink`), by one reader.
 import os
 import socket
 from collections.abc import Collection, Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
 from hostfw.host.netlink.messages import NETLINK_ROUTE, NetlinkSocket
+from hostfw.host.netlink.parsed import Parsed
 from hostfw.host.netlink.rtnetlink import (
     IFA_F_NOPREFIXROUTE,
     IFAPROT_KERNEL_RA,
@@ -39,6 +41,9 @@ from hostfw.host.netlink.rtnetlink import (
     Link,
     LinkAddress,
     Route,
+    parse_address_message,
+    parse_link,
+    parse_route,
     read_addresses,
     read_links,
     read_routes,
@@ -46,7 +51,7 @@ from hostfw.host.netlink.rtnetlink import (
 )
 from hostfw.host.network.dhcp.dhcp_clients import links_being_asked_for, links_without_leases
 from hostfw.host.network.dhcp.dhcp_leases import EndlessLease, endless_leases
-from hostfw.host.nftables.writing.script_runner import nft_version
+from hostfw.host.nftables.nft_version import nft_version
 from hostfw.host.time.clock import monotonic
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.values import FAMILIES, Cidr, Family, Learned, host_cidr, mask_of
@@ -55,16 +60,29 @@ LINK_GROUP_FILES = (Path("/etc/iproute2/group"), Path("/usr/share/iproute2/group
 """The files in which iproute2 names link groups: the first that exists (Debian 13 ships the second)."""
 
 
-def observe(node: str | None = None, nft: str | None = None) -> HostFacts:
+class LastReading:
+    """The last reading of a network, so that the next one parses the messages that differ, and no others."""
+
+    def __init__(self) -> None:
+        """Nothing was read yet."""
+        self.links = Parsed(parse_link)
+        self.addresses = Parsed(parse_address_message)
+        self.routes = {family: Parsed(parse_route) for family in FAMILIES}
+        self.interfaces: dict[int, tuple[object, Interface]] = {}
+
+
+def observe(node: str | None = None, nft: str | None = None, last: LastReading | None = None) -> HostFacts:
     """The host as it is now, interfaces by name. Raises HostError if the kernel does not tell.
 
     `node` is what the settings call it, otherwise its own name in lower case, as in Calico. `nft` is nft's version
-    where it is known already; asking takes 5 ms. An interface that comes or goes meanwhile is in or out, whole.
+    where it is known already; asking takes 5 ms. An interface that comes or goes meanwhile is in or out, whole. What is
+    as it was in the last reading comes to the same values.
     """
-    network = _read()
+    last = LastReading() if last is None else last
+    network = _read(last)
     return HostFacts(
         node=socket.gethostname().lower() if node is None else node,
-        interfaces=interfaces_of(network, endless_leases() | _perhaps_leased(network)),
+        interfaces=interfaces_of(network, endless_leases() | _perhaps_leased(network), last),
         link_groups=link_groups(),
         kernel=os.uname().release,
         nft=nft_version() if nft is None else nft,
@@ -101,8 +119,11 @@ class Network(NamedTuple):
     routes: Sequence[Route] = ()
 
 
-def interfaces_of(network: Network, leases: Collection[EndlessLease] = ()) -> tuple[Interface, ...]:
+def interfaces_of(
+    network: Network, leases: Collection[EndlessLease] = (), last: LastReading | None = None
+) -> tuple[Interface, ...]:
     """The interfaces of a reading, by name, with what a neighbour gave told apart."""
+    known, found = {} if last is None else last.interfaces, dict[int, tuple[object, Interface]]()
     names = {link.index: link.name for link in network.links}
     learned = _learned_addresses(network, names, leases)
     addresses: dict[int, set[Cidr]] = {}
@@ -110,44 +131,68 @@ def interfaces_of(network: Network, leases: Collection[EndlessLease] = ()) -> tu
         addresses.setdefault(one.index, set()).add(host_cidr(one.family, one.address))
     networks = _networks(network, learned)
     routed = _default_route_links(network, {(index, cidr.family) for index, cidr in learned})
-    found = (
-        Interface(
-            name=link.name,
-            index=link.index,
-            altnames=link.altnames,
-            kind=link.kind,
-            link_group=link.group,
-            master=names.get(link.master),
-            addresses=tuple(sorted(addresses.get(link.index, ()))),
-            default_route=link.index in routed,
-            up=link.up,
-            mac=link.mac,
-            permanent_mac=link.permanent_mac,
-            bridge=link.bridge,
-            learned=tuple(
-                (cidr, learned[link.index, cidr])
-                for cidr in sorted(addresses.get(link.index, ()))
-                if (link.index, cidr) in learned
-            ),
-            default_route_learned=_unless_set(routed.get(link.index, frozenset())),
-            networks=tuple(sorted(networks.get(link.index, {}))),
-            networks_learned=tuple(
-                sorted((cidr, how) for cidr, how in networks.get(link.index, {}).items() if how is not None)
-            ),
+    for link in network.links:
+        index = link.index
+        own = tuple(sorted(addresses.get(index, ())))
+        said = _Said(
+            link,
+            names.get(link.master),
+            own,
+            tuple((cidr, learned[index, cidr]) for cidr in own if (index, cidr) in learned),
+            routed.get(index),
+            networks.get(index, {}),
         )
-        for link in network.links
+        before = known.get(index)
+        found[index] = before if before is not None and before[0] == said else (said, _interface(said))
+    if last is not None:
+        last.interfaces = found
+    return tuple(sorted((one for _, one in found.values()), key=attrgetter("name")))
+
+
+class _Said(NamedTuple):
+    """All that a reading says of an interface; `routed` is who made default routes to it, None where there is none."""
+
+    link: Link
+    master: str | None
+    addresses: tuple[Cidr, ...]
+    learned: tuple[tuple[Cidr, Learned], ...]
+    routed: "_Makers | None"
+    networks: "dict[Cidr, Learned | None]"
+
+
+def _interface(said: _Said) -> Interface:
+    link, networks = said.link, said.networks
+    return Interface(
+        name=link.name,
+        index=link.index,
+        altnames=link.altnames,
+        kind=link.kind,
+        link_group=link.group,
+        master=said.master,
+        addresses=said.addresses,
+        default_route=said.routed is not None,
+        up=link.up,
+        mac=link.mac,
+        permanent_mac=link.permanent_mac,
+        bridge=link.bridge,
+        learned=said.learned,
+        default_route_learned=_unless_set(said.routed or frozenset()),
+        networks=tuple(sorted(networks)),
+        networks_learned=tuple(sorted((cidr, how) for cidr, how in networks.items() if how is not None)),
     )
-    return tuple(sorted(found, key=lambda interface: interface.name))
 
 
 _PROTOCOLS = {Family.V4: (RTPROT_DHCP, RTPROT_RA), Family.V6: (RTPROT_DHCP, RTPROT_RA, RTPROT_KERNEL)}
 """The makers of routes by which it is known what a neighbour gave, and which IPv6 prefixes are on a link."""
 
 
-def _read() -> Network:
+def _read(last: LastReading) -> Network:
     with NetlinkSocket(NETLINK_ROUTE) as sock:
-        routes = (route for family in FAMILIES for route in read_routes(sock, family, _PROTOCOLS[family]))
-        return Network(read_links(sock), read_addresses(sock), with_hops(sock, routes))
+        routes = (
+            route for family in FAMILIES for route in read_routes(sock, family, _PROTOCOLS[family], last.routes[family])
+        )
+        links, addresses = read_links(sock, last.links), read_addresses(sock, last.addresses)
+        return Network(links, addresses, with_hops(sock, routes))
 
 
 def _perhaps_leased(network: Network) -> frozenset[EndlessLease]:

@@ -103,20 +103,23 @@ class Edit:
     mark: str
 
 
-def add_elements(family: TableFamily, set_name: str, keys: Keys, *, generation: int | None = None) -> None:
-    """Put elements into a set of our table; those that are there already stay as they are.
+def add_elements(family: TableFamily, set_name: str, keys: Keys, *, generation: int | None = None) -> int:
+    """Put elements into a set of our table; those that are there already stay. Gives the number of transactions.
 
     More than `BATCH_ELEMENTS` go in several transactions, in order. `generation` is the one that nftables must still
     be at: the first batch is refused if anybody committed since. Raises NetlinkError, which names the set.
     """
     what = f"adding {len(keys)} elements to the set {set_name} of {family.nft} {TABLE}"
     element_bytes = _HEADERS * _WORD + keys.width
+    commits = 0
     with NetlinkSocket(NETLINK_NETFILTER, TIMEOUT_S) as sock:
         # A set of a few elements needs no more room than a socket has.
         granted = sock.make_room(min(len(keys), BATCH_ELEMENTS) * element_bytes * 9 // 8)
         limit = min(BATCH_ELEMENTS, max(granted * 8 // 9 // element_bytes, 1))
         for batch, last in batches(NEW, family, set_name, keys, limit, generation):
             _transact(sock, batch, last, what)
+            commits += 1
+    return commits
 
 
 def replace_elements(family: TableFamily, set_name: str, edit: Edit) -> None:

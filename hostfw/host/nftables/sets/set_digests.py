@@ -8,6 +8,7 @@ for single ones.
 
 import errno
 import sys
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -41,6 +42,10 @@ UNREADABLE = "unreadable"
 
 _LIST_SET, _LIST_ELEMENTS = 2, 3
 _ELEMENT, _TYPE_MASK = 1, 0x3FFF
+_KIND_HIGH = 3 if sys.byteorder == "little" else 2
+"""The place of the byte in an attribute's header that has the flags above its kind."""
+_UNFLAGGED = bytes(byte & (_TYPE_MASK >> 8) for byte in range(256))
+_WORD = 4
 _KEY, _DATA, _FLAGS = 1, 2, 3
 _VALUE, _VERDICT, _CODE, _CHAIN = 1, 2, 1, 2
 _INTERVAL_END = 0x1
@@ -143,32 +148,49 @@ def _contents(family: TableFamily, one: KernelSet, messages: Iterable[bytes]) ->
 
 
 def _addresses(family: TableFamily, one: KernelSet, messages: Iterable[bytes]) -> Set:
-    """A set of addresses, of which there are many: every element is the same three headers and its key."""
-    keys: list[bytes] = []
+    """A set of addresses, of which there are many: every element is the same three headers and its key.
+
+    So they are looked at by columns, each byte of all elements of a message at once.
+    """
     width = one.key_bytes
     head = b"".join(
         ATTRIBUTE.pack(ATTRIBUTE.size * (3 - depth) + width, kind)
         for depth, kind in enumerate((_ELEMENT, _KEY, _VALUE))
     )
     size = len(head) + width
+    keys = bytearray()
     for message in messages:
         elements = attributes(message, NFGENMSG.size).get(_LIST_ELEMENTS, b"")
-        # Nested attributes may be flagged as such.
-        starts = range(0, len(elements), size)
-        if len(elements) % size or any(_unflagged(elements[start : start + len(head)]) != head for start in starts):
+        count, rest = divmod(len(elements), size)
+        if rest or any(_without_flags(elements[at::size], at) != head[at : at + 1] * count for at in range(len(head))):
             raise _Foreign
-        keys.extend(elements[start + len(head) : start + size] for start in starts)
-    keys.sort()
-    if len(keys) < PACKED_FROM:
-        return Set("", ElementType.ADDRESS, tuple(int.from_bytes(key, "big") for key in keys), comment=one.comment)
-    return Set("", ElementType.ADDRESS, PackedAddresses(ip_version(family), b"".join(keys)), comment=one.comment)
+        found = bytearray(count * width)
+        for at in range(width):
+            found[at::width] = elements[len(head) + at :: size]
+        keys += found
+    ordered = _in_order(bytes(keys), width)
+    if len(ordered) < PACKED_FROM * width:
+        each = (ordered[start : start + width] for start in range(0, len(ordered), width))
+        return Set("", ElementType.ADDRESS, tuple(int.from_bytes(key, "big") for key in each), comment=one.comment)
+    return Set("", ElementType.ADDRESS, PackedAddresses(ip_version(family), ordered), comment=one.comment)
 
 
-@lru_cache(maxsize=16)
-def _unflagged(headers: bytes) -> bytes:
-    """Headers of attributes without the flag of nested ones, NLA_F_NESTED."""
-    words = (ATTRIBUTE.unpack_from(headers, start) for start in range(0, len(headers), ATTRIBUTE.size))
-    return b"".join(ATTRIBUTE.pack(length, kind & _TYPE_MASK) for length, kind in words)
+def _without_flags(column: bytes, at: int) -> bytes:
+    """A byte of the headers of all elements; nested attributes may be flagged as such, with NLA_F_NESTED."""
+    return column.translate(_UNFLAGGED) if at % ATTRIBUTE.size == _KIND_HIGH else column
+
+
+def _in_order(keys: bytes, width: int) -> bytes:
+    """Keys of one width, sorted by their bytes."""
+    if width == _WORD:
+        words = array("I", keys)
+        if sys.byteorder == "little":
+            words.byteswap()
+        words = array("I", sorted(words))
+        if sys.byteorder == "little":
+            words.byteswap()
+        return words.tobytes()
+    return b"".join(sorted(keys[start : start + width] for start in range(0, len(keys), width)))
 
 
 def _entries(message: bytes, width: int) -> Iterator[tuple[bytes, bool, Verdict | None]]:

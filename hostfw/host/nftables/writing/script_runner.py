@@ -39,8 +39,9 @@ _POSITION = re.compile(r"^(\d+):(\d+)(?:-\d+)?: Error", re.MULTILINE)
 _KERNEL_S = 60.0
 """Time limit for the kernel to take a batch that this process sends."""
 _END_S = 2.0
+_SPARED_BYTES = 256 * 1024
+"""The longest script after which a worker is kept: libnftables takes some 40 times as much, and gives little back."""
 _LAST_WORDS_BYTES = 2000
-_NFT_PATHS = ("/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,8 @@ class Nftables(Protocol):
     def commit(self, script: str) -> NftResult:
         """Put the script into force as one transaction."""
 
-    def add_elements(self, family: TableFamily, set_name: str, keys: Keys) -> None:
-        """Put elements into a set in order; those that are there stay. Raises NetlinkError."""
+    def add_elements(self, family: TableFamily, set_name: str, keys: Keys) -> int:
+        """Put elements into a set in order; those that are there stay. Gives the commits. Raises NetlinkError."""
 
     def is_loaded(self, family: TableFamily, set_name: str, keys: Keys) -> bool:
         """True if the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
@@ -103,16 +104,23 @@ class NftablesWorker:
 
     It works in the network namespace that the caller was in at the start, on one request at a time. A worker that
     died or was closed is replaced at the next request; closing it after a big script gives its memory back.
-    `keep_open` are descriptors that the worker holds as well: with the writer lock among them, nobody else writes
-    until a commit that outlives its killed parent has ended. `started` hears the process id of each worker.
+    `keep_open` are descriptors that the worker holds as well while it has a request: with the writer lock among them,
+    nobody else writes until a commit that outlives its killed parent has ended. `started` hears the process id of each
+    worker. `spare` has a worker that was closed before, which is there at once, and gets this one.
     """
 
     def __init__(
-        self, timeout_s: float = TIMEOUT_S, keep_open: Sequence[int] = (), started: Callable[[int], None] | None = None
+        self,
+        timeout_s: float = TIMEOUT_S,
+        keep_open: Sequence[int] = (),
+        started: Callable[[int], None] | None = None,
+        spare: "SpareWorker | None" = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._keep_open = tuple(keep_open)
         self._started = started
+        self._spare = spare
+        self._longest = 0
         self._batches = BatchSocket(_KERNEL_S)
         self._worker: _Worker | None = self._start()
 
@@ -137,9 +145,9 @@ class NftablesWorker:
         """Put the script into force as one transaction."""
         return self._request(COMMIT, script, "committing a script")
 
-    def add_elements(self, family: TableFamily, set_name: str, keys: Keys) -> None:
-        """Put elements into a set in order, from this process; those that are there stay. Raises NetlinkError."""
-        elements.add_elements(family, set_name, keys)
+    def add_elements(self, family: TableFamily, set_name: str, keys: Keys) -> int:
+        """Put elements into a set in order, from this process. Gives the commits. Raises NetlinkError."""
+        return elements.add_elements(family, set_name, keys)
 
     def is_loaded(self, family: TableFamily, set_name: str, keys: Keys) -> bool:
         """True if the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
@@ -170,11 +178,18 @@ class NftablesWorker:
         delete(self._batches, deletions)
 
     def close(self) -> None:
-        """End the worker."""
+        """End the worker, or leave it for the next time."""
+        worker, self._worker = self._worker, None
+        is_small = self._longest <= _SPARED_BYTES
+        if worker and self._spare is not None and is_small:
+            self._spare.put(worker)
+            worker = None
+        self._close(worker)
+
+    def _close(self, worker: "_Worker | None") -> None:
         self._batches.close()
-        if self._worker:
-            _end(self._worker, grace_s=_END_S)
-        self._worker = None
+        if worker:
+            _end(worker, grace_s=_END_S)
 
     def _request(self, verb: bytes, script: str, doing: str) -> NftResult:
         deadline = monotonic() + self._timeout_s
@@ -184,8 +199,9 @@ class NftablesWorker:
         try:
             if not worker.ready:
                 worker.ready = _receive(worker, len(READY), deadline) == READY
+            self._longest = max(self._longest, len(data))
             worker.channel.settimeout(_remaining(deadline))
-            worker.channel.sendall(REQUEST.pack(verb, self._timeout_s, len(data)))
+            _send(worker.channel, REQUEST.pack(verb, self._timeout_s, len(data)), self._keep_open)
             worker.channel.sendall(data)
             handed_over = True
             ok, length = ANSWER.unpack(_receive(worker, ANSWER.size, deadline))
@@ -203,7 +219,8 @@ class NftablesWorker:
             ) from reason
         except BaseException:
             # Interrupted, as by Ctrl-C: its answer would be taken for that to the next request.
-            self.close()
+            self._worker = None
+            self._close(worker)
             raise
         return _result(ok=ok, error=error)
 
@@ -216,23 +233,13 @@ class NftablesWorker:
         return self._worker
 
     def _start(self) -> "_Worker":
-        worker = _start(self._keep_open)
+        worker = self._spare.take() if self._spare is not None else None
+        if worker is not None:
+            return worker
+        worker = _start()
         if self._started is not None:
             self._started(worker.process.pid)
         return worker
-
-
-def nft_version() -> str:
-    """The version of nft, such as "1.0.6", or "" if there is none. Takes 5 ms."""
-    program = next((path for path in _NFT_PATHS if os.access(path, os.X_OK)), None)
-    if program is None:
-        return ""
-    try:
-        answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    words = answer.stdout.split()
-    return words[1].removeprefix("v") if len(words) > 1 else ""
 
 
 @dataclass(slots=True)
@@ -245,7 +252,47 @@ class _Worker:
     ready: bool = False
 
 
-def _start(keep_open: tuple[int, ...]) -> _Worker:
+class SpareWorker:
+    """A worker that nobody needs just now, so that the next change need not wait for a start, some 40 ms.
+
+    It is of the network namespace in which it was started. One that has died, or was busy, is not kept.
+    """
+
+    def __init__(self) -> None:
+        self._worker: _Worker | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the worker, None where there is none."""
+        return self._worker.process.pid if self._worker else None
+
+    def take(self) -> _Worker | None:
+        """The worker, for the caller alone; None if there is none that lives."""
+        worker, self._worker = self._worker, None
+        if worker is not None and worker.process.poll() is not None:
+            _end(worker, grace_s=0)
+            return None
+        return worker
+
+    def put(self, worker: _Worker) -> None:
+        """Keep a worker that waits for a request."""
+        self.close()
+        self._worker = worker
+
+    def close(self) -> None:
+        """End it."""
+        worker = self.take()
+        if worker is not None:
+            _end(worker, grace_s=_END_S)
+
+
+def _send(channel: socket.socket, request: bytes, descriptors: tuple[int, ...]) -> None:
+    """Send the head of a request, and descriptors with it."""
+    sent = socket.send_fds(channel, [request], descriptors) if descriptors else 0
+    channel.sendall(request[sent:])
+
+
+def _start() -> _Worker:
     """Start a worker with our own import path, wherever the package was imported from.
 
     `-S` and `-P` leave the path alone and save 2 ms. A session of its own keeps Ctrl-C at a terminal, which is meant
@@ -261,7 +308,6 @@ def _start(keep_open: tuple[int, ...]) -> _Worker:
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
                 env=os.environ | {"PYTHONPATH": import_path()},
-                pass_fds=keep_open,
                 start_new_session=True,
             )
     except OSError as error:

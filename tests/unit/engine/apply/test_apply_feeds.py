@@ -2,16 +2,19 @@
 
 import errno
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from shutil import rmtree
 
 import pytest
 
 from hostfw.host.netlink.messages import NetlinkError
+from hostfw.host.nftables.nf_tables import KernelSet
 from hostfw.host.nftables.sets.elements import Edit, Keys
 from hostfw.host.nftables.writing.script_runner import NftResult
 from hostfw.model.prefixes import EDITED_IN_PLACE_FROM, PACKED_FROM
 from hostfw.model.values import TableFamily
+from hostfw.nft.declarations import SetName
 from tests.unit.cli_runs import UPLINK, Machine, machine
 
 BLOCK = """\
@@ -58,9 +61,9 @@ def test_a_big_feed_is_filled_before_the_switch(host: Machine) -> None:
     seen: list[bool] = []
     add = host.kernel.add_elements
 
-    def watched(family: TableFamily, set_name: str, keys: Keys) -> None:
+    def watched(family: TableFamily, set_name: str, keys: Keys) -> int:
         seen.append(any(chain.base for chain in host.kernel.read_tables().ip.chains))
-        add(family, set_name, keys)
+        return add(family, set_name, keys)
 
     host.kernel.add_elements = watched  # type: ignore[method-assign]
     feed(host, PACKED_FROM)
@@ -70,6 +73,31 @@ def test_a_big_feed_is_filled_before_the_switch(host: Machine) -> None:
     assert not any("10.0.0.7" in script for script in host.kernel.committed)
     assert "10.0.0.7" in (host.directory / "var/last-good.nft").read_text()
     assert host.hostfwctl("apply").err.startswith("no change: ")
+
+
+@pytest.mark.parametrize("changed_by_others", [False, True])
+def test_what_was_loaded_is_read_back_only_where_another_program_committed(
+    host: Machine, monkeypatch: pytest.MonkeyPatch, *, changed_by_others: bool
+) -> None:
+    """Each batch was acknowledged, and by the number of commits nobody else's was among them."""
+    read: list[object] = []
+    read_digests, add = host.kernel.read_digests, host.kernel.add_elements
+
+    def counted(sets: Iterable[tuple[TableFamily, KernelSet]]) -> Mapping[SetName, str]:
+        read.extend(listed := list(sets))
+        return read_digests(listed)
+
+    def watched(family: TableFamily, set_name: str, keys: Keys) -> int:
+        if changed_by_others:
+            host.kernel.generation += 1
+        return add(family, set_name, keys)
+
+    monkeypatch.setattr(host.kernel, "read_digests", counted)
+    monkeypatch.setattr(host.kernel, "add_elements", watched)
+    feed(host, PACKED_FROM)
+    status, _, err = host.hostfwctl("apply")
+
+    assert (status, held(host), bool(read)) == (0, [PACKED_FROM], changed_by_others), err
 
 
 def test_a_changed_feed_is_built_aside(host: Machine) -> None:
@@ -86,7 +114,7 @@ def test_a_changed_feed_is_built_aside(host: Machine) -> None:
 def test_what_the_kernel_does_not_take_leaves_the_old_generation(host: Machine) -> None:
     """It is said with the name of the set; the next apply goes on from there."""
 
-    def refused(family: TableFamily, set_name: str, keys: Keys) -> None:
+    def refused(family: TableFamily, set_name: str, keys: Keys) -> int:
         what = f"adding {len(keys)} elements to the set {set_name} of {family.nft}"
         raise NetlinkError(errno.ENOMEM, what)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from hostfw.host.netlink.parsed import Parsed
 from hostfw.host.netlink.rtnetlink import IFA_F_PERMANENT, Hop, Link, LinkAddress, Route
 from hostfw.host.network.dhcp.dhcp_leases import EndlessLease, endless_leases
-from hostfw.host.network.interfaces.links import Network, interfaces_of, link_groups
+from hostfw.host.network.interfaces.links import LastReading, Network, interfaces_of, link_groups
 from hostfw.model.values import Cidr, Family, Learned, address_text, host_cidr, parse_address, parse_cidr
 
 
@@ -229,3 +230,37 @@ def test_an_interface_is_on_the_networks_of_its_addresses_and_on_those_that_are_
 
     learned = dict(eth0.networks_learned)
     assert {str(cidr): learned.get(cidr) for cidr in eth0.networks} == expected
+
+
+def test_an_interface_of_which_nothing_new_is_said_stays_the_very_same() -> None:
+    """Of a thousand one is made anew; a master that is renamed, or an address that is learned, counts as well."""
+    last = LastReading()
+    br0, port, other = Link(3, "br0"), Link(4, "veth4", master=3), Link(5, "veth5")
+    network = Network([br0, port, other], [held("10.0.0.1", 24)])
+    first = interfaces_of(network, last=last)
+    again = interfaces_of(Network([br0, port, replace(other, up=True)], [held("10.0.0.1", 24)]), last=last)
+    renamed = interfaces_of(Network([replace(br0, name="br1"), port], []), last=last)
+
+    assert [one is before for one, before in zip(again, first, strict=True)] == [True, True, False]
+    assert [one.master for one in renamed] == [None, "br1"]
+    assert interfaces_of(network, last=last) == interfaces_of(network)
+    eth0 = Network([ETH0], [held("10.0.0.1", 24)])
+    assert interfaces_of(eth0, last=last) == interfaces_of(eth0)
+    leased = [EndlessLease("eth0", Family.V4, 10 << 24 | 1)]
+    assert interfaces_of(eth0, leased, last) == interfaces_of(eth0, leased) != interfaces_of(eth0)
+
+
+def test_a_message_that_was_in_the_last_dump_is_not_parsed_again() -> None:
+    """Of those that were not, all are; what is gone from one dump is forgotten."""
+    seen: list[bytes] = []
+
+    def parse(payload: bytes) -> bytes | None:
+        seen.append(payload)
+        return None if payload == b"none" else payload.upper()
+
+    parsed = Parsed(parse)
+
+    assert parsed.of([b"a", b"none", b"b"]) == [b"A", b"B"]
+    assert parsed.of([b"b", b"none", b"c"]) == [b"B", b"C"]
+    assert parsed.of([b"a"]) == [b"A"]
+    assert seen == [b"a", b"none", b"b", b"c", b"a"]

@@ -3,7 +3,6 @@
 The worker is a real process; libnftables in it is a stand-in that does what the script's first word says.
 """
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -15,8 +14,10 @@ from time import monotonic, sleep
 import pytest
 
 from hostfw.host.lock import LockHeld, WriterLock
+from hostfw.host.nftables import nft_version as version
+from hostfw.host.nftables.nft_version import nft_version
 from hostfw.host.nftables.writing import script_runner as nftables
-from hostfw.host.nftables.writing.script_runner import NftablesWorker, NftFailure, NftResult, nft_version
+from hostfw.host.nftables.writing.script_runner import NftablesWorker, NftFailure, NftResult, SpareWorker
 
 ROOT = Path(__file__).parents[4]
 STAND_IN = """
@@ -48,7 +49,8 @@ class Nftables:
             case "dry":
                 return 1, b"", str(self.check).encode()
             case "descriptors":
-                return 1, b"", " ".join(sorted(os.listdir("/proc/self/fd"))).encode()
+                found = (f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd"))
+                return 1, b"", "\\n".join(os.readlink(one) for one in found if os.path.lexists(one)).encode()
             case "long":
                 return 1, b"", b"x" * 1_000_000
         return 0, b"", b""
@@ -278,18 +280,46 @@ def _signals(pid: int, field: str) -> set[int]:
 
 
 def test_a_worker_inherits_nothing_but_what_it_is_given(tmp_path: Path) -> None:
-    """Other sockets and locks of the parent would live as long as the worker."""
-    with (tmp_path / "kept").open("w") as file:
-        kept, other = (fcntl.fcntl(file, fcntl.F_DUPFD, number) for number in (200, 300))
-        os.set_inheritable(other, True)
-        with NftablesWorker(keep_open=(kept,)) as worker:
-            descriptors = set(map(int, worker.check("descriptors ").error.split()))
-        os.close(kept)
-        os.close(other)
+    """Other sockets and locks of the parent would live as long as the worker; what it is given as long as a request."""
+    with (tmp_path / "kept").open("w") as kept, (tmp_path / "other").open("w") as other:
+        os.set_inheritable(other.fileno(), True)
+        with NftablesWorker(keep_open=(kept.fileno(),)) as worker:
+            at_work = worker.check("descriptors ").error.splitlines()
+            again = worker.check("descriptors ").error.splitlines()
+            folder = Path(f"/proc/{worker.pid}/fd")
+            at_rest = [one.readlink() for one in folder.iterdir()]
 
-    assert kept in descriptors
-    assert other not in descriptors
-    assert len(descriptors) < 8
+    assert at_work.count(kept.name) == again.count(kept.name) == 1
+    assert other.name not in at_work
+    assert len(at_work) < 8
+    assert Path(kept.name) not in at_rest
+
+
+def test_a_spare_worker_is_the_one_of_the_last_time() -> None:
+    """The next change waits for no start; one that has died meanwhile, or had a long script, is replaced."""
+    spare, started = SpareWorker(), list[int]()
+    try:
+        pids = []
+        for script in ("fine", "fine", "fine".ljust(1_000_000), "fine"):
+            with NftablesWorker(started=started.append, spare=spare) as worker:
+                assert worker.commit(script).ok
+                pids.append(worker.pid)
+        first, second, third, fourth = pids
+        assert first == second == third
+        assert first is not None
+        assert gone(first)
+        assert fourth is not None
+        os.kill(fourth, signal.SIGKILL)
+        os.waitid(os.P_PID, fourth, os.WEXITED | os.WNOWAIT)
+        with NftablesWorker(started=started.append, spare=spare) as worker:
+            assert worker.commit("fine").ok
+            fifth = worker.pid
+    finally:
+        spare.close()
+
+    assert started == [first, fourth, fifth]
+    assert fifth is not None
+    assert gone(fifth)
 
 
 @pytest.mark.parametrize(
@@ -340,13 +370,13 @@ def test_the_version_of_nft_is_what_it_says(
     nft = tmp_path / "nft"
     nft.write_text(f"#!/bin/sh\n{program}\n")
     nft.chmod(0o755)
-    monkeypatch.setattr(nftables, "_NFT_PATHS", (str(tmp_path / "none"), str(nft)))
+    monkeypatch.setattr(version, "_NFT_PATHS", (str(tmp_path / "none"), str(nft)))
 
     assert nft_version() == expected
 
 
 def test_without_nft_there_is_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
     """A laptop that only compiles needs none."""
-    monkeypatch.setattr(nftables, "_NFT_PATHS", ())
+    monkeypatch.setattr(version, "_NFT_PATHS", ())
 
     assert nft_version() == ""

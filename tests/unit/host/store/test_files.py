@@ -572,8 +572,8 @@ def test_folders_that_nest_too_deep_are_a_problem(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/proc/kmsg", "/proc/self/pagemap", "/proc/uptime", "/sys/kernel/profiling"])
 def test_what_the_kernel_makes_up_is_not_opened(path: str) -> None:
     """Reading it may act, may never end, and gives no file of anybody's."""
-    if not Path(path).exists():
-        pytest.skip(f"there is no {path}")
+    if not Path(path).is_file():
+        pytest.skip(f"there is no such file as {path}; in a container it may be a pipe")
     configuration, problems = read_paths([Path(path)])
 
     assert configuration.resources == ()

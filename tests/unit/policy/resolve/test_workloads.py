@@ -91,6 +91,36 @@ def test_a_configuration_is_refused_for_what_would_govern_nothing(texts: tuple[s
     assert any(message in problem.message for problem in found), found
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("WorkloadEndpoint", "is for tap0, which the setting workloads does not name"),
+        ("HostEndpoint", "names ve-1, as does the setting workloads"),
+    ],
+)
+@pytest.mark.parametrize("of", ["host", "other"])
+def test_the_setting_of_a_host_is_about_its_own_endpoints(text: str, message: str, of: str) -> None:
+    """Those of other hosts are there for their labels; who is whose shows where the node is known."""
+    fields = "interfaceName: tap0, ipNetworks: [10.0.0.9]" if text == "WorkloadEndpoint" else "interfaceName: ve-1"
+    theirs = manifest(text, f"{{node: {of}, {fields}}}", "one")
+    third = manifest("HostEndpoint", "{node: third, interfaceName: eth0}", "third")
+    expected = of == "host"
+
+    by_setting = errors(_checked(theirs, third, settings="{node: host, workloads: {interfaces: ['ve-*']}}"))
+    assert any(message in problem.message for problem in by_setting) is expected
+
+    assert errors(_checked(theirs, third)) == ()
+    _, problems = resolve(resources(theirs, third), THEIRS, HOST)
+    assert any(message in problem.message for problem in errors(problems)) is expected
+
+
+def test_endpoints_of_one_node_are_those_of_this_host_before_anybody_knows_its_name() -> None:
+    """So whoever writes a first configuration without a node is told offline."""
+    alone = manifest("WorkloadEndpoint", "{node: web1, interfaceName: tap0, ipNetworks: [10.0.0.9]}", "one")
+
+    assert any("which the setting workloads does not name" in problem.message for problem in errors(_checked(alone)))
+
+
 def test_no_policy_is_said_to_select_nothing_where_workloads_may_come() -> None:
     """Nobody knows which run at some time."""
     texts = (UPLINK, policy("{selector: app == 'later', ingress: [{action: Allow, source: {selector: app == 'z'}}]}"))
