@@ -9,6 +9,8 @@ PYTEST := $(BIN)/python -m pytest
 FULL := $(PYTEST) --hypothesis-profile=full
 # What sudo made in somebody's tree becomes theirs; to be used behind a command whose exit code counts.
 GIVE_BACK = status=$$?; [ "$${SUDO_UID:-0}" = 0 ] || chown -R "$$SUDO_UID:$$SUDO_GID" .; exit $$status
+# The folder of a test that passed goes with it: thousands of them, kept, are removed by the third run after it, one by one.
+FORGET := --override-ini=tmp_path_retention_policy=failed
 # How long `make fuzz` gives each target.
 SECONDS ?= 60
 # The tiers that have a kernel of their own, and mostly wait for it: three files at a time. What is marked `alone` measures
@@ -49,7 +51,7 @@ test: ## (sudo) everything: the linters and every tier of tests
 		(exit $$((beside ? beside : waiting ? waiting : alone))); $(GIVE_BACK)
 
 quick: venv ## what to run while working: unit, golden and property tests but the slow ones, under a minute, no root
-	$(PYTEST) -q --quick --numprocesses=auto tests/unit tests/golden tests/property
+	PYTHONDONTWRITEBYTECODE= $(PYTEST) -q --quick $(FORGET) --numprocesses=auto tests/unit tests/golden tests/property
 
 slow: venv ## time the tests of the quick tiers, and write which of them `make quick` leaves out; then read the diff
 	$(PYTEST) -q --update-slow --numprocesses=auto tests/unit tests/golden tests/property

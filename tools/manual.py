@@ -9,6 +9,7 @@ a kind, the settings with their defaults. So no verb, field or setting can be mi
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from textwrap import dedent
 
@@ -190,6 +191,7 @@ _NAMES = {
 """Names of fields that have a section of their own."""
 
 
+@cache
 def _definitions() -> Mapping[str, Json]:
     return {name: _mapping(value) for name, value in _mapping(schema()["definitions"]).items()}
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import NamedTuple
 
-from hostfw.manifest.fields import Reader, Shape, described, did_you_mean, fields, items, one_of, quoted, text
+from hostfw.manifest.fields import Reader, Shape, described, did_you_mean, fields, items, one_of, text
 from hostfw.manifest.kinds.endpoint import (
     decode_endpoint,
     decode_group,
@@ -48,6 +48,7 @@ from hostfw.model.resources import (
 )
 from hostfw.model.settings import Settings
 from hostfw.model.sources import IGNORE_FILE, Configuration, Source
+from hostfw.model.wording import quoted
 from hostfw.selector.namespaces import NAME_LABELS, NAMESPACE_LABEL
 
 
@@ -110,7 +111,7 @@ def _decode(configuration: Configuration, cache: DecodeCache) -> Decoded:
     for source in configuration.resources:
         decoded = known.get(source.path)
         if decoded is None or decoded.source != source:
-            decoded = decode_source(source, selectors)
+            decoded = _perhaps_foreign(decode_source(source, selectors))
         cache.sources[source.path] = decoded
         found += decoded.resources
         problems += decoded.problems
@@ -184,16 +185,19 @@ def decode_source(source: Source, selectors: set[str] | None = None) -> DecodedS
         source.path, source.text.removeprefix("\ufeff"), problems, set() if selectors is None else selectors
     )
     resources = [resource for root in documents(source, problems) for resource in _decode_document(reader, root)]
-    if problems and not resources and not any(version in source.text for version in (CALICO_V3, HOSTFW_V1)):
-        problems[0] = _perhaps_foreign(problems[0])
     return DecodedSource(source, tuple(resources), tuple(problems))
 
 
-def _perhaps_foreign(problem: Problem) -> Problem:
-    """The first problem of a file that has nothing of hostfw's, with what to do if it is not meant to."""
+def _perhaps_foreign(decoded: DecodedSource) -> DecodedSource:
+    """A file of a configuration; the first problem of one that has nothing of hostfw's says what to do about that."""
+    source, resources, problems = decoded
+    if not problems or resources or any(version in source.text for version in (CALICO_V3, HOSTFW_V1)):
+        return decoded
+    problem = problems[0]
     name = PurePath(problem.position.path).name
     keep_out = f"if {name} is no file of hostfw, a line with its name in {IGNORE_FILE} beside it leaves it out"
-    return replace(problem, hint=f"{problem.hint}; {keep_out}" if problem.hint else keep_out)
+    told = replace(problem, hint=f"{problem.hint}; {keep_out}" if problem.hint else keep_out)
+    return decoded._replace(problems=(told, *problems[1:]))
 
 
 def _decode_document(reader: Reader, root: Node) -> list[Resource]:

@@ -26,11 +26,9 @@ from hostfw.manifest.yaml.nodes import (
 )
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
+from hostfw.model.wording import SHOWN_CHARACTERS, quoted, shortened
 
 T = TypeVar("T")
-
-SHOWN_CHARACTERS = 60
-"""Characters of a wrong value that a message repeats."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -260,16 +258,6 @@ def described(node: Node) -> str:
                     return f"the string {quoted(node.text)}"
                 case _:
                     return f"the {kind} {shortened(node.text)}"
-
-
-def quoted(value: str, most: int = SHOWN_CHARACTERS) -> str:
-    """A value in quotes for messages, at most so many characters of it."""
-    return f'"{shortened(value, most)}"'
-
-
-def shortened(value: str, most: int = SHOWN_CHARACTERS) -> str:
-    """As much of a value as a message repeats."""
-    return value if len(value) <= most else f"{value[:most]}..."
 
 
 def one_of(words: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ import re
 from enum import StrEnum
 from typing import TypeVar
 
-from hostfw.manifest.fields import Reader, Shape, boolean, choice, described, fields, integer, items, quoted, text
+from hostfw.manifest.fields import Reader, Shape, boolean, choice, described, fields, integer, items, text
 from hostfw.manifest.kinds.failsafe import decode_failsafe
 from hostfw.manifest.kinds.metadata import formed_name
 from hostfw.manifest.kinds.rule import LAST_PORT
@@ -22,6 +22,7 @@ from hostfw.model.settings import (
     UnmanagedInterfaces,
 )
 from hostfw.model.sources import Source
+from hostfw.model.wording import quoted
 
 Word = TypeVar("Word", bound=StrEnum)
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from hostfw.model.values import Family
 
 NAMES_SHOWN = 8
+SHOWN_CHARACTERS = 60
+"""Characters of a wrong value that a message repeats."""
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -32,3 +34,13 @@ def all_of(names: Iterable[str]) -> str:
 def unlisted(names: Iterable[str]) -> tuple[str, ...]:
     """The names that `listed` only counts, in order."""
     return tuple(sorted(set(names))[NAMES_SHOWN:])
+
+
+def quoted(value: str, most: int = SHOWN_CHARACTERS) -> str:
+    """A value in quotes for messages, at most so many characters of it."""
+    return f'"{shortened(value, most)}"'
+
+
+def shortened(value: str, most: int = SHOWN_CHARACTERS) -> str:
+    """As much of a value as a message repeats."""
+    return value if len(value) <= most else f"{value[:most]}..."

@@ -34,9 +34,10 @@ _PROGRAMS: dict[str, tuple[str, ...]] = {
 }
 """Programs that somebody names instead of what they serve: the words for their usual ports."""
 _INTERFACE = re.compile(
-    r"(?:(?:eth|en[ops]|enx|wl|ww|wg|tun|tap|br-?|bond|veth|virbr|vmbr|vlan|ppp|docker|dummy)[\w.-]*\d[\w.]*|lo)\Z",
+    r"(?=.{1,15}\Z)(?:(?:eth|en[ops]|enx|wl|ww|wg|tun|tap|br-?|bond|veth|virbr|vmbr|vlan|ppp|docker|dummy)[\w.-]*\d[\w.]*|lo)\Z",
     re.ASCII,
 )
+"""Names of 15 characters at most, as the kernel has them."""
 _LIKE_DIGITS = str.maketrans("oOlI", "0011")
 _NUMBERS = re.compile(r"(?=[oOlI]*[0-9])[0-9oOlI]+(?:[-:,][0-9oOlI]+)*\Z")
 _PROTOCOLS = ("tcp", "udp", "sctp")

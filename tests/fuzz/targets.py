@@ -148,7 +148,7 @@ def feed_holds(text: str) -> None:
     cidrs, problems = parse_feed(Source("feed.txt", text))
     text = text.removeprefix("\ufeff")
     lines = text.split("\n")
-    words = [word for line in lines if (word := line.partition("#")[0].strip(" \t\r"))]
+    words = [word for line in lines if (word := re.split("[#;]", line)[0].strip(" \t\r"))]
     read = [cidr for word in words if (cidr := loose_cidr(word)) is not None and not _is_mapped(word, cidr)]
     wrong = [word for word in words if loose_cidr(word) is None]
     is_plain = not any((c.isspace() or category(c) == "Cc") and c not in " \t\r\n" for c in text)

@@ -15,6 +15,7 @@ STATE_DIR = Path("/var/lib/hostfw")
 RUN_DIR = Path("/run/hostfw")
 
 _PROGRAM = "hostfwctl"
+_MOST_MEANT = 3
 _DESCRIPTION = """\
 Calico-style policy for this host, enforced by nftables.
 
@@ -101,11 +102,14 @@ def command_line(among: Iterable[Verb] = VERBS) -> ArgumentParser:
 
 
 def closest(word: str, words: Iterable[str]) -> str:
-    """The hint that names the word which was probably meant, or nothing."""
+    """The hint that names the word which was probably meant, or nothing; names without their namespace are meant."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word.lower(), list(words), n=1)
-    return f'did you mean "{near[0]}"?' if near else ""
+    known = tuple(words)
+    near = [one for one in known if one.endswith(f"/{word}")][:_MOST_MEANT]
+    near = near or get_close_matches(word.lower(), known, n=1)
+    quoted = " or ".join(f'"{one}"' for one in near)
+    return f"did you mean {quoted}?" if near else ""
 
 
 def usage_of(verb: str, usage: str) -> str:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable
 
 from hostfw.manifest.decode import decode_item
 from hostfw.manifest.encode import manifest
-from hostfw.manifest.fields import Reader, Shape, boolean, choice, entries, fields, integer, items, quoted, text
+from hostfw.manifest.fields import Reader, Shape, boolean, choice, entries, fields, integer, items, text
 from hostfw.manifest.kinds.endpoint import LEARNED, learned
 from hostfw.manifest.scalars.nets import any_address, strict_net
 from hostfw.manifest.scalars.scalars import each
@@ -35,6 +35,7 @@ from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.sources import Source
 from hostfw.model.values import Cidr, Learned, address_text
+from hostfw.model.wording import quoted
 
 _KIND = "HostFacts"
 _FACTS = Shape(

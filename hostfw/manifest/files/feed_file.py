@@ -18,7 +18,6 @@ from dataclasses import replace
 from itertools import chain, repeat
 from socket import AF_INET, AF_INET6, inet_pton
 
-from hostfw.manifest.fields import quoted
 from hostfw.manifest.scalars.net_texts import form_hint, ipv4_of, is_mapped, loose_cidr, range_cidrs, says_mapped
 from hostfw.model.kinds.sets import Feed
 from hostfw.model.positions import Position
@@ -27,6 +26,7 @@ from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import Resources
 from hostfw.model.sources import Source
 from hostfw.model.values import Family, mask_of
+from hostfw.model.wording import quoted
 
 LINES_AT_ONCE = 8192
 MOST_PROBLEMS = 20

@@ -14,7 +14,6 @@ from hostfw.manifest.fields import (
     given,
     integer,
     items,
-    quoted,
     text,
 )
 from hostfw.manifest.kinds.metadata import formed_name, required_name
@@ -32,6 +31,7 @@ from hostfw.model.kinds.workloads import EndpointPort
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.resources import ANY_NODE, WILDCARD, HostEndpoint
 from hostfw.model.values import PROTOCOLS, Cidr, Learned
+from hostfw.model.wording import quoted
 
 ENDPOINT_SHAPE = Shape(
     "the spec of a HostEndpoint",

@@ -2,7 +2,7 @@
 
 import re
 
-from hostfw.manifest.fields import Reader, Shape, described, did_you_mean, fields, integer, items, quoted
+from hostfw.manifest.fields import Reader, Shape, described, did_you_mean, fields, integer, items
 from hostfw.manifest.kinds.rule import LAST_PORT
 from hostfw.manifest.scalars.net_texts import form_hint, is_mapped, loose_cidr, says_mapped
 from hostfw.manifest.scalars.nets import net_or_address, unless_mapped
@@ -16,6 +16,7 @@ from hostfw.model.settings import (
     FailsafePort,
 )
 from hostfw.model.values import TCP, Cidr, Protocol, parse_address
+from hostfw.model.wording import quoted
 
 FAILSAFE_SHAPE = Shape("failsafe", frozenset(("inbound", "outbound")))
 FAILSAFE_PORT_SHAPE = Shape("a failsafe port", frozenset(("protocol", "port", "net")))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from hostfw.manifest.fields import Reader, Shape, boolean, described, fields, integer, items, quoted, text
+from hostfw.manifest.fields import Reader, Shape, boolean, described, fields, integer, items, text
 from hostfw.manifest.scalars.name_forms import SUBDOMAIN
 from hostfw.manifest.scalars.scalars import each_once
 from hostfw.manifest.yaml.nodes import Node, Scalar
@@ -12,6 +12,7 @@ from hostfw.model.kinds.feed_sources import DOWNLOAD_BYTES, EXTERNAL_SIZE, Downl
 from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.kinds.sets import DOWNLOADS, Feed
 from hostfw.model.positions import NOWHERE
+from hostfw.model.wording import quoted
 
 FEED_SHAPE = Shape(
     "the spec of a Feed",

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from hostfw.manifest.fields import Blank, Reader, Refusal, Shape, did_you_mean, entries, fields, given, quoted, text
+from hostfw.manifest.fields import Blank, Reader, Refusal, Shape, did_you_mean, entries, fields, given, text
 from hostfw.manifest.scalars.name_forms import LABEL_KEY_EXPECTED, LABEL_VALUE, NAMESPACE_NAME, NameForm, is_label_key
 from hostfw.manifest.yaml.nodes import Mapping, Node
 from hostfw.model.kinds.metadata import (
@@ -17,7 +17,7 @@ from hostfw.model.kinds.metadata import (
     Metadata,
 )
 from hostfw.model.time.moments import moment_of
-from hostfw.model.wording import all_of
+from hostfw.model.wording import all_of, quoted
 from hostfw.selector.namespaces import DEFAULT_NAMESPACE
 
 ANNOTATIONS_LIMIT = 256 * 1024

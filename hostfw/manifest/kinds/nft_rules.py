@@ -7,12 +7,13 @@ that a rule is one rule, of one line, in the chain that it is meant for, with no
 import re
 from collections.abc import Iterator
 
-from hostfw.manifest.fields import Reader, Shape, choice, described, fields, items, number, quoted, text
+from hostfw.manifest.fields import Reader, Shape, choice, described, fields, items, number, text
 from hostfw.manifest.scalars.scalars import each, ip_version
 from hostfw.manifest.yaml.nodes import Mapping, Node, Sequence
 from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.kinds.nft_rules import NftHook, NftRule, NftRules
 from hostfw.model.values import FAMILIES
+from hostfw.model.wording import quoted
 
 NFT_RULES_SHAPE = Shape("the spec of NftRules", frozenset(("hook", "order", "ipVersion", "rules")))
 

@@ -16,7 +16,6 @@ from hostfw.manifest.fields import (
     integer,
     items,
     one_of,
-    quoted,
     text,
 )
 from hostfw.manifest.kinds.metadata import annotations
@@ -50,6 +49,7 @@ from hostfw.model.values import (
     Protocol,
     parse_mac,
 )
+from hostfw.model.wording import quoted
 from hostfw.selector.evaluate import SelectorError, canonical, parse
 from hostfw.selector.namespaces import NAMESPACE_LABEL, of_namespaces
 from hostfw.selector.nodes import Comparison, Global, Operator

@@ -9,13 +9,12 @@ from hostfw.manifest.fields import (
     described,
     fields,
     integer,
-    quoted,
-    shortened,
     text,
 )
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, ScalarKind, scalar_kind
 from hostfw.model.kinds.source_limit import MOST_CONNECTIONS, Rate, SourceLimit, Unit
 from hostfw.model.values import Action, Direction
+from hostfw.model.wording import quoted, shortened
 
 FIELD = "limitPerSource"
 SOURCE_LIMIT_SHAPE = Shape("the limit of each source", frozenset(("newConnections", "maxConnections")))

@@ -1,6 +1,6 @@
 """WorkloadEndpoint, and the setting that says which interfaces are those of workloads."""
 
-from hostfw.manifest.fields import Blank, Reader, Refusal, Shape, choice, fields, given, items, quoted, text
+from hostfw.manifest.fields import Blank, Reader, Refusal, Shape, choice, fields, given, items, text
 from hostfw.manifest.kinds.endpoint import ENDPOINT_PORT_SHAPE, endpoint_port, profile_names
 from hostfw.manifest.kinds.failsafe import decode_ports
 from hostfw.manifest.kinds.metadata import formed_name, required_name
@@ -15,6 +15,7 @@ from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
 from hostfw.model.resources import ANY_NODE
 from hostfw.model.settings import Unselected, Workloads
 from hostfw.model.values import Mac, parse_mac
+from hostfw.model.wording import quoted
 from hostfw.selector.namespaces import NAMESPACE_LABEL
 
 _NOT_BUILT = "this version of hostfw does not enforce it"

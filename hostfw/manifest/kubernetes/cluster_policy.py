@@ -6,7 +6,7 @@ Source: the API types of network-policy-api 0.2. A peer that hostfw cannot know 
 from collections.abc import Callable
 from functools import partial
 
-from hostfw.manifest.fields import Reader, Refusal, Shape, choice, fields, integer, items, one_of, quoted, text
+from hostfw.manifest.fields import Reader, Refusal, Shape, choice, fields, integer, items, one_of, text
 from hostfw.manifest.kinds.rule import LAST_PORT
 from hostfw.manifest.kubernetes.cluster_conversion import cluster_policy
 from hostfw.manifest.kubernetes.labels import label_selector
@@ -27,6 +27,7 @@ from hostfw.model.kinds.kubernetes import (
 from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.resources import ClusterNetworkPolicy
 from hostfw.model.values import Action, Direction, PortRange, Protocol
+from hostfw.model.wording import quoted
 
 CLUSTER_POLICY_SHAPE = Shape(
     "the spec of a ClusterNetworkPolicy", frozenset(("tier", "priority", "subject", "ingress", "egress"))

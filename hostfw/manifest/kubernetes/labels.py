@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
-from hostfw.manifest.fields import Reader, Shape, choice, fields, items, one_of, quoted, text
+from hostfw.manifest.fields import Reader, Shape, choice, fields, items, one_of, text
 from hostfw.manifest.kinds.metadata import labels
 from hostfw.manifest.scalars.name_forms import LABEL_KEY_EXPECTED, LABEL_VALUE, is_label_key
 from hostfw.manifest.scalars.scalars import each, each_once
 from hostfw.manifest.yaml.nodes import Node
 from hostfw.model.kinds.kubernetes import LabelOperator, LabelRequirement, LabelSelector
+from hostfw.model.wording import quoted
 from hostfw.selector.evaluate import canonical
 from hostfw.selector.nodes import Comparison, Has, In, Not, NotIn, Operator, Selector
 

@@ -1,6 +1,6 @@
 """Prefixes and addresses: strict in rules, loose in network sets, bare in expectedIPs."""
 
-from hostfw.manifest.fields import Reader, quoted, text
+from hostfw.manifest.fields import Reader, text
 from hostfw.manifest.scalars.net_texts import (
     as_carried,
     form_hint,
@@ -12,6 +12,7 @@ from hostfw.manifest.scalars.net_texts import (
 )
 from hostfw.manifest.yaml.nodes import Node, Scalar
 from hostfw.model.values import Cidr, host_cidr, parse_address, parse_cidr
+from hostfw.model.wording import quoted
 
 
 def strict_net(reader: Reader, node: Node, what: str) -> Cidr | None:

@@ -5,12 +5,13 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from collections.abc import Sequence as Sequence_
 from typing import TypeVar
 
-from hostfw.manifest.fields import Reader, described, items, one_of, quoted, text
+from hostfw.manifest.fields import Reader, described, items, one_of, text
 from hostfw.manifest.yaml.nodes import Node, Scalar, ScalarKind, Sequence, plain_kind
 from hostfw.model.kinds.metadata import SelectorText
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem
 from hostfw.model.values import NAMED_PROTOCOLS, Family, Protocol
+from hostfw.model.wording import quoted
 from hostfw.selector import evaluate as selector
 
 T = TypeVar("T")

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from hostfw.manifest.fields import quoted
 from hostfw.model.kinds.metadata import BEFORE_FAILSAFES
 from hostfw.model.positions import NOWHERE
 from hostfw.model.prefixes import Cidrs, CidrSet
@@ -13,6 +12,7 @@ from hostfw.model.problems import Problem
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Resources, Rule, StagedGlobalNetworkPolicy
 from hostfw.model.settings import FailsafePort
 from hostfw.model.values import FAMILIES, Action, Cidr, Direction, Family, PortRange, merge
+from hostfw.model.wording import quoted
 from hostfw.policy.cache import ByResource
 from hostfw.policy.check.selections import Selections
 

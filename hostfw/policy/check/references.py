@@ -7,7 +7,7 @@ from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
-from hostfw.manifest.fields import did_you_mean, quoted
+from hostfw.manifest.fields import did_you_mean
 from hostfw.model.kinds.metadata import SelectorText
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.problems import Problem, in_order
@@ -23,7 +23,7 @@ from hostfw.model.resources import (
     Tier,
 )
 from hostfw.model.settings import Settings
-from hostfw.model.wording import listed, unlisted
+from hostfw.model.wording import listed, quoted, unlisted
 from hostfw.policy.built_in import BUILT_IN_TIERS, DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
 from hostfw.policy.cache import ByResource
 from hostfw.policy.check.before_failsafes import misplaced_before_failsafes
@@ -48,11 +48,12 @@ def check(
     *,
     whole: bool = True,
     warnings: bool = True,
+    of_a_host: bool = True,
 ) -> tuple[Problem, ...]:
     """The errors that only show across resources, and what looks unintended, as warnings.
 
     `whole` is whether everything could be read, so that what a rule does not say is not meant. `warnings` is whether
-    to look for what takes longest to find and refuses nothing.
+    to look for what takes longest to find and refuses nothing. `of_a_host` is whether the settings are those of a host.
     """
     known = CheckCache() if cache is None else cache
     return in_order(
@@ -62,7 +63,7 @@ def check(
             *_reserved_tiers(resources.tiers),
             *_built_in_profile(resources.profiles),
             *_references(resources),
-            *workload_problems(resources, settings.workloads),
+            *workload_problems(resources, settings, of_a_host=of_a_host),
             *_selectors(resources, known.selectors),
             *misplaced_before_failsafes(
                 resources,

@@ -10,14 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from hostfw.manifest.fields import quoted
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.packets.decisions import PolicyClass
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, HostEndpoint, Profile, Resources, Rule, Tier
 from hostfw.model.values import Action, Direction
-from hostfw.model.wording import listed, unlisted
+from hostfw.model.wording import listed, quoted, unlisted
 from hostfw.policy.check.selections import Selections, union
 from hostfw.policy.effective_labels import members
 

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 
-from hostfw.manifest.fields import quoted
 from hostfw.model.packets.decisions import PolicyClass
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Profile, Resources, Rule
 from hostfw.model.settings import Settings
 from hostfw.model.values import Action, Direction
-from hostfw.model.wording import listed, unlisted
+from hostfw.model.wording import listed, quoted, unlisted
 from hostfw.policy.cache import ByResource
 from hostfw.policy.check.exemption_warnings import exempted
 from hostfw.policy.check.failsafe_warnings import (

@@ -16,6 +16,7 @@ import pytest
 import hostfw
 from hostfw.manifest.schema.documents import schema
 from hostfw.manifest.settings import TEXTFILE
+from tests.unit.builders.attack_texts import attacks
 
 MOST_S = 0.25
 LONG, FEW = 20_000, 27
@@ -93,6 +94,51 @@ def test_a_pattern_says_no_soon(name: str) -> None:
                 pattern.match(text)
                 took_s = process_time() - before
                 assert took_s < MOST_S, (piece, end, count, took_s)
+
+
+OLD_TEXTFILE = re.compile(r"^(?:/[!-~]+)+\.prom$")
+"""It took exponential time to refuse a path, here and in editors with the JSON Schema."""
+ROUNDS = 8_000
+"""Rounds of pieces of one to a dozen characters: what takes the square of that is noticed."""
+
+
+def _takes_long(pattern: re.Pattern[str], count: int) -> str | None:
+    """The first text made of a pattern to which it says no only after a while; JSON Schema looks for it anywhere."""
+    for text in attacks(pattern, count):
+        before = process_time()
+        pattern.match(text)
+        if process_time() - before > MOST_S:
+            return text
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PATTERNS)
+def test_a_pattern_says_no_soon_to_what_is_made_of_it(name: str) -> None:
+    """Of what its repetitions take, in every mixture of two."""
+    assert _takes_long(PATTERNS[name], FEW) is None
+    assert _takes_long(PATTERNS[name], ROUNDS) is None
+
+
+@pytest.mark.slow
+def test_texts_made_of_a_pattern_show_what_takes_long() -> None:
+    """Exponential time, as the path of a textfile once took, and that of the square."""
+    assert _takes_long(OLD_TEXTFILE, FEW) is not None
+    assert _takes_long(re.compile(r"eth[\w.-]*\d[\w.]*\Z"), 2 * ROUNDS) is not None
+
+
+_ONLY_PYTHON = re.compile(r"\\[AZ]|\(\?(?:P|#|>|[aiLmsux-]+[:)])|[*+?}]\+")
+"""Parts of expressions that Python has and ECMAScript has not, whose expressions JSON Schema takes."""
+
+
+@pytest.mark.parametrize("name", [name for name in PATTERNS if name.startswith("schema: ")])
+def test_a_pattern_of_the_schema_is_one_of_ecmascript(name: str) -> None:
+    """Both engines go the same way through it: what says no soon in Python does so in an editor."""
+    text = PATTERNS[name].pattern
+    outside_of_sets = re.sub(r"\[\^?\]?(?:\\.|[^\]\\])*\]", "[]", text)
+
+    assert _ONLY_PYTHON.search(outside_of_sets) is None
+    assert text.startswith("^") or not re.search(r"[*+{]", outside_of_sets), "it is tried at every place"
 
 
 SEARCHING = frozenset(("search", "finditer", "findall", "sub", "split"))

@@ -77,7 +77,8 @@ def read_content(directory: Path, *, separate_endpoints: bool = False) -> Conten
             f"{configuration.settings.path}: settings are those of a host, and no part of a bundle",
             f"leave {SETTINGS_FILE} out of the directory; each host has its own in /etc/hostfw",
         )
-    candidate = check_candidate(configuration, problems, partial(read_feeds_within, folders_of((directory,))))
+    read_feeds = partial(read_feeds_within, folders_of((directory,)))
+    candidate = check_candidate(configuration, problems, read_feeds, of_a_host=False)
     sources = (*candidate.configuration.resources, *candidate.configuration.feeds)
     files = {_inside(source.path, directory): source.text.encode() for source in sources}
     content = Content(dict(sorted(files.items())), candidate.configuration, candidate.problems)

@@ -42,9 +42,10 @@ are new (+), changed (~, with the difference of their manifests) and gone (-). W
 does not change the meaning, such as comments or the file a resource is in, does not count.
 As root it also tells what another program has changed of the ruleset in force.
 
-Then what `apply` would close and open of the services of this host (see `exposure`),
-and of what it forwards, as far as you may look at that, and why it would be refused:
-connections that this host depends on and would lose, or a loss of most policies.
+Then it lists the services of this host (see `exposure`) and the forwarding that
+`apply` would close or open, as far as you have the permission to look at that. It
+also says why `apply` would refuse the change: connections that this host depends on
+and would lose, or a loss of most policies.
 
 With --nft also print what `apply` would send to nftables now: a script that prepares
 what is new, one that switches to it, and one that sweeps what is no longer used.

@@ -45,7 +45,7 @@ for what `nft -j list ruleset` prints; `ufw`, for the files of ufw in /etc/ufw a
 for its zones, policies, services and ipsets in /etc/firewalld and /usr/lib/firewalld.
 
 What policy cannot say is named with its place. Packets at the edges of every rule
-are judged by both, and those that they treat differently are told: what hostfw
+are judged by both, and those that they treat differently are listed: what hostfw
 does by itself, such as its failsafes, shows up there.""",
     """\
 hostfwctl import ufw > imported.yaml

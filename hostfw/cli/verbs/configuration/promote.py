@@ -22,8 +22,8 @@ USAGE = "NAME [-f PATH...]"
 HELP = Page(
     """\
 Print a patch of the files that makes a StagedGlobalNetworkPolicy a GlobalNetworkPolicy,
-in the place of the enforced one of its name if there is one; of one with stagedAction:
-Delete, a patch that removes both. Nothing is written: comments and layout stay as they
+in the place of the enforced one of its name if there is one. If its stagedAction is
+Delete, the patch removes both. Nothing is written: comments and layout stay as they
 are, and the patch is yours to read and to apply.""",
     """\
 hostfwctl promote web

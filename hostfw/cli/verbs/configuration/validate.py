@@ -28,11 +28,11 @@ Read a configuration and print everything that is wrong with it, each problem as
 
     PATH:LINE:COLUMN: MESSAGE
 
-with the line of the file and a caret, what was expected, and what to do. Warnings
-do not stand in the way of `apply`. Needs no root. With --facts it says as well what
-the configuration means on a host. Without -f and --facts it looks at one thing on this
-host: addresses and default routes by which no HostEndpoint finds its interface, because
-DHCP or a router advertisement supplied them.
+with the line of the file and a caret, what was expected, and what to do. Warnings do
+not stop `apply`. It needs no root. With --facts it says as well what the configuration
+means on a host. Without -f and --facts it looks at one thing on this host: addresses
+and default routes by which no HostEndpoint finds its interface, because DHCP or a
+router advertisement supplied them.
 
 With -o json the problems are a document of kind ProblemList (hostfw.io/v1), whose
 items have path, line, column, severity (error or warning), message, expected and

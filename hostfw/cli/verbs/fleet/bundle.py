@@ -26,7 +26,7 @@ signed with a key of ssh, for `hostfwctl pull` on any number of hosts. A directo
 errors makes no bundle. Settings (hostfw.yaml) are those of a host and have no place in it.
 
 The file is a tar archive with a manifest, and the same for the same input: names are
-sorted, and there are no times but that of its creation, which is --created, or
+sorted, and the only time in it is that of its creation, which is --created, or
 SOURCE_DATE_EPOCH of the environment, or now. (Keys of ECDSA sign differently each time.)
 Hosts take a bundle only if its number is higher than that of the last; without --number
 it is the time of its creation in seconds. --name keeps fleets apart that trust one key.
@@ -39,10 +39,10 @@ host takes it any more once so many of those that tried have failed. Hosts read
 that from a tally: `hostfwctl bundle --records DIRECTORY -o FILE` counts the status
 records that hosts have sent.
 
-With --separate-endpoints the files that have HostEndpoints and WorkloadEndpoints alone are no
-part of the bundle. Each host takes the endpoints that the rules for its own
-endpoints ask for, from the directory FILE.d, whose files are named after their content
-and are covered by the signature of the bundle. Copy the directory before the bundle.""",
+With --separate-endpoints files that hold only HostEndpoints and WorkloadEndpoints are not
+part of the bundle. Each host takes the endpoints that the rules for its own endpoints ask
+for, from the directory FILE.d, whose files are named after their content and are covered by
+the signature of the bundle. Copy the directory before the bundle.""",
     """\
 hostfwctl bundle policies/ -o web.hostfw --key key
 hostfwctl bundle policies/ -o web.hostfw --key key --wave web@0 --wave all@1h

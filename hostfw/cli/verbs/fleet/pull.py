@@ -30,8 +30,8 @@ HELP = Page(
 Fetch a bundle that `hostfwctl bundle` made, and put its policies into force, if it is
 signed by one of the allowed signers (ssh-keygen(1), ALLOWED SIGNERS; the namespace is
 hostfw), its number is higher than that of the last, and its wave for this host has begun.
-Nothing is unpacked before. What was changed on its way, an older bundle, and another with
-the number of the last are refused, whoever serves them.
+Nothing is unpacked before. A bundle that was changed on its way, an older one, and a
+different one with the number of the last are refused, whoever serves them.
 
 The files are put into a folder of their own, to which /etc/hostfw/bundle is a link; other files of
 /etc/hostfw, above all hostfw.yaml, stay the host's, as they were accepted last. A

@@ -17,7 +17,7 @@ USAGE = "SHELL"
 HELP = Page(
     """\
 Print a script with which bash, fish or zsh completes verbs, options and their values,
-the names of resources in /etc/hostfw among them. The Debian package has it in place.""",
+including the names of resources in /etc/hostfw. The Debian package has it in place.""",
     """\
 hostfwctl completion bash > /etc/bash_completion.d/hostfwctl
 hostfwctl completion fish > ~/.config/fish/completions/hostfwctl.fish

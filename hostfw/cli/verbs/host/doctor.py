@@ -51,7 +51,7 @@ ports of ssh that no failsafe opens, other firewalls that deny packets as well, 
 units and ours, old versions, wrong permissions, a log that another program reads, and
 connection tracking that is nearly full. Nothing is changed.
 
-A finding is a problem, or a note about what may be just as it is wanted, such as the
+A finding is a problem, or a note about something that may be intended, such as the
 bans of fail2ban or the rules of Docker. Notes alone are no failure.
 
 With -o json this is a document of kind FindingList (hostfw.io/v1), whose items have

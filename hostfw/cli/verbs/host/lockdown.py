@@ -30,8 +30,8 @@ to do it anyway, add --all. With --for it ends by itself after a time, also if t
 service is stopped meanwhile; after a reboot the service ends it.
 
 It needs neither the daemon nor a valid configuration, and stands beside the ruleset:
-`apply` and `reload` work as ever, and count once `unblock` is run. A reboot does not
-end it; the addresses that had an ssh session may begin another after it.
+`apply` and `reload` work as usual, and take effect once `unblock` is run. A reboot
+does not end it; the addresses that had an ssh session may begin another after it.
 
 What one container says to another on the same bridge does not pass this host's
 network, and goes on.

@@ -10,7 +10,7 @@ from hostfw.cli.command_line.options import Options, Output
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import document, json_text
 from hostfw.cli.output.help_page import Page
-from hostfw.host.nftables.writing.script_runner import nft_version
+from hostfw.host.nftables.nft_version import nft_version
 
 USAGE = "[-o text|json]"
 HELP = Page(

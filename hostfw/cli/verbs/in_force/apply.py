@@ -55,9 +55,9 @@ ssh connection (the next one like it), is refused with what would be lost and wh
 it is lost already; to do it anyway, add --accept-lockout. lockoutCheck in
 hostfw.yaml turns that into a warning, or off.
 
-What the change closes and opens of the services of this host, which `exposure` lists, is
-said with the rule that decides, and so are interfaces between which it forwards; to close
-what somebody is connected to, or what let packets in so far, is a warning.
+The services of this host (see `exposure`) and the forwarding between interfaces that the
+change closes or opens are listed, each with the rule that decides. It is a warning if
+somebody is connected to a service that closes, or if packets came in to it so far.
 
 A Feed whose file lost more than its maxShrink of what was accepted keeps the accepted
 content, and a warning says so; to accept the loss, add --accept-shrink.

@@ -49,7 +49,8 @@ whatever in the kernel differs from what hostfw put there (drift). With nothing 
 it says what a first `apply` would govern. Where the service does not run, interfaces are
 named that a HostEndpoint governs and no rule in force is for yet.
 
-What should have been taken back by now, as after a reboot, is taken back first.
+A change whose time to be confirmed has passed, as after a reboot, is taken back
+first.
 
 With -o json or yaml this is a document of kind Status (hostfw.io/v1).""",
     """\

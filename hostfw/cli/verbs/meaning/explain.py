@@ -47,12 +47,12 @@ SRC and DST are addresses, names of HostEndpoints, or `host` for this host. An I
 address stands in brackets before a port: [fd00::1]:443. PROTO is tcp (the default
 with a port), udp, sctp, udplite, icmp, icmpv6 or a number.
 
-What is for this host, a broadcast of its networks among it, comes in (--in), what is
-from it goes out (--out), anything else is forwarded (both), as the routing of this
-host decides. An interface that is not given is the one that the route leads to, back
-to the source or on to the destination; with --facts the one with the default route.
-What was assumed is said. A port that another program publishes (DNAT) is answered for
-with its target; what that program itself denies is not looked at.
+A packet for this host, or for a broadcast address of its networks, comes in (--in). A
+packet from this host goes out (--out). Any other packet is forwarded, and has both
+interfaces. If you leave an interface out, the routes of this host decide: back to the
+source, or on to the destination; with --facts it is the interface with the default
+route. The answer says what was assumed. A port that another program publishes (DNAT)
+is answered for with its target; what that program itself denies is not looked at.
 
 With -v every rule that was looked at is shown, and why it did not match. With -o json
 or yaml this is a document of kind Explanation (hostfw.io/v1).""",

@@ -28,7 +28,7 @@ def told(err: StringIO, *, patience_s: float, takes_s: float, verbosity: int = 0
 
 def test_a_terminal_is_told_and_cleaned() -> None:
     """The line says what is done and for how long, and is gone at the end."""
-    assert told(Terminal(), patience_s=0.01, takes_s=0.1) == "\r\033[Kreading ... 0 s\r\033[K"
+    assert told(Terminal(), patience_s=0.2, takes_s=0.4) == "\r\033[Kreading ... 0 s\r\033[K"
 
 
 @pytest.mark.parametrize(

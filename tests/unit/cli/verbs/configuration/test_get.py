@@ -145,6 +145,12 @@ def test_resources_are_listed(host: Machine, arguments: list[str], expected: str
 REFUSED = [
     ("an unknown kind", ["hostendpiont"], 2, 'unknown kind "hostendpiont"\n  hint: did you mean "hostendpoint"?\n'),
     ("an unknown name", ["gnp", "wbe"], 1, 'there is no GlobalNetworkPolicy "wbe"\n  hint: did you mean "web"?\n'),
+    (
+        "a name without its namespace",
+        ["networkset", "partners"],
+        1,
+        'there is no NetworkSet "partners"\n  hint: did you mean "shop/partners"?\n',
+    ),
     ("a name like none", ["hep", "zzz"], 1, 'there is no HostEndpoint "zzz"\n'),
 ]
 

@@ -101,6 +101,27 @@ def test_what_is_invalid_makes_no_bundle(policies: Path) -> None:
     assert not (policies.parent / "web.hostfw").exists()
 
 
+@pytest.mark.parametrize("nodes", [("web1",), ("web1", "db1")])
+def test_workloads_of_hosts_are_part_of_a_bundle(policies: Path, nodes: tuple[str, ...]) -> None:
+    """Each host has a setting for the interfaces that are workloads', and the publisher has none."""
+    (policies / "workloads.yaml").write_text(
+        "".join(
+            "---\napiVersion: projectcalico.org/v3\nkind: WorkloadEndpoint\n"
+            f"metadata: {{name: guest-{node}, namespace: shop, labels: {{app: shop}}}}\n"
+            f"spec: {{node: {node}, interfaceName: tap0, ipNetworks: [10.0.0.{number}]}}\n"
+            for number, node in enumerate(nodes, 1)
+        )
+    )
+
+    plain = bundle(policies)
+    assert plain.status == 0, plain.err
+    assert "workloads.yaml" in made(policies).files
+
+    separate = bundle(policies, "--separate-endpoints")
+    assert separate.status == 0, separate.err
+    assert "workloads.yaml" not in made(policies).files
+
+
 def test_what_has_no_place_in_a_bundle_is_refused(policies: Path) -> None:
     """Settings, names that a host would not read or write, and lists elsewhere; each with the next step."""
     (policies / "hostfw.yaml").write_text("denyAction: reject\n")

@@ -115,6 +115,30 @@ def test_the_host_keeps_its_own_files_and_gets_those_of_the_bundle(host: Machine
     assert host.hostfwctl("apply").status == 3, "the file of before is still there to be finished"
 
 
+def test_workloads_in_a_bundle_are_held_against_the_setting_of_their_own_host(host: Machine, web: Web) -> None:
+    """Those of other hosts are addresses with labels there, whatever their interfaces are called."""
+    guest = (
+        "apiVersion: projectcalico.org/v3\nkind: WorkloadEndpoint\n"
+        "metadata: {name: guest, namespace: shop, labels: {app: shop}}\n"
+        "spec: {node: NODE, interfaceName: tap0, ipNetworks: [10.0.0.9]}\n"
+    )
+    web.has[URL] = bundle(7, policy(8081) | {"guests.yaml": guest.replace("NODE", "db1").encode()})
+    other = pull(host)
+    assert (other.status, other.err) == (0, "bundle 7 is in force, signed by ops\n")
+
+    web.has[URL] = bundle(8, policy(8082) | {"guests.yaml": guest.replace("NODE", "web1").encode()})
+    own = pull(host)
+    assert own.status == 5
+    assert "bundle/guests.yaml:1:1: " in own.err
+    assert "is for tap0, which the setting workloads does not name" in own.err
+    assert lets_in(host) == "8081"
+
+    (host.config / "hostfw.yaml").write_text("workloads: {interfaces: [tap0]}\n")
+    assert host.hostfwctl("apply").status == 0
+    assert pull(host, "--retry").status == 0
+    assert lets_in(host) == "8082"
+
+
 def test_a_newer_bundle_takes_the_place_of_the_last_with_lists_and_all(host: Machine, web: Web) -> None:
     """Files that it no longer has are gone, and folders of bundles before the last one too."""
     feed = (
