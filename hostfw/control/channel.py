@@ -163,14 +163,16 @@ def _connect(channel: socket.socket, path: Path, directories: Directories) -> No
 
     Raises OSError and NotReachedError.
     """
-    deadline = monotonic() + _REOPENED_S
+    deadline: float | None = None
     while True:
         try:
             channel.connect(str(path))
         except OSError as error:
-            # One that has just begun is reached with the next try.
             if error.errno not in _ABSENT or not is_lost(directories):
                 raise
+            if deadline is None:
+                # Only now: one that has just begun is reached with the next try, however long the look took.
+                deadline = monotonic() + _REOPENED_S
             if monotonic() > deadline:
                 raise NotReachedError(f"the service runs, and its socket {path} is gone", RESTART) from error
             sleep(_AGAIN_S)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hostfw.control import channel
 from hostfw.control.channel import is_lost
 from hostfw.control.messages import Query
 from hostfw.control.presence import Presence
@@ -139,6 +140,28 @@ def test_what_stands_in_the_way_is_trouble_until_it_is_gone(tmp_path: Path) -> N
 
     kept.live(story)
     assert not is_lost(kept.directories)
+
+
+def test_one_that_begins_while_its_client_looks_for_it_is_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the look through all processes takes on a busy host."""
+    now_s = 0.0
+    directories = Directories(Path("/etc/hostfw"), Path("/var/lib/hostfw"), tmp_path)
+
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+
+        def slow_look(_: Directories) -> bool:
+            nonlocal now_s
+            now_s += 60.0
+            listener.bind(str(socket_path(tmp_path)))
+            listener.listen()
+            return True
+
+        monkeypatch.setattr(channel, "is_lost", slow_look)
+        monkeypatch.setattr(channel, "monotonic", lambda: now_s)
+        channel._connect(client, socket_path(tmp_path), directories)
+        assert client.getpeername() == str(socket_path(tmp_path))
 
 
 def test_a_sandbox_that_has_no_folder_for_it_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
