@@ -354,7 +354,8 @@ class Service:
     def _repaired(self, repair: Repair) -> None:
         known = self._health.known.id if self._health.known is not None else ""
         if repair.failed is not None:
-            trouble = f"changes of another program could not be repaired: {repair.failed.message}"
+            what = "an unfinished change of hostfw" if repair.ours else "changes of another program"
+            trouble = f"{what} could not be repaired: {repair.failed.message}"
             if trouble != self._troubles.of(Part.REPAIR):
                 self._announcer.not_restored(known, repair.failed)
             self._troubles.report(Part.REPAIR, trouble)

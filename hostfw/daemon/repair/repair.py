@@ -17,7 +17,7 @@ from hostfw.daemon.writer import WriterThread, defect
 from hostfw.engine.block import restore_block
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.deploy.disturbances import Enforced
-from hostfw.engine.outcomes import UNKNOWN, Failed, Status
+from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, Status
 from hostfw.engine.reading.block_state import BlockContext
 from hostfw.engine.reconcile import Resumed, builds, is_as_accepted
 from hostfw.host.nftables.writing.transactions import NftNews, Transaction, What
@@ -267,6 +267,8 @@ class Repairer:
         self._is_repairing, is_whole = True, False
         try:
             outcome = await self._writer.write(partial(_repair, writer=self._writer, tampering=tampering))
+            if not isinstance(outcome, Failed) and self._writer.done.begun:
+                outcome = _left_behind(outcome)
             is_whole = not isinstance(outcome, Failed)
         finally:
             self._is_repairing = False
@@ -279,13 +281,19 @@ class Repairer:
                 self._backoff.note(monotonic())
         changes = tuple(tampering.changes) or ("the changes are unknown: too many at once",)
         if isinstance(outcome, Failed):
-            self._repaired(Repair(changes, tampering.actor, outcome))
+            self._repaired(Repair(changes, tampering.actor, outcome, tampering.ours))
             return False
         if tampering.changes or outcome is not None:
             self._repaired(Repair(changes, tampering.actor, ours=tampering.ours))
         else:
             self._repaired(NOTHING_TO_REPAIR)
         return True
+
+
+def _left_behind(outcome: Enforced | Resumed | None) -> Failed:
+    """The failure of a repair after which the kernel still has what a change should have removed."""
+    why = "; ".join(outcome.warnings) if isinstance(outcome, Enforced) else ""
+    return Failed(why or "what an earlier change left could not be removed", "it is tried again", UNCHANGED)
 
 
 def _repair(engine: Engine, writer: WriterThread, tampering: Tampering) -> Failed | Enforced | Resumed | None:

@@ -22,6 +22,7 @@ from hostfw.model.values import TABLE_FAMILIES
 from hostfw.nft.objects import BASE_CHAIN_NAMES
 
 _BY_ANOTHER = " by another program"
+_NOT_OURS, _NOT_USED = " is not ours", " is not used by what is in force"
 
 
 def read_status(
@@ -96,5 +97,5 @@ def compared(
     found = (*found, *in_sentences(others))
     if has_begun(directories.run) or is_read_only(directories.run):
         # It may be ours: what could not be recorded is a change of ours as well.
-        found = tuple(sentence.replace(_BY_ANOTHER, "") for sentence in found)
+        found = tuple(sentence.replace(_BY_ANOTHER, "").replace(_NOT_OURS, _NOT_USED) for sentence in found)
     return tables, found

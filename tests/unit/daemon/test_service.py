@@ -58,6 +58,15 @@ from tests.unit.engine.trial.test_trial import lets_in
 PATIENCE_S = 60.0
 UPLINKS = "---\n".join((UPLINK, UPLINK.replace("name: uplink", "name: other").replace("eth0", "eth7")))
 """An endpoint beside it whose interface is not there yet."""
+_OTHER = f"""{WEB.replace("name: web", "name: other").replace("[80]", "[81]")}\
+      source: {{selector: list == 'bad'}}
+"""
+_LISTED = """\
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkSet
+metadata: {name: bad, labels: {list: bad}}
+spec: {nets: [192.0.2.0/25, 198.51.100.0/24]}
+"""
 
 
 class Faults:
@@ -389,6 +398,35 @@ def test_damage_is_remembered_until_it_is_repaired(world: World, name: str, fail
             assert name in world.faults.met
 
     live(story())
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_what_a_change_could_not_remove_is_removed_later(world: World, times: int) -> None:
+    """The change itself counts; nobody else is said to have been at our tables meanwhile."""
+
+    def there() -> set[str]:
+        tables = world.machine.kernel.read_names()
+        chains = {chain.name for table in tables.every for chain in table.chains}
+        return chains | {one.name for table in tables.every for one in table.sets}
+
+    async def story() -> None:
+        async with serving(world):
+            await until(world.is_whole)
+            alone = there()
+            world.machine.write(other=f"{_OTHER}---\n{_LISTED}")
+            assert isinstance(await asyncio.to_thread(ask, world.engine(), Apply()), InForceNow)
+            assert there() - alone
+            world.faults.add("delete", *([NetlinkError(errno.ENOBUFS, "deleting unused objects")] * times))
+            world.machine.write(other="")
+            answer = await asyncio.to_thread(ask, world.engine(), Apply())
+            assert isinstance(answer, InForceNow)
+            assert [warning for warning in answer.warnings if "unused objects could not be removed" in warning]
+            await until(lambda: there() == alone)
+            await until(world.is_whole)
+
+    live(story())
+    assert world.faults.met == ["delete"] * times
+    assert not world.told("another program")
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=IDS)

@@ -159,9 +159,8 @@ def _enforce(
         )
     writer.observer.active(generation)
     note_named_peers(directories.run, generation)
-    forget_begun(directories.run)
-    if writer.cache is not None:
-        writer.cache.done.begun = False
+    if left is None:
+        _ended(writer)
     if not planned.is_empty or kernel_state.ruleset is None:
         remember_contents(ruleset, directories.run)
     remembered = tuple(_remember(writer, generation, kernel_state, now))
@@ -198,6 +197,13 @@ def _enforce_nothing(writer: Writer) -> Enforced | Failed | Disturbed:
     if said := forget_record(writer.directories.run, writer.cache):
         return Enforced(Change(sweep=deletions), (said, *unreleased))
     return Enforced(Change(sweep=deletions), unreleased)
+
+
+def _ended(writer: Writer) -> None:
+    """Note that a change has ended, and left nothing behind."""
+    forget_begun(writer.directories.run)
+    if writer.cache is not None:
+        writer.cache.done.begun = False
 
 
 def _about_to_switch(generation: Generation, writer: Writer) -> None:
@@ -310,7 +316,7 @@ def _remember(writer: Writer, generation: Generation, before: KernelState, now: 
         record = replace(record, compared=before.record is not None and before.record.compared)
     if before.ruleset is None or record != before.record:
         yield from save_record(writer, record)
-    if writer.cache is not None and not now.changed_by_others:
+    if writer.cache is not None and not now.changed_by_others and not writer.cache.done.begun:
         stamp = record_stamp(writer.directories.run) or ()
         writer.cache.last_commit = LastCommit(now.kernel_generation, generation.ruleset, now.installed, record, stamp)
 
