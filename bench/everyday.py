@@ -126,7 +126,7 @@ TASKS = (
         remark="ufw and firewalld have nothing",
     ),
     Task(
-        "take the open port back",
+        "close that port again",
         {
             "hostfw": (f"hostfwctl remove allow {WEB}/tcp",),
             "ufw": (f"ufw delete allow {WEB}/tcp",),

@@ -163,7 +163,7 @@ def lines(hosts: int = HOSTS, tries: int = 1000) -> Iterator[str]:
             fleet = [replace(h, digest=sha256(bad).hexdigest()) for h in fleet]
             done = roll_out(fleet, bad, signer, share, later, random, 2400)
             yield (
-                f"fails on {share * 100:g} % of hosts: {done.confirmed} took it, {done.failed} took it back, "
+                f"fails on {share * 100:g} % of hosts: {done.confirmed} took it, {done.failed} rolled it back, "
                 f"the last after {done.ended_s} s"
             )
         tried, stopped = refused(signer, other, tries, random)

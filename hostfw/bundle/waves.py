@@ -17,7 +17,7 @@ _PARTS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The hosts that a bundle is in force on and confirmed, and those that took it back or refused it."""
+    """The hosts that a bundle is in force on and confirmed, and those that rolled it back or refused it."""
 
     confirmed: int = 0
     failed: int = 0

@@ -64,7 +64,7 @@ class Confirm:
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """Take back what is pending; with `if_pending` only if it has that token, and then whatever is lost by it.
+    """Roll back what is pending; with `if_pending` only if it has that token, and then whatever is lost by it.
 
     `baseline` and what is accepted are as in `Apply`.
     """

@@ -195,7 +195,7 @@ def _pending(report: HostReport) -> Iterator[Finding]:
     if report.status.trial is not None:
         yield Finding(
             Check.PENDING,
-            f"generation {report.status.trial.id} is taken back in {report.status.left_s:.0f} s, unless confirmed",
+            f"generation {report.status.trial.id} is rolled back in {report.status.left_s:.0f} s, unless confirmed",
             "`hostfwctl confirm` in a new ssh connection, or `hostfwctl rollback`",
         )
     yield from (Finding(Check.PENDING, warning, "`hostfwctl rollback`") for warning in report.status.warnings)

@@ -190,7 +190,7 @@ class Engine:
         *,
         accept_loss: bool = False,
     ) -> RolledBack | NoTrial | Failed:
-        """Take back what is pending, by hand, or with the token of `if_pending` since its deadline has come.
+        """Roll back what is pending, by hand, or with the token of `if_pending` since its deadline has come.
 
         By hand `lockout` and `accept_loss` are as of `apply`.
         """

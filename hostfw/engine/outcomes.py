@@ -60,7 +60,7 @@ class TooLate:
 
 @dataclass(frozen=True, slots=True)
 class RolledBack:
-    """An accepted generation is in force again, `generation` None for none at all; `event` says what was taken back.
+    """An accepted generation is in force again, `generation` None for none at all; `event` says what was rolled back.
 
     `from_sources` is False where the stored script was used, since its sources no longer compile on this host.
     `unsaved` is as in `Applied`.
@@ -75,7 +75,7 @@ class RolledBack:
 
 @dataclass(frozen=True, slots=True)
 class NoTrial:
-    """There is nothing to take back: what is in force is what was accepted."""
+    """There is nothing to roll back: what is in force is what was accepted."""
 
 
 @dataclass(frozen=True, slots=True)

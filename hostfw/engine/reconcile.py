@@ -47,12 +47,12 @@ from hostfw.policy.expiry import is_behind
 class Resumed:
     """The generation that the service has taken over: its id, None if none was ever accepted.
 
-    `from_sources` is False where the stored script was used; `taken_back` is what had to be taken back first.
+    `from_sources` is False where the stored script was used; `rolled_back` is what had to be rolled back first.
     """
 
     id: str | None
     from_sources: bool = True
-    taken_back: RolledBack | None = None
+    rolled_back: RolledBack | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -79,7 +79,7 @@ def resume(writer: Writer) -> Resumed | Failed:
     if stored is None and problems:
         return Failed(f"the accepted generation cannot be read: {problems[0].position.path}: {problems[0].message}")
     if stored is None:
-        return Resumed(None, taken_back=expired)
+        return Resumed(None, rolled_back=expired)
     restored = restore(writer, stored, number)
     if isinstance(restored, Failed):
         return restored

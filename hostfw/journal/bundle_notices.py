@@ -19,7 +19,7 @@ def bundle_taken(source: str, number: int | None, signer: str, generation: str) 
 
 
 def bundle_not_taken(source: str, number: int | None, state: str, cause: str, hint: str) -> Fields:
-    """A bundle could not be had, is not to be believed, was refused by a check, or was taken back."""
+    """A bundle could not be had, is not to be believed, was refused by a check, or was rolled back."""
     which = "no bundle was taken" if number is None else f"bundle {number} was not taken"
     return entry(
         MessageId.BUNDLE_NOT_TAKEN,

@@ -92,11 +92,11 @@ def generation_failed(
 
 
 def generation_awaiting(generation: str, within_s: float, deadline: datetime, actor: Actor = UNKNOWN_ACTOR) -> Fields:
-    """A generation is in force and will be taken back unless it is confirmed in time."""
+    """A generation is in force and will be rolled back unless it is confirmed in time."""
     return entry(
         MessageId.GENERATION_AWAITING,
         NOTICE,
-        f"generation {generation} is in force until it is confirmed or, in {within_s:.0f} seconds, taken back",
+        f"generation {generation} is in force until it is confirmed or, in {within_s:.0f} seconds, rolled back",
         GENERATION=generation,
         WITHIN_SECONDS=f"{within_s:.0f}",
         DEADLINE=deadline.astimezone(UTC).isoformat(timespec="seconds"),
@@ -110,16 +110,16 @@ def generation_confirmed(generation: str, actor: Actor = UNKNOWN_ACTOR) -> Field
     return entry(MessageId.GENERATION_CONFIRMED, NOTICE, message, GENERATION=generation, **by_actor(actor))
 
 
-def generation_rolled_back(taken_back: str, back_to: str, reason: str, actor: Actor = UNKNOWN_ACTOR) -> Fields:
-    """A generation was taken back; `back_to` is in force again, empty for none at all, where nothing was before."""
-    which = f"generation {taken_back}" if taken_back else "what was in force"
+def generation_rolled_back(rolled_back: str, back_to: str, reason: str, actor: Actor = UNKNOWN_ACTOR) -> Fields:
+    """A generation was rolled back; `back_to` is in force again, empty for none at all, where nothing was before."""
+    which = f"generation {rolled_back}" if rolled_back else "what was in force"
     now = f"generation {back_to} is in force again" if back_to else "nothing is in force, as before"
     return entry(
         MessageId.GENERATION_ROLLED_BACK,
         WARNING,
-        f"{which} was taken back: {reason}; {now}",
+        f"{which} was rolled back: {reason}; {now}",
         GENERATION=back_to,
-        TAKEN_BACK=taken_back,
+        TAKEN_BACK=rolled_back,
         CAUSE=reason,
         **by_actor(actor),
     )

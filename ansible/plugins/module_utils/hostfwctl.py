@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 
-DONE, DIFFERS, INVALID, NOT_RUNNING, TAKEN_BACK = 0, 1, 3, 4, 5
+DONE, DIFFERS, INVALID, NOT_RUNNING, ROLLED_BACK = 0, 1, 3, 4, 5
 """The exit statuses of hostfwctl that the modules tell apart."""
 
 ARGUMENT_SPEC = {"hostfwctl": {"type": "path", "default": "/usr/bin/hostfwctl"}}

@@ -12,7 +12,7 @@ version_added: 0.1.0
 short_description: Put a hostfw configuration into force
 description:
   - Puts a directory into force on the host, as C(hostfwctl apply -f) does.
-  - With O(confirm_within) the host takes the change back by itself, unless M(hostfw.hostfw.hostfw_confirm) is run in
+  - With O(confirm_within) the host rolls the change back by itself, unless M(hostfw.hostfw.hostfw_confirm) is run in
     time over a connection made since. The role P(hostfw.hostfw.hostfw#role) does all of it in the right order.
 options:
   src:

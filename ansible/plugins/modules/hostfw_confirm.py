@@ -9,9 +9,9 @@ DOCUMENTATION = r"""
 module: hostfw_confirm
 author: The hostfw authors (@hostfw)
 version_added: 0.1.0
-short_description: Keep, or take back, what hostfw has in force until it is confirmed
+short_description: Keep, or roll back, what hostfw has in force until it is confirmed
 description:
-  - Accepts what M(hostfw.hostfw.hostfw_apply) put into force with a deadline, or takes it back at once.
+  - Accepts what M(hostfw.hostfw.hostfw_apply) put into force with a deadline, or rolls it back at once.
   - A confirmation counts only over an ssh connection that was made after the change. Reset the connection before.
 options:
   state:
@@ -95,7 +95,7 @@ def main():
         waiting = before["confirmation"]
         if wanted and waiting is None:
             module.fail_json(
-                msg="what this run put into force waits no more: it was taken back, or accepted by another"
+                msg="what this run put into force waits no more: it was rolled back, or accepted by another"
             )
         if wanted and waiting.get("deadline", wanted) != wanted:
             module.fail_json(

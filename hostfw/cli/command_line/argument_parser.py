@@ -32,7 +32,7 @@ exit status:
   2    the command line is wrong; for diff: failed
   3    the configuration is invalid
   4    nothing in force, or not permitted
-  5    applied, then taken back
+  5    applied, then rolled back
   130  interrupted
 
 environment:

@@ -21,7 +21,7 @@ from hostfw.cli.other_words.hints import (
 )
 from hostfw.model.values import Action
 
-_TRIED = "`hostfwctl apply --confirm-within 5m` takes the change back unless it is confirmed"
+_TRIED = "`hostfwctl apply --confirm-within 5m` rolls the change back unless it is confirmed"
 
 
 def csf(words: Sequence[str]) -> str:
@@ -32,9 +32,9 @@ def csf(words: Sequence[str]) -> str:
         case ["-a" | "--add" | "-ta" | "--tempallow", peer, *rest]:
             return _peer(Action.ALLOW, peer, _time(rest))
         case ["-dr" | "--denyrm" | "-tr" | "--temprm" | "-u" | "--unban", peer, *_]:
-            return _peer(Action.DENY, peer, (), taken_back=True)
+            return _peer(Action.DENY, peer, (), removed=True)
         case ["-ar" | "--addrm" | "-tra" | "--tempallowrm", peer, *_]:
-            return _peer(Action.ALLOW, peer, (), taken_back=True)
+            return _peer(Action.ALLOW, peer, (), removed=True)
         case ["-g" | "--grep", peer, *_]:
             return asked_of(peer)
         case ["-r" | "--restart" | "-ra" | "--restartall" | "-q" | "--startq" | "-u" | "--update"]:
@@ -86,8 +86,8 @@ def shorewall(words: Sequence[str]) -> str:
         case ["drop" | "reject" | "logdrop" | "logreject" | "blacklist", peer, *_]:
             return _peer(Action.DENY, peer, ())
         case ["allow", peer, *_]:
-            # It takes back what `shorewall drop` did.
-            return _peer(Action.DENY, peer, (), taken_back=True)
+            # The opposite of `shorewall drop`.
+            return _peer(Action.DENY, peer, (), removed=True)
         case ["check" | "compile", *_]:
             return VALIDATE
         case ["safe-restart" | "safe-start" | "safe-reload" | "try", *_]:
@@ -125,11 +125,11 @@ def asked_of(peer: str) -> str:
     )
 
 
-def _peer(action: Action, peer: str, time: Sequence[str], *, taken_back: bool = False) -> str:
+def _peer(action: Action, peer: str, time: Sequence[str], *, removed: bool = False) -> str:
     if not is_address(peer):
-        return REMOVE if taken_back else f"`hostfwctl {action.lower()} --help` says how a rule is written"
+        return REMOVE if removed else f"`hostfwctl {action.lower()} --help` says how a rule is written"
     said = [peer] if action is Action.DENY else ["from", peer]
-    return quick_rule(action, [*said, *time], taken_back=taken_back)
+    return quick_rule(action, [*said, *time], removed=removed)
 
 
 def _time(words: Sequence[str]) -> Sequence[str]:

@@ -200,7 +200,7 @@ def _given(words: Sequence[str]) -> dict[str, str]:
 
 
 def _about_a_rule(act: str, what: str, value: str, given: dict[str, str], words: Sequence[str]) -> str:
-    """The quick rule that an option of firewall-cmd asks for, or to take back."""
+    """The quick rule that an option of firewall-cmd asks for, or to remove."""
     if what in ("rule", "passthrough"):
         told = _direct(act, words)
         return told or POLICY
@@ -215,7 +215,7 @@ def _about_a_rule(act: str, what: str, value: str, given: dict[str, str], words:
     time = given.get("--timeout", "")
     if said and time and act == "add":
         said = [*said, "for", f"{time}s" if time.isdigit() else time]
-    known = quick_rule(action, said, taken_back=act == "remove")
+    known = quick_rule(action, said, removed=act == "remove")
     if known:
         return f"{known}; {_ENDPOINT}" if "ENDPOINT" in said else known
     if what == "source":

@@ -91,7 +91,7 @@ WORDS: dict[str, str] = {
     ),
     **dict.fromkeys(("lint", "verify", "check-config", "configtest", "syntax"), VALIDATE),
     **dict.fromkeys(("dry-run", "plan", "preview", "whatif"), "`hostfwctl diff` shows what would change"),
-    "try": "`hostfwctl apply --confirm-within 5m` takes the change back unless it is confirmed",
+    "try": "`hostfwctl apply --confirm-within 5m` rolls the change back unless it is confirmed",
     **dict.fromkeys(("info", "state", "summary", "overview", "current", "running", "active"), STATUS),
     **dict.fromkeys(("health", "selftest", "self-test", "diagnose", "troubleshoot", "problems"), "`hostfwctl doctor`"),
     **dict.fromkeys(
@@ -151,20 +151,20 @@ def general(words: Sequence[str]) -> str:
     if first in _BAN:
         return f"{_rule(Action.DENY, rest, '198.51.100.7')}; --cut ends open connections as well"
     if first in _UNBAN:
-        return _rule(Action.DENY, rest, "198.51.100.7", taken_back=True)
+        return _rule(Action.DENY, rest, "198.51.100.7", removed=True)
     if first in _CLOSE:
-        return _rule(Action.ALLOW, _as_peer(rest), "tcp/8080", taken_back=True) + _denied(rest)
+        return _rule(Action.ALLOW, _as_peer(rest), "tcp/8080", removed=True) + _denied(rest)
     if first in _DENY:
         return _refused(first, rest)
     negated = _NOT.match(first)
     if negated is not None and negated["verb"] in (*_OPENING, *_CLOSING):
         action = Action.ALLOW if negated["verb"] in _OPENING else Action.DENY
-        return _rule(action, rest, "tcp/8080" if action is Action.ALLOW else "198.51.100.7", taken_back=True)
+        return _rule(action, rest, "tcp/8080" if action is Action.ALLOW else "198.51.100.7", removed=True)
     if first in ("delete", "del", "rm", "drop-rule", "uninstall-rule"):
         said = [word for word in rest if word not in ("rule", "port", "service")]
         if said and said[0].startswith(("allow-", "deny-")) and is_plain(said):
             return f"`hostfwctl remove {' '.join(said)}`"
-        named = _rule(Action.ALLOW, said, "", taken_back=True) if _is_port(said) else ""
+        named = _rule(Action.ALLOW, said, "", removed=True) if _is_port(said) else ""
         if named:
             return named
         return f"{REMOVE}; other resources: remove them from their file in /etc/hostfw, then `hostfwctl apply`"
@@ -186,10 +186,10 @@ def _is_port(words: Sequence[str]) -> bool:
     return len(words) == 1 and ("/" in words[0] or (words[0].isdigit() and int(words[0]) >= _FIRST_PORT))
 
 
-def _rule(action: Action, words: Sequence[str], example: str, *, taken_back: bool = False) -> str:
+def _rule(action: Action, words: Sequence[str], example: str, *, removed: bool = False) -> str:
     """The quick rule of these words, or how one is written: nothing else is ever opened or closed in its place."""
-    known = quick_rule(action, words or [example], taken_back=taken_back)
-    verb = "remove" if taken_back else action.lower()
+    known = quick_rule(action, words or [example], removed=removed)
+    verb = "remove" if removed else action.lower()
     return known or f"`hostfwctl {verb} --help` says how a rule is written"
 
 
@@ -199,7 +199,7 @@ def _as_peer(words: Sequence[str]) -> list[str]:
 
 def _denied(words: Sequence[str]) -> str:
     known = quick_rule(Action.DENY, words or ["tcp/8080"])
-    return f" takes back an allow; {known} denies it to everybody" if known and not _is_peer(words) else ""
+    return f" removes an allow; {known} denies it to everybody" if known and not _is_peer(words) else ""
 
 
 def _is_peer(words: Sequence[str]) -> bool:

@@ -31,7 +31,7 @@ LASTS = "every change of hostfw lasts: leave it out; `hostfwctl rules` lists wha
 SETS = "`hostfwctl set list` shows the sets; a Feed with `external: true` in /etc/hostfw makes one"
 ALLOW_LIMITED = "`hostfwctl allow ssh limit 6/min`"
 RESET = "`hostfwctl disable --remove-rules` removes all rules; to remove some, `hostfwctl remove NAME`"
-REMOVE = "`hostfwctl remove NAME` takes a rule back, by the name or the words that `hostfwctl rules` shows"
+REMOVE = "`hostfwctl remove NAME` removes a rule, by the name or the words that `hostfwctl rules` shows"
 HELP = "`hostfwctl --help` lists the verbs, `man hostfwctl` says everything"
 
 _WORD = re.compile(r"[A-Za-z0-9@:][-A-Za-z0-9./:,_@]*\Z")
@@ -42,8 +42,8 @@ def systemctl(verb: str) -> str:
     return f"hostfw is a service: `systemctl {verb} hostfw`"
 
 
-def quick_rule(action: Action | None, words: Sequence[str], *, taken_back: bool = False, dry: bool = False) -> str:
-    """The command for a quick rule of these words, or for taking it back; empty where they mean nothing."""
+def quick_rule(action: Action | None, words: Sequence[str], *, removed: bool = False, dry: bool = False) -> str:
+    """The command for a quick rule of these words, or for removing it; empty where they mean nothing."""
     from hostfw.host.network.sockets.service_names import ports_of_service
     from hostfw.quick.services import is_service
     from hostfw.quick.slips import words_meant
@@ -54,7 +54,7 @@ def quick_rule(action: Action | None, words: Sequence[str], *, taken_back: bool 
     if said is None:
         return ""
     verb = action.lower()
-    return f"`hostfwctl {'remove ' if taken_back else ''}{verb} {shlex.join(said)}{' --dry-run' if dry else ''}`"
+    return f"`hostfwctl {'remove ' if removed else ''}{verb} {shlex.join(said)}{' --dry-run' if dry else ''}`"
 
 
 def is_rule(action: Action, words: Sequence[str]) -> bool:

@@ -162,7 +162,7 @@ def _about_a_rule(act: str, options: Sequence[tuple[str, list[str]]], anybody: s
     said = _words(chain, rest, anybody) if chain in ("INPUT", "OUTPUT") and "NEW" in states else []
     if act in _ASKED:
         return f"`hostfwctl rules` lists what is in force; {COUNTERS}"
-    known = quick_rule(action, said, taken_back=act in _DELETED)
+    known = quick_rule(action, said, removed=act in _DELETED)
     if act in _DELETED:
         return known or f"`hostfwctl rules` shows the rules with their names and their files; {REMOVE}"
     return known or (f"{_IMPORT}; {POLICY}" if action else POLICY)

@@ -90,7 +90,7 @@ _OPTIONS: dict[tuple[str, str], str] = {
     ("validate", "--dry-run"): "`hostfwctl validate` changes nothing",
     **dict.fromkeys(
         (("apply", name) for name in ("--confirm", "--timeout", "--rollback", "--try", "--test-for", "--revert")),
-        "`hostfwctl apply --confirm-within 5m` takes the change back unless it is confirmed",
+        "`hostfwctl apply --confirm-within 5m` rolls the change back unless it is confirmed",
     ),
     **dict.fromkeys((("validate", name) for name in ("--file", "-c", "--config")), "`hostfwctl validate -f {}`"),
     **dict.fromkeys((("lockdown", name) for name in ("end", "stop", "release", "disable")), UNBLOCK),
@@ -277,7 +277,7 @@ def _quick(verb: str, unknown: Sequence[str], arguments: Sequence[str]) -> str:
     if back and words and words[0] not in ("allow", "deny"):
         return f"`hostfwctl remove {' '.join(words)}`" if words and is_plain(words) else REMOVE
     action = Action((words.pop(0) if back else verb).title()) if words else None
-    known = quick_rule(action, words, taken_back=back)
+    known = quick_rule(action, words, removed=back)
     if not known:
         return _help(verb, unknown[0].partition("=")[0])
     return f"{known[:-1]} {' '.join(reason)}`" if reason and not back else known

@@ -108,14 +108,14 @@ def _without_comment(words: Sequence[str]) -> tuple[list[str], str]:
 
 
 def _deleted(words: Sequence[str]) -> str:
-    """The way to take back a rule, by its words."""
+    """The way to remove a rule, by its words."""
     if words and words[0] == "route":
         return REMOVE
     if words and words[0] in _ACTIONS:
         said, _ = _without_comment(words[1:])
-        known = quick_rule(_ACTIONS[words[0]], [word for word in said if word not in _UNSAID], taken_back=True)
+        known = quick_rule(_ACTIONS[words[0]], [word for word in said if word not in _UNSAID], removed=True)
         if known:
-            return f"{known} takes the rule back"
+            return f"{known} removes the rule"
     return f"`hostfwctl rules` shows the rules with their names; {REMOVE}" if words[:1] and words[0].isdigit() else ""
 
 

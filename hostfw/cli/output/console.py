@@ -23,7 +23,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     INVALID = 3
     UNAVAILABLE = 4
-    TAKEN_BACK = 5
+    ROLLED_BACK = 5
     DENIED = 10
     INTERRUPTED = 130
     BROKEN_PIPE = 141

@@ -43,7 +43,7 @@ class Directory:
 
 
 def alone(options: Options) -> AbstractContextManager[object]:
-    """One at a time: what another one writes is not in force for a moment, and may be taken back. Raises HostError."""
+    """One at a time: what another one writes is not in force for a moment, and may be rolled back. Raises HostError."""
     return nullcontext() if options.dry_run else files_lock(options.run_dir)
 
 

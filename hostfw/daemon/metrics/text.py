@@ -47,7 +47,7 @@ class Figures:
     `generation` and `applied_at` are those of what is in force, `counts` how much it holds and governs. `repairs` is
     how often changes by other programs were repaired since `started_at`. `is_troubled` is whether something
     keeps what should be in force from being so; `changed` and `changed_at` are the outcome of the last change and its
-    moment, and `deadline` is when an unconfirmed one is taken back.
+    moment, and `deadline` is when an unconfirmed one is rolled back.
     """
 
     version: str
@@ -97,7 +97,7 @@ def _service(figures: Figures) -> Iterator[_Metric]:
     yield _info("last_change_info", "The result of the last change.", outcome=figures.changed)
     yield _moment("last_change_timestamp_seconds", "When that was.", figures.changed_at)
     yield _gauge("confirmation_pending", "Whether a change waits to be confirmed.", figures.deadline is not None)
-    yield _moment("confirmation_deadline_timestamp_seconds", "When it is taken back.", figures.deadline)
+    yield _moment("confirmation_deadline_timestamp_seconds", "When it is rolled back.", figures.deadline)
     yield _total("repairs_total", "Repairs of changes by other programs.", figures.repairs)
 
 

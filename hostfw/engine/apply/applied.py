@@ -12,7 +12,7 @@ from hostfw.nft.change import Change
 class Applied:
     """A generation is in force. `change` is what was sent, empty where the kernel held it all.
 
-    With `trial` it is taken back unless it is confirmed. `warnings` are troubles that did not prevent it, and
+    With `trial` it is rolled back unless it is confirmed. `warnings` are troubles that did not prevent it, and
     `unsaved` says what could not be saved, as on a full disk, and what a reboot leads to. `exposure` is what it closes
     and opens.
     """

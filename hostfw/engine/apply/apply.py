@@ -47,14 +47,14 @@ def apply(
     accept_loss: bool = False,
     asked: Asked = Asked.RELOAD,
 ) -> Applied | Refused | Failed:
-    """Put the generation of a configuration into force, whatever had to be taken back first.
+    """Put the generation of a configuration into force, whatever had to be rolled back first.
 
     One that lost most of what is accepted is refused, unless `accept_loss`.
     """
     directories, host = writer.directories, writer.host
     expired = expire(writer)
     trial, problems = load_trial(directories.state)
-    # What was taken back and is still on record, or cannot be, must not stand in the way of what replaces it.
+    # What was rolled back and is still on record, or cannot be, must not stand in the way of what replaces it.
     if trial is not None and confirm_within_s is None and expired is None:
         return waits(trial, left_s(trial, host))
     blocked = host.read_block() is not None
@@ -162,5 +162,5 @@ def _after_end(expired: RolledBack | Failed | None, failure: Failed) -> Failed:
 def _settled(expired: RolledBack | Failed | None) -> tuple[str, ...]:
     """The warning about a trial that expired before this request, if one did."""
     if isinstance(expired, RolledBack):
-        return (f"generation {expired.event.generation} had been taken back: {expired.event.reason}",)
+        return (f"generation {expired.event.generation} had been rolled back: {expired.event.reason}",)
     return ()

@@ -25,7 +25,7 @@ class LockoutRequest:
 def lockout_of(before: Before, built: Generation, lockout: LockoutRequest | None, *, on_trial: bool = False) -> Lockout:
     """Check what the host would lose by a change; connections that are blocked already do not count.
 
-    What is accepted says what is lost already, or with `on_trial` what is in force instead and is to be taken back.
+    What is accepted says what is lost already, or with `on_trial` what is in force instead and is to be rolled back.
     """
     record = before.record()
     if lockout is None:

@@ -88,7 +88,7 @@ def rollback(
     *,
     accept_loss: bool = False,
 ) -> RolledBack | NoTrial | Failed:
-    """Take back what is pending, by hand, or with the token of `if_pending` since its deadline has come.
+    """Roll back what is pending, by hand, or with the token of `if_pending` since its deadline has come.
 
     A record that cannot be read is taken for damaged, unless that of this boot says that the token is another's. By
     hand it is refused if what was accepted would cut the host off, or would leave bare what is governed now. At the
@@ -149,7 +149,7 @@ def roll_back(
     """Put what was accepted into force again and let nothing be pending; a failure leaves the way back as it is.
 
     What was accepted may meet with an `objection`, and what is pending stays then.
-    A record that cannot be removed does not undo that: it is taken back once more by whoever comes next.
+    A record that cannot be removed does not undo that: it is rolled back once more by whoever comes next.
     """
     timer: RollbackTimer | None = None
     with suppress(Unreadable):
@@ -158,9 +158,9 @@ def roll_back(
     if isinstance(restored, Failed):
         return restored
     note_saved(writer.directories.run, writer.cache, saved=True)
-    taken_back = trial.id if trial is not None else ""
-    event = Event(EventKind.ROLLED_BACK, writer.host.now(), taken_back, reason)
-    note(writer.directories, writer.host, event, generation_rolled_back(taken_back, restored.id or "", reason))
+    rolled_back = trial.id if trial is not None else ""
+    event = Event(EventKind.ROLLED_BACK, writer.host.now(), rolled_back, reason)
+    note(writer.directories, writer.host, event, generation_rolled_back(rolled_back, restored.id or "", reason))
     unsaved: tuple[str, ...] = ()
     try:
         # The deadline has its watchdog running, which ends by itself.

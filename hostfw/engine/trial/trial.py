@@ -213,7 +213,7 @@ def waits(trial: Trial, seconds: float) -> Failed:
     """The refusal of another change while a trial is running."""
     return Failed(
         f"generation {trial.id} is in force for {seconds:.0f} more seconds, unless it is confirmed",
-        "`hostfwctl confirm` keeps it, `hostfwctl rollback` takes it back, `apply --confirm-within` replaces it",
+        "`hostfwctl confirm` keeps it, `hostfwctl rollback` rolls it back, `apply --confirm-within` replaces it",
         in_force="nothing was changed",
     )
 
@@ -286,7 +286,7 @@ def _plan_of(writer: Writer, trial: Trial) -> tuple[Plan, HostFacts]:
 
 
 def _fate(writer: Writer, trial: Trial) -> str:
-    return f"generation {trial.id} is taken back in {left_s(trial, writer.host):.0f} s"
+    return f"generation {trial.id} is rolled back in {left_s(trial, writer.host):.0f} s"
 
 
 def _nothing_to_confirm(writer: Writer) -> Confirmed | TooLate | Failed:

@@ -34,7 +34,7 @@ class BundleState:
     """All that outlives a pull.
 
     `accepted` is the bundle with the highest number that was in force and confirmed. `trying` was begun, so often,
-    without an end that is known. `failed` was taken back or refused, for a reason; with `lasting` it is not tried
+    without an end that is known. `failed` was rolled back or refused, for a reason; with `lasting` it is not tried
     again. `origin`, `etag` and `modified` belong to what was fetched last.
     """
 

@@ -3,7 +3,7 @@
 A configuration directory is often a git tree, with pipelines, documentation and templates beside policy. A line is a
 pattern, in a small part of the form of `gitignore(5)`: a name at any depth (`mkdocs.yml`, `*.tpl.yaml`), a path from
 the folder of the file where there is a `/` before the end (`/values.yaml`, `ci/*.yml`), folders alone where there is
-one at the end (`ci/`), `**` for any number of folders, `#` for comments. Nothing is taken back with `!`.
+one at the end (`ci/`), `**` for any number of folders, `#` for comments. No `!` includes again what a line leaves out.
 """
 
 import re
@@ -64,7 +64,7 @@ def decode_ignore_file(source: Source) -> tuple[IgnoreFile, tuple[Problem, ...]]
 def _refusal(text: str) -> str:
     """The reason why a line is no pattern, empty if it is one."""
     if text.startswith("!"):
-        return "what a line leaves out cannot be taken back with ! here"
+        return "what a line leaves out, no other line can include again with !"
     if any(character in text for character in "\\[]"):
         return "this line has [, ] or a backslash, which no pattern here may have"
     if not text.strip("/*"):

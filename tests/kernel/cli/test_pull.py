@@ -1,4 +1,4 @@
-"""Bundles pulled from a real web server by real processes: into force, taken back, killed in the middle."""
+"""Bundles pulled from a real web server by real processes: into force, rolled back, killed in the middle."""
 
 import json
 import os
@@ -141,7 +141,7 @@ def _peer(name: str, at: int) -> str:
     )
 
 
-def test_a_bundle_that_closes_the_way_to_its_server_is_taken_back(street: Street) -> None:
+def test_a_bundle_that_closes_the_way_to_its_server_is_rolled_back(street: Street) -> None:
     """Found by a new connection, while the one before would still pass."""
     street.publish(7, 8081)
     assert street.pull().returncode == 0
@@ -151,7 +151,7 @@ def test_a_bundle_that_closes_the_way_to_its_server_is_taken_back(street: Street
 
     assert done.returncode == 5
     assert "the source of bundles cannot be reached any more" in done.stderr
-    assert "it was taken back: generation" in done.stderr
+    assert "it was rolled back: generation" in done.stderr
     assert (admits(street.lab, 8081), admits(street.lab, 8082), street.linked()) == (True, False, "7")
     assert (street.record()["state"], street.record()["failed"]) == ("failed", 8)
     street.publish(9, 8083)

@@ -123,7 +123,7 @@ def test_it_comes_back_by_itself(installation: Installation, accepted: str, host
     assert last_event(hostfwctl) == ("rolled-back", "it was not confirmed in time")
     late = hostfwctl("confirm", "--console", check=False)
     assert late.returncode == 5
-    assert "was taken back at " in late.stderr
+    assert "was rolled back at " in late.stderr
 
 
 @pytest.mark.parametrize("commits", [1, 2, 3], ids=["prepare", "switch", "sweep"])
@@ -231,7 +231,7 @@ def confirm(connection: socket.socket) -> tuple[int, str]:
 def test_only_a_new_session_confirms(
     installation: Installation, peer: Namespace, hostfwctl: Hostfwctl, family: Family
 ) -> None:
-    """An old session, which goes on working, is refused; a new one is believed, and nothing takes it back."""
+    """An old session, which goes on working, is refused; a new one is believed, and nothing rolls it back."""
     with sshd(installation), session(peer, family) as old:
         assert confirm(old)[0] == 0, "nothing is pending yet"
         hostfwctl("apply", "--confirm-within", "30s")

@@ -141,13 +141,13 @@ def test_apply_of_named_files_goes_through_the_service(
 def test_a_trial_goes_through_the_service_and_ends_at_its_deadline(
     lab: Lab, service: Service, hostfwctl: Hostfwctl
 ) -> None:
-    """Taken back unless confirmed, and the service knows what is in force afterwards."""
+    """Rolled back unless confirmed, and the service knows what is in force afterwards."""
     _configure(service.installation, 82)
     hostfwctl("apply", "--confirm-within", "8s")
     assert admits(lab, 82)
     # Within the trial: a reload after it would put the files into force, which are those of the trial.
     assert "waits" not in hostfwctl("reload", check=False).stderr
-    _wait(lambda: service.told("was taken back"))
+    _wait(lambda: service.told("was rolled back"))
     _wait(lambda: not admits(lab, 82))
     assert admits(lab, 80)
     run(lab["host"], ["nft", "flush", "ruleset"])
@@ -457,7 +457,7 @@ def test_figures_for_prometheus_are_written_where_the_settings_say(
 def test_what_another_hostfwctl_did_to_a_hanging_service_is_taken_over(
     lab: Lab, service: Service, hostfwctl: Hostfwctl
 ) -> None:
-    """A trial that its deadline takes back past a service that hangs is not put back once that goes on."""
+    """A trial that its deadline rolls back past a service that hangs is not put back once that goes on."""
     _configure(service.installation, 82)
     hostfwctl("apply", "--confirm-within", "2s")
     assert admits(lab, 82)

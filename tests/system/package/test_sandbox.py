@@ -55,9 +55,9 @@ def test_a_restart_of_the_service_is_no_boot(host: Host, street: Street) -> None
     host.run(["systemctl", "restart", "hostfw"])
 
     assert connects(street.peer, CLOSED)
-    assert "is taken back in" in host.run(["hostfwctl", "status"]).stdout
+    assert "is rolled back in" in host.run(["hostfwctl", "status"]).stdout
     host.run(["hostfwctl", "confirm", "--console"])
-    assert "is taken back in" not in host.run(["hostfwctl", "status"]).stdout
+    assert "is rolled back in" not in host.run(["hostfwctl", "status"]).stdout
     assert connects(street.peer, CLOSED)
 
 

@@ -1,4 +1,4 @@
-"""A fleet's bundle on a whole host: the timer pulls it, it is tried, and what is no good is taken back by itself."""
+"""A fleet's bundle on a whole host: the timer pulls it, it is tried, and what is no good is rolled back by itself."""
 
 import json
 import subprocess
@@ -57,7 +57,7 @@ def _pulled(host: Host) -> int:
 
 
 def test_the_timer_pulls_a_bundle_and_takes_back_what_is_no_good(host: Host, street: Street, tmp_path: Path) -> None:
-    """In force by itself; taken back where the host is not well; kept without a server and across a reboot."""
+    """In force by itself; rolled back where the host is not well; kept without a server and across a reboot."""
     configure(host, POLICY + REACHES_SERVER)
     reload(host)
     _publish(tmp_path, 1, CLOSED)

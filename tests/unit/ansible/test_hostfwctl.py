@@ -45,7 +45,7 @@ def test_a_verb_is_asked_for_its_document_in_a_directory() -> None:
     [
         ("problems have places", {"problems": [_PROBLEM]}, "x", "web.yaml:7:3: unknown field\n    expected: egress"),
         ("a failure has a hint", {"message": "no", "hint": "do", "inForce": "old"}, "x", "no\ndo\nold"),
-        ("a change that was taken back has a reason", {"reason": "too late"}, "", "too late"),
+        ("a change that was rolled back has a reason", {"reason": "too late"}, "", "too late"),
         (
             "what is in force and not saved",
             {"result": "applied", "saved": False, "warnings": ["the disk is full"], "problems": [_PROBLEM]},

@@ -77,7 +77,7 @@ def test_nothing_of_ours_is_left_but_the_stored_generations(host: Machine) -> No
 
 
 def test_what_waits_to_be_confirmed_and_a_block_go_too(host: Machine) -> None:
-    """With the watchdog that would have taken it back."""
+    """With the watchdog that would have rolled it back."""
     host.write(hostfw="failsafe: none\n")
     assert host.hostfwctl("apply", "--confirm-within", "90s").status == 0
     here = directories(host)

@@ -108,7 +108,7 @@ NOTICES: list[tuple[str, Fields, MessageId, str, str, dict[str, str]]] = [
         notices.generation_awaiting("0a1b", 90.0, datetime(2030, 1, 1, tzinfo=UTC)),
         MessageId.GENERATION_AWAITING,
         "5",
-        "generation 0a1b is in force until it is confirmed or, in 90 seconds, taken back",
+        "generation 0a1b is in force until it is confirmed or, in 90 seconds, rolled back",
         {"GENERATION": "0a1b", "WITHIN_SECONDS": "90", "DEADLINE": "2030-01-01T00:00:00+00:00"},
     ),
     (
@@ -124,7 +124,7 @@ NOTICES: list[tuple[str, Fields, MessageId, str, str, dict[str, str]]] = [
         notices.generation_rolled_back("0a1b", "ffff", "it was not confirmed in time"),
         MessageId.GENERATION_ROLLED_BACK,
         "4",
-        "generation 0a1b was taken back: it was not confirmed in time; generation ffff is in force again",
+        "generation 0a1b was rolled back: it was not confirmed in time; generation ffff is in force again",
         {"GENERATION": "ffff", "TAKEN_BACK": "0a1b", "CAUSE": "it was not confirmed in time"},
     ),
     (
@@ -132,7 +132,7 @@ NOTICES: list[tuple[str, Fields, MessageId, str, str, dict[str, str]]] = [
         notices.generation_rolled_back("", "", "by hand"),
         MessageId.GENERATION_ROLLED_BACK,
         "4",
-        "what was in force was taken back: by hand; nothing is in force, as before",
+        "what was in force was rolled back: by hand; nothing is in force, as before",
         {"CAUSE": "by hand"},
     ),
     (

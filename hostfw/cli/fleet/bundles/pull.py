@@ -7,7 +7,7 @@ begun:
 2. the bundle is fetched without rights, and its signature, number and waves are looked at before it is unpacked;
 3. it is unpacked into a folder of its own, with the endpoints of this host if they are separate, and what is tried is
    written down;
-4. it is put into force on trial, through every check of an apply, and confirmed or taken back;
+4. it is put into force on trial, through every check of an apply, and confirmed or rolled back;
 5. config_dir/bundle leads to it, and then the number is the lowest that is accepted from now on.
 """
 

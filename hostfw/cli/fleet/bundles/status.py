@@ -28,7 +28,7 @@ class State(StrEnum):
     REFUSED = "refused"
     """The bundle is not to be believed, or is older than the one in force."""
     FAILED = "failed"
-    """The bundle was refused by a check, or taken back."""
+    """The bundle was refused by a check, or rolled back."""
     UNREACHED = "unreached"
     """None could be had, or something of this host did not work."""
 

@@ -1,4 +1,4 @@
-"""A bundle put into force on trial, judged by the health of the host, and kept or taken back."""
+"""A bundle put into force on trial, judged by the health of the host, and kept or rolled back."""
 
 import os
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ class Tried(NamedTuple):
 def try_bundle(
     engine: Engine, files: Mapping[str, bytes], number: int, within_s: float, health: Health, *, accept_loss: bool
 ) -> Tried:
-    """Put a bundle into force for as long as it takes to see that the host is well, and accept it or take it back.
+    """Put a bundle into force for as long as it takes to see that the host is well, and accept it or roll it back.
 
     Raises HostError. Whoever is killed in the middle leaves a trial that the host itself ends at its deadline.
     """
@@ -75,7 +75,7 @@ def try_bundle(
         case Confirmed():
             return Tried("; ".join(confirmed.unsaved), "", confirmed.generation, (*tell, *confirmed.warnings))
         case TooLate(event):
-            return Tried(f"it was taken back before it was confirmed: {event.reason}", "", "", tell)
+            return Tried(f"it was rolled back before it was confirmed: {event.reason}", "", "", tell)
         case Failed():
             return Tried(f"{confirmed.message}; {confirmed.in_force}", confirmed.hint, "", tell)
         case _:
@@ -122,8 +122,8 @@ def _refused(reply: Reply) -> Tried:
 def _back(reply: Reply) -> str:
     match reply:
         case RolledBack(generation=generation):
-            return f"it was taken back: {'nothing' if generation is None else f'generation {generation}'} is in force"
+            return f"it was rolled back: {'nothing' if generation is None else f'generation {generation}'} is in force"
         case Failed():
-            return f"it could not be taken back at once ({reply.message}), and is at its deadline"
+            return f"it could not be rolled back at once ({reply.message}), and is at its deadline"
         case _:
-            return "it was taken back already"
+            return "it was rolled back already"

@@ -37,7 +37,7 @@ The files are put into a folder of their own, to which /etc/hostfw/bundle is a l
 /etc/hostfw, above all hostfw.yaml, stay the host's, as they were accepted last. A
 bundle passes all that `hostfwctl apply` checks. It is in force on trial first: it is kept if
 its server still answers a new connection and the command of --confirm-by ends with 0,
-and is taken back otherwise, at the deadline even if hostfwctl is killed. One that was taken
+and is rolled back otherwise, at the deadline even if hostfwctl is killed. One that was rolled
 back is not tried again; --retry does.
 
 Where the endpoints of a bundle are separate, the host takes those that its rules ask for, from
@@ -58,13 +58,13 @@ hostfwctl pull web.hostfw --signers allowed_signers --confirm-by true""",
 2  the command line is wrong
 3  it was refused: it is not to be believed, or older than what is in force
 4  not permitted
-5  it failed: a check refused it, or it was taken back""",
+5  it failed: a check refused it, or it was rolled back""",
 )
 _STATUSES = {
     State.UNREACHED: ExitCode.FAILED,
     State.REFUSED: ExitCode.INVALID,
-    State.FAILED: ExitCode.TAKEN_BACK,
-    State.STOPPED: ExitCode.TAKEN_BACK,
+    State.FAILED: ExitCode.ROLLED_BACK,
+    State.STOPPED: ExitCode.ROLLED_BACK,
 }
 
 
@@ -83,7 +83,7 @@ def arguments(parser: ArgumentParser) -> None:
         type=duration_s,
         default=WITHIN_S,
         metavar="TIME",
-        help="take it back unless confirmed within TIME (default: 60s)",
+        help="roll it back unless confirmed within TIME (default: 60s)",
     )
     parser.add_argument("--tally", default="", metavar="URL|FILE", help="the results of other hosts, as a tally")
     parser.add_argument(

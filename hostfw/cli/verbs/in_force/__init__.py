@@ -1,1 +1,1 @@
-"""Verbs that put a configuration into force, take it back and tell of it."""
+"""Verbs that put a configuration into force, roll it back and tell of it."""

@@ -45,7 +45,7 @@ they are. An invalid configuration, or one that the kernel refuses, changes noth
 
 The configuration becomes the accepted one: it is enforced again after a reboot. With
 --confirm-within it is accepted only once `hostfwctl confirm` is run. Otherwise it is
-taken back when the time is over, even if hostfwctl is killed, and a reboot in the
+rolled back when the time is over, even if hostfwctl is killed, and a reboot in the
 meantime brings back what was accepted. Until then `reload` and `apply` are refused;
 `apply --confirm-within` replaces the change that waits. A change that does not touch the ruleset
 is accepted at once.
@@ -220,7 +220,7 @@ def _sentence(now: InForceNow, took_ms: int) -> str:
 def _condition(trial: Trial, within_s: int) -> str:
     """Until when it is in force, and what keeps it so."""
     return (
-        f"taken back in {duration_text(within_s)}, at {moment_text(trial.deadline)}, "
+        f"rolled back in {duration_text(within_s)}, at {moment_text(trial.deadline)}, "
         "unless `hostfwctl confirm` is run in a new ssh connection before"
     )
 

@@ -36,7 +36,7 @@ hostfwctl confirm --console""",
 0  accepted, or there was nothing left to confirm
 1  refused, with the reason; it still waits to be confirmed
 4  not permitted
-5  too late: it was taken back""",
+5  too late: it was rolled back""",
 )
 
 
@@ -66,10 +66,10 @@ def run(options: Options, console: Console) -> ExitCode:
         case TooLate(event):
             what = f"generation {event.generation}" if event.generation else "what was to be confirmed"
             console.complain(
-                f"{what} was taken back at {moment_text(event.at)}: {event.reason}",
+                f"{what} was rolled back at {moment_text(event.at)}: {event.reason}",
                 "`hostfwctl status` shows what is in force",
             )
-            return ExitCode.TAKEN_BACK
+            return ExitCode.ROLLED_BACK
         case Failed():
             return complain_of(outcome, console, in_force=True)
         case _:

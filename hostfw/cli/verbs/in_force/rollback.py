@@ -1,4 +1,4 @@
-"""`hostfwctl rollback`: take back what nobody confirmed yet, or go back to an earlier generation."""
+"""`hostfwctl rollback`: roll back what nobody confirmed yet, or go back to an earlier generation."""
 
 from argparse import ArgumentParser
 
@@ -87,10 +87,10 @@ def run(options: Options, console: Console) -> ExitCode:
                 tell(changes_between(before[0], after[0], options), console)
             if not outcome.from_sources:
                 console.warn("its sources no longer build on this host: its script is in force as it was stored")
-            console.say(_sentence(outcome, taken_back=options.to is None))
+            console.say(_sentence(outcome, rolled_back=options.to is None))
             return saved(outcome.unsaved, console)
         case NoTrial() if options.if_pending is not None:
-            console.detail("nothing to take back")
+            console.detail("nothing to roll back")
             return ExitCode.DONE
         case NoTrial():
             console.complain("there is nothing to roll back: the active generation is accepted", _earlier(engine))
@@ -110,11 +110,11 @@ def _plans(options: Options) -> tuple[Plan | None, ...]:
     return (None if now is None else now[0],)
 
 
-def _sentence(back: RolledBack, *, taken_back: bool) -> str:
+def _sentence(back: RolledBack, *, rolled_back: bool) -> str:
     now = "nothing is in force" if back.generation is None else f"generation {back.generation} in force"
-    if not taken_back:
+    if not rolled_back:
         return now if back.unsaved else f"{now}, and accepted"
-    gone = f"generation {back.event.generation} taken back" if back.event.generation else "taken back"
+    gone = f"generation {back.event.generation} rolled back" if back.event.generation else "rolled back"
     return f"{gone} ({back.event.reason}): {now}"
 
 

@@ -44,12 +44,12 @@ USAGE = "[-o table|json|yaml]"
 HELP = Page(
     """\
 Show the generation in force, when it was applied, for which node, how much it governs,
-what waits to be confirmed and for how long, what was last refused or taken back, and
+what waits to be confirmed and for how long, what was last refused or rolled back, and
 whatever in the kernel differs from what hostfw put there (drift). With nothing in force
 it says what a first `apply` would govern. Where the service does not run, interfaces are
 named that a HostEndpoint governs and no rule in force is for yet.
 
-A change whose time to be confirmed has passed, as after a reboot, is taken back
+A change whose time to be confirmed has passed, as after a reboot, is rolled back
 first.
 
 With -o json or yaml this is a document of kind Status (hostfw.io/v1).""",
@@ -171,7 +171,7 @@ def _lines(
             unsaved = "no accepted generation is stored, so the next boot enforces the failsafes alone"
             yield line("Not saved", f"{unsaved}; `hostfwctl apply` stores it", Style.WARNING)
     if status.trial is not None:
-        left = f"generation {status.trial.id} is taken back in {duration_text(status.left_s)}"
+        left = f"generation {status.trial.id} is rolled back in {duration_text(status.left_s)}"
         confirm = f"{left}, unless `hostfwctl confirm` is run in a new ssh connection"
         yield line("Confirm", confirm, Style.WARNING)
     if status.event is not None and status.event.kind in _TELLING:
@@ -263,7 +263,7 @@ def _event(event: Event) -> str:
         EventKind.APPLIED: "was put into force",
         EventKind.AWAITING: "was put into force until it is confirmed",
         EventKind.CONFIRMED: "was confirmed",
-        EventKind.ROLLED_BACK: "was taken back",
+        EventKind.ROLLED_BACK: "was rolled back",
         EventKind.REFUSED: "was refused",
         EventKind.FAILED: "could not be put into force",
         EventKind.DISABLED: "was taken out of force, and out of every boot",

@@ -1,7 +1,7 @@
 """A generation on trial: in force, not yet confirmed, and the data to roll it back.
 
     state_dir/pending.json    which generation, what to go back to, and until when; outlives a reboot
-    run_dir/pending.json      what belongs to this boot: what will take it back, and the connections before it
+    run_dir/pending.json      what belongs to this boot: what will roll it back, and the connections before it
 
 Both are written before the switch, so the rollback is possible whatever happens afterwards. Only the connections are
 written after it: those that existed when the generation came into force.

@@ -74,7 +74,7 @@ def test_back_to_what_cuts_nobody_off_needs_no_word(host: Machine) -> None:
     assert host.hostfwctl("rollback", "--to", "1").status == 0
 
 
-def test_a_trial_is_not_taken_back_by_hand_to_what_cuts_the_host_off(host: Machine) -> None:
+def test_a_trial_is_not_rolled_back_by_hand_to_what_cuts_the_host_off(host: Machine) -> None:
     """The accepted generation closes ssh, the trial does not; at the deadline it is rolled back all the same."""
     assert host.hostfwctl("rollback", "--to", "1", "--accept-lockout").status == 0
     assert host.hostfwctl("apply", "--confirm-within", "90s").status == 0

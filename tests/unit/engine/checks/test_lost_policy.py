@@ -223,8 +223,8 @@ def test_a_script_that_no_plan_judges_is_asked_as_well(
     assert went.kernel.committed[-1] == first.script
 
 
-def test_what_is_on_trial_is_not_taken_back_into_the_open_by_hand(went: Machine) -> None:
-    """Nothing is lost by waiting: the deadline takes it back whatever is lost."""
+def test_what_is_on_trial_is_not_rolled_back_into_the_open_by_hand(went: Machine) -> None:
+    """Nothing is lost by waiting: the deadline rolls it back whatever is lost."""
     assert went.hostfwctl("apply", "--confirm-within", "90s").status == 0
     token = next(iter(went.timers.values()))[1][-1]
     held = went.kernel.read_tables()
@@ -250,7 +250,7 @@ def test_that_it_is_meant_is_said(went: Machine) -> None:
 
 
 def test_back_to_nothing_is_never_silent(host: Machine) -> None:
-    """The first trial of a host, taken back by hand."""
+    """The first trial of a host, rolled back by hand."""
     host.facts = ROUTER
     host.write(hostfw="node: web1\n", web=WEB, uplink=UPLINK)
     assert host.hostfwctl("apply", "--confirm-within", "90s").status == 0

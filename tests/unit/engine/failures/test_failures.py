@@ -330,7 +330,7 @@ def test_a_state_directory_that_lost_what_was_accepted_is_said_to_have(host: Mac
     assert "no accepted generation" not in host.hostfwctl("doctor").out
 
 
-def test_what_is_taken_back_is_so_although_its_record_stays(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_rolled_back_is_so_although_its_record_stays(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The status of failure has the watchdog try again; whoever comes next ends it."""
     host.hostfwctl(*TRIAL)
     command = deadline_command(host)
@@ -340,14 +340,14 @@ def test_what_is_taken_back_is_so_although_its_record_stays(host: Machine, monke
         done = host.hostfwctl(*command)
 
     assert done.status == 1
-    assert "taken back (it was not confirmed in time)" in done.err
+    assert "rolled back (it was not confirmed in time)" in done.err
     assert "the disk is full: the next hostfwctl tries again\n" in done.err
     assert lets_in(host, 80)
     assert host.hostfwctl("apply").status == 0
 
 
 def test_what_cannot_be_accepted_goes_on_waiting(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A confirmation that cannot be written down is none, and says when it is taken back."""
+    """A confirmation that cannot be written down is none, and says when it is rolled back."""
     host.hostfwctl(*TRIAL)
     session(host, NEW)
     with monkeypatch.context() as patch:
@@ -356,7 +356,7 @@ def test_what_cannot_be_accepted_goes_on_waiting(host: Machine, monkeypatch: pyt
 
     assert done.status == 1
     assert "the disk is full; generation " in done.err
-    assert "is taken back in 90 s" in done.err
+    assert "is rolled back in 90 s" in done.err
     assert host.hostfwctl("confirm").status == 0
 
 
@@ -504,7 +504,7 @@ def test_a_daemon_of_another_release_is_named_as_that(
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_at_the_deadline_no_daemon_stands_in_the_way(host: Machine, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Whatever it says or does not say: what was not confirmed is taken back here."""
+    """Whatever it says or does not say: what was not confirmed is rolled back here."""
     monkeypatch.setattr("hostfw.cli.verbs.in_force.rollback._DEADLINE_TIMEOUT_S", 0.3)
     host.hostfwctl(*TRIAL)
     command = deadline_command(host)

@@ -176,7 +176,7 @@ def test_a_trial_goes_on(station: Station, folder: str, number: int) -> None:
     station.check_agreement(NEW)
 
 
-def test_a_trial_is_taken_back_when_it_is_asked_for(station: Station) -> None:
+def test_a_trial_is_rolled_back_when_it_is_asked_for(station: Station) -> None:
     """At its deadline, by its timer, or by hand: a record that cannot be read keeps nobody from it."""
     assert isinstance(station.apply(NEW, 90), Applied)
     trial, _ = load_trial(station.directories.state)

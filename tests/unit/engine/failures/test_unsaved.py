@@ -163,13 +163,13 @@ def _expired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def test_a_change_that_fails_after_a_trial_ended_does_not_say_that_nothing_changed(expired: Machine) -> None:
-    """The trial was taken back on its way."""
+    """The trial was rolled back on its way."""
     (expired.config / "uplink.yaml").unlink()
     done = expired.hostfwctl("reload")
     assert done.status == 1
     assert _in_kernel(expired) == {OLD}
     assert UNCHANGED not in done.err
-    assert "had been taken back: it was not confirmed in time; nothing else was changed" in done.err
+    assert "had been rolled back: it was not confirmed in time; nothing else was changed" in done.err
 
 
 def test_a_change_that_fails_after_the_end_of_a_trial_failed_says_that_nothing_is_known(expired: Machine) -> None:
@@ -192,7 +192,7 @@ def test_a_change_that_fails_after_the_end_of_a_trial_failed_says_that_nothing_i
 def test_a_trial_whose_record_stays_does_not_stand_in_the_way(
     expired: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is taken back, and nothing is in force for 0 more seconds."""
+    """It is rolled back, and nothing is in force for 0 more seconds."""
     expired.write(web=WEB.replace("80", str(OLDER)))
 
     def refuse(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Generations that take themselves back, on a host and a kernel in memory with a clock that is told."""
+"""Generations that roll themselves back, on a host and a kernel in memory with a clock that is told."""
 
 import json
 import re
@@ -91,7 +91,7 @@ def test_what_is_accepted_stays_until_it_is_confirmed(host: Machine) -> None:
     timer = load_rollback_timer(host.directory / "run")
     assert done.status == 0
     assert done.err.endswith(
-        "taken back in 1 min 30 s, at 2030-01-01 00:01:30 UTC, "
+        "rolled back in 1 min 30 s, at 2030-01-01 00:01:30 UTC, "
         "unless `hostfwctl confirm` is run in a new ssh connection before\n"
     )
     assert lets_in(host, 443)
@@ -129,7 +129,7 @@ def test_an_old_connection_does_not(host: Machine) -> None:
 
     assert done.status == 1
     assert "this ssh connection was there before the change" in done.err
-    assert "is taken back in 60 s" in done.err
+    assert "is rolled back in 60 s" in done.err
     assert "hint: run it in a new ssh connection" in done.err
     assert load_trial(state(host))[0] is not None
     assert host.hostfwctl("confirm", "--console").status == 0
@@ -147,7 +147,7 @@ def test_the_deadline_takes_it_back(host: Machine) -> None:
     assert not lets_in(host, 443)
     assert lets_in(host, 80)
     assert load_trial(state(host)) == (None, ())
-    assert host.hostfwctl("status").out.count("was taken back: it was not confirmed in time (just now)\n") == 1
+    assert host.hostfwctl("status").out.count("was rolled back: it was not confirmed in time (just now)\n") == 1
     assert host.hostfwctl(*command).status == 0, "twice is as good as once"
 
 
@@ -173,7 +173,7 @@ def test_too_late_is_told_apart(host: Machine) -> None:
     later = host.hostfwctl("confirm", "-o", "json")
 
     assert late.status == 5
-    assert "was taken back at 2030-01-01 00:01:31 UTC: it was not confirmed in time\n" in late.err
+    assert "was rolled back at 2030-01-01 00:01:31 UTC: it was not confirmed in time\n" in late.err
     assert not lets_in(host, 443)
     assert later.status == 5
     assert json.loads(later.out)["result"] == "taken-back"
@@ -221,7 +221,7 @@ def test_meanwhile_nothing_else_is_accepted(host: Machine, verb: str) -> None:
 
     assert done.status == 1
     assert "is in force for 60 more seconds, unless it is confirmed; nothing was changed\n" in done.err
-    assert "`hostfwctl confirm` keeps it, `hostfwctl rollback` takes it back" in done.err
+    assert "`hostfwctl confirm` keeps it, `hostfwctl rollback` rolls it back" in done.err
     assert load_trial(state(host))[0] is not None
 
 
@@ -247,14 +247,14 @@ def test_another_trial_replaces_the_first(host: Machine) -> None:
 
 
 def test_rollback_by_hand_is_at_once(host: Machine) -> None:
-    """It says what was taken back and what is in force; a second one has nothing to do and names the way further."""
+    """It says what was rolled back and what is in force; a second one has nothing to do and names the way further."""
     host.hostfwctl(*WITHIN)
 
     done = host.hostfwctl("rollback")
     again = host.hostfwctl("rollback")
 
     assert done.status == 0
-    assert "taken back (by hand): generation " in done.err
+    assert "rolled back (by hand): generation " in done.err
     assert host.timers == {}
     assert not lets_in(host, 443)
     assert again.status == 1
@@ -306,7 +306,7 @@ def test_a_trial_that_fails_leaves_the_one_before(host: Machine) -> None:
     assert before == (load_trial(state(host)), load_rollback_timer(host.directory / "run"), host.timers)
 
 
-def test_a_switch_of_unknown_outcome_is_taken_back(host: Machine) -> None:
+def test_a_switch_of_unknown_outcome_is_rolled_back(host: Machine) -> None:
     """A kernel that does not answer may have done it: the way back stays."""
     host.kernel.failures.extend([_OK, NftFailure("the kernel does not answer", unchanged=False)])
 
@@ -439,7 +439,7 @@ def test_what_is_in_force_must_be_what_waits(host: Machine) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b"\xff"])
-def test_a_damaged_record_is_taken_back(host: Machine, damage: bytes) -> None:
+def test_a_damaged_record_is_rolled_back(host: Machine, damage: bytes) -> None:
     """Something waited, and nobody knows what: what was accepted is certain."""
     host.hostfwctl(*WITHIN)
     (state(host) / "pending.json").write_bytes(damage)
@@ -451,7 +451,7 @@ def test_a_damaged_record_is_taken_back(host: Machine, damage: bytes) -> None:
     assert not lets_in(host, 443)
 
 
-def test_an_apply_ends_what_can_no_longer_be_taken_back(host: Machine) -> None:
+def test_an_apply_ends_what_can_no_longer_be_rolled_back(host: Machine) -> None:
     """With the accepted generation lost, a new one must not be refused for ever."""
     host.hostfwctl(*WITHIN)
     for number in generations(state(host))[:1]:

@@ -116,7 +116,7 @@ def test_many_interfaces_that_come_leave_one_trial(host: Machine) -> None:
 
 
 def test_what_cannot_be_written_down_is_said(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The trial goes on, and the deadline takes back what nobody can confirm."""
+    """The trial goes on, and the deadline rolls back what nobody can confirm."""
     engine, current = service(host)
 
     def refuse(*_: object) -> int:
@@ -136,7 +136,7 @@ def test_what_cannot_be_written_down_is_said(host: Machine, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("how", ["by hand", "at the deadline"])
-def test_what_is_taken_back_to_is_accepted_for_the_host_as_it_is(host: Machine, how: str) -> None:
+def test_what_is_rolled_back_to_is_accepted_for_the_host_as_it_is(host: Machine, how: str) -> None:
     """An interface that came during the trial is governed by the next boot too, and the history is no longer."""
     before = generations(state(host))
     engine, current = service(host)

@@ -1,4 +1,4 @@
-"""Killed at every step of a trial: what is left is confirmed, or is taken back by what was armed."""
+"""Killed at every step of a trial: what is left is confirmed, or is rolled back by what was armed."""
 
 import os
 from collections.abc import Callable, Iterator

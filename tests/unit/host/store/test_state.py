@@ -540,7 +540,7 @@ def test_records_of_before_are_read(tmp_path: Path) -> None:
 
 
 def test_what_is_never_accepted_does_not_pile_up(tmp_path: Path) -> None:
-    """The accepted generation stays, however many trials were taken back."""
+    """The accepted generation stays, however many trials were rolled back."""
     save_accepted(tmp_path, accepted(1, "text"))
     for number in range(2, 40):
         store_generation(tmp_path, accepted(number, f"text {number}"))

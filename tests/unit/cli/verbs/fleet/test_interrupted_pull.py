@@ -115,7 +115,7 @@ def test_a_kill_at_any_step_leaves_one_bundle_or_the_other(
                 assert host.hostfwctl(*words).status == 0, step
         again = pull(host)
         for _ in range(2):
-            # What was on trial was taken back at first, or a lock was left for a while.
+            # What was on trial was rolled back at first, or a lock was left for a while.
             again = again if again.status == 0 and linked(host) == "8" else pull(host)
         assert (again.status, linked(host), lets_in(host)) == (0, "8", "8082"), (step, again)
         assert record(host)["inForce"] == 8

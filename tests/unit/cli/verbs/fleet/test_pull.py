@@ -234,7 +234,7 @@ def test_a_bundle_that_locks_the_host_out_or_empties_it_is_refused(host: Machine
 
 
 def test_a_bundle_is_kept_only_if_the_command_says_so(host: Machine, web: Web) -> None:
-    """One that was taken back is not tried again by the timer, since each time the host would suffer by it."""
+    """One that was rolled back is not tried again by the timer, since each time the host would suffer by it."""
     web.has[URL] = bundle(7, policy(8081))
     assert pull(host).status == 0
     web.has[URL] = bundle(8, policy(8082))
@@ -244,7 +244,7 @@ def test_a_bundle_is_kept_only_if_the_command_says_so(host: Machine, web: Web) -
     back = pull(host, "--confirm-by", command)
 
     assert back.status == 5
-    assert "ended with status 3: the database is away; it was taken back: generation" in back.err
+    assert "ended with status 3: the database is away; it was rolled back: generation" in back.err
     assert (linked(host), lets_in(host)) == ("7", "8081")
     assert host.hostfwctl("rollback").status == 1, "nothing waits to be confirmed"
     assert (record(host)["state"], record(host)["failed"], record(host)["inForce"]) == ("failed", 8, 7)

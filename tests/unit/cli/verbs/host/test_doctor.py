@@ -248,9 +248,9 @@ PATIENTS = [
     (
         "a confirmation that waits",
         status(trial=PENDING, left_s=8.6),
-        ["generation 0d is taken back in 9 s, unless confirmed"],
+        ["generation 0d is rolled back in 9 s, unless confirmed"],
     ),
-    ("what could not be taken back", status(warnings=("it could not",)), ["it could not"]),
+    ("what could not be rolled back", status(warnings=("it could not",)), ["it could not"]),
     (
         "an invalid configuration",
         replace(HEALTHY, candidate=BAD),

@@ -553,7 +553,7 @@ def test_a_change_that_cannot_be_written_says_so(host: Machine, monkeypatch: pyt
     assert "nothing was written" in err
 
 
-def test_what_is_refused_and_cannot_be_taken_back_is_said(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_refused_and_cannot_be_rolled_back_is_said(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is there, and not in force."""
     unlink = Path.unlink
 
