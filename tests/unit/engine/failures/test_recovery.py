@@ -190,7 +190,7 @@ class Station:
             for _ in range(_TRIES):
                 # It has a `current` and nothing else of the service's charge that is looked at here.
                 repaired = self.do(lambda engine: _repair(engine, self, damage))  # type: ignore[arg-type]
-                if not isinstance(repaired, Failed):
+                if not isinstance(repaired, Failed) and not self.done.begun:
                     break
             assert not isinstance(repaired, Failed), repaired
         files = self.done
@@ -216,6 +216,16 @@ class Station:
         """The ports that the kernel lets in."""
         return {port for port in (OLDER, OLD, NEW) if lets_in(self.machine, port)}
 
+    def unused(self) -> set[str]:
+        """The chains, sets and maps in the kernel that nothing of the current generation uses."""
+        assert self.current is not None
+        tables = self.machine.kernel.read_names()
+        there = {chain.name for table in tables.every for chain in table.chains}
+        there |= {one.name for table in tables.every for one in table.sets}
+        wanted = self.current.ruleset.tables
+        chains = {chain.name for table in wanted for chain in (*table.chains, *table.base_chains)}
+        return there - chains - {one.name for table in wanted for one in (*table.sets, *table.maps)}
+
     def check_agreement(self, port: int) -> None:
         """All places have the one generation, and the boot will have it."""
         status = self.engine.status()
@@ -228,6 +238,7 @@ class Station:
         assert record is not None, problems
         assert accepted is not None, damage
         assert self.current is not None
+        assert self.unused() == set()
         assert record.id == accepted.id == self.current.id
         assert record.saved
         assert _port_of(accepted.script) == port
