@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: run
-author: The hostfw authors
+author: The hostfw authors (@hostfw)
 version_added: 0.1.0
 short_description: Which run of Ansible this is
 description:
@@ -68,14 +68,14 @@ def _ansible(pid):
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             words = file.read().split(b"\0")
+        if not any(b"ansible" in os.path.basename(word) for word in words[:2]):
+            return None
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             fields = file.read().rpartition(")")[2].split()
     except OSError:
         return None
     # fields[0] is the state: Z for one that has ended and was not waited for.
-    if fields[0] == "Z" or not any(b"ansible" in os.path.basename(word) for word in words[:2]):
-        return None
-    return f"{pid}:{fields[19]}", int(fields[1])
+    return None if fields[0] == "Z" else (f"{pid}:{fields[19]}", int(fields[1]))
 
 
 def _controller():

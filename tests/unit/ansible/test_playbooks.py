@@ -10,7 +10,7 @@ import yaml
 _COLLECTION = Path(__file__).parents[3] / "ansible"
 _FILES = sorted([*(_COLLECTION / "playbooks").rglob("*.yml"), *(_COLLECTION / "roles").glob("*/tasks/*.yml")])
 _OF_ALL_HOSTS = re.compile(
-    r"map\('extract', hostvars\)|host_(?:endpoints|guesses|addresses)\(|rollout_(?:plan|behind)\("
+    r"map\('extract', hostvars\)|host_(?:endpoints|guesses|addresses)\(|rollout_(?:plan|behind)\(|hostfw_fleet_hosts"
 )
 """Expressions that look at the variables of every host."""
 _LISTS = ("tasks", "block", "rescue", "always", "pre_tasks", "post_tasks")
@@ -49,3 +49,15 @@ def test_what_is_done_for_every_host_is_found() -> None:
         ("Wrong", False),
         ("Wrong", True),
     ]
+
+
+def test_no_default_of_an_argument_looks_at_every_host() -> None:
+    """Ansible makes the defaults of all arguments for each host, in order to check them."""
+    role = _COLLECTION / "roles/hostfw"
+    defaults = yaml.load((role / "defaults/main.yml").read_text(), Loader=yaml.CSafeLoader)
+    options = yaml.load((role / "meta/argument_specs.yml").read_text(), Loader=yaml.CSafeLoader)["argument_specs"]
+    arguments = {name for entry in options.values() for name in entry["options"]}
+
+    wide = [name for name, value in defaults.items() if re.search(r"\bhostvars\b|\bgroups\b", str(value))]
+
+    assert sorted(arguments & set(wide)) == []
