@@ -9,7 +9,9 @@ from hostfw.compile.layout.nft_rules.statements import StatementWriter
 from hostfw.compile.program import Allow, Deny, Exempt, Limited, LogOnly, Pass, ProgramRule, Segment, Staged
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.values import Direction
-from hostfw.nft.rules import Jump, Return, Rule
+from hostfw.nft.rules import Jump, Return, Rule, Verdict
+
+_NEXT_SEGMENT = Return()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,13 @@ class RuleList:
         """The rules that a packet of the cell can match, with what remains to be tested."""
         return [(rule, tests) for rule in rules if (tests := tests_of(rule.condition, cell, self.builder))]
 
-    def tried(self, tested: Iterable[tuple[ProgramRule, Tests]], cell: Cell) -> list[Rule]:
-        """The rules of a segment; an unconditional Pass only counts, for what follows is the next segment."""
+    def tried(
+        self, tested: Iterable[tuple[ProgramRule, Tests]], cell: Cell, on_pass: Verdict = _NEXT_SEGMENT
+    ) -> list[Rule]:
+        """The rules of a segment; an unconditional Pass only counts, for what follows is the next segment.
+
+        `on_pass` is the way of any other Pass to that.
+        """
         rules: list[Rule] = []
         for rule, tests in reached(tested):
             if isinstance(rule.effect, Staged):
@@ -54,7 +61,7 @@ class RuleList:
             if isinstance(rule.effect, LogOnly) and tests.count > 1 and not self.writer.again:
                 rules.append(Rule((), (Jump(self.writer.log_any_chain(rule.effect, tests)),)))
                 continue
-            statements = self.writer.statements(rule.effect, () if tests.unconditional else (Return(),))
+            statements = self.writer.statements(rule.effect, () if tests.unconditional else (on_pass,))
             if statements:
                 rules.extend(Rule(alternative, statements) for alternative in tests.alternatives())
         return rules

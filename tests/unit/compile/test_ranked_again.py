@@ -1,7 +1,7 @@
 """Lists found by lookups, compiled again after changes: what a fresh compile gives, written for what changed."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from random import Random
 
@@ -130,6 +130,20 @@ def test_one_rule_has_few_others_found_by_other_criteria(monkeypatch: pytest.Mon
 
     assert fresh >= 2000
     assert asked < fresh / 20, (asked, fresh)
+
+
+@pytest.mark.parametrize("shapes", [SHAPES, ("port", "net"), ("port", "net", "pass")])
+def test_one_rule_changes_short_chains_of_the_list_in_order(shapes: Iterable[str]) -> None:
+    """A packet with a foreign mark meets the rules in chains of chains, a Pass in its chunk as any other rule."""
+    plan, cache = plan_of(dict.fromkeys(shapes, 1), 2000), CompileCache()
+    before = {chain.name for chain in compile_plan(plan, cache=cache).tables[0].chains}
+    table = compile_plan(changed(plan, 1000), cache=cache).tables[0]
+
+    in_order = [chain for chain in table.chains if "/in-order." in chain.name]
+
+    assert len(in_order) > 2000 // 40
+    assert max(len(chain.rules) for chain in in_order) <= 160
+    assert sum(len(chain.rules) for chain in in_order if chain.name not in before) < 320
 
 
 @pytest.mark.parametrize("seed", range(4))

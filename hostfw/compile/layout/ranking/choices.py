@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from hostfw.compile.layout.ranking.ways import Aspect, Crowds, Variant, crowd_of
+from hostfw.compile.layout.ranking.ways import Aspect, Crowds, Placement, Variant, crowd_of
 
 FEW_KEYS = 16
 """Keys of a criterion up to which it is asked first whether it is enough to find a rule."""
@@ -21,7 +21,8 @@ _Room = Callable[[Variant], int]
 class Choices:
     """The criteria of the variants of some rules, each of at most `room` keys, with the crowds that they rest on.
 
-    `first` are the rules at each key of criteria of few keys, `crowds` those at each key of all that are asked.
+    `first` are the rules at each key of criteria of few keys, `crowds` those at each key of all that are asked. `ways`
+    are those that were made of the choices for a rule, by its identity, until another one is made.
     """
 
     limit: int
@@ -29,9 +30,10 @@ class Choices:
     rules: dict[int, Variants] = field(default_factory=dict)
     first: Crowds = field(default_factory=dict)
     crowds: Crowds = field(default_factory=dict)
+    ways: dict[int, tuple[Placement, ...]] = field(default_factory=dict)
     _rooms: dict[int, int] = field(default_factory=dict)
     _by: dict[int, tuple[Aspect, ...]] = field(default_factory=dict)
-    _crowded: dict[int, Variant] = field(default_factory=dict)
+    _crowded: dict[int, tuple[Variant, int]] = field(default_factory=dict)
 
     def of(self, rule: Variants) -> Iterator[tuple[Variant, tuple[Aspect, ...]]]:
         """Each variant of a rule with the criteria that it is looked up by; none where each has too many keys."""
@@ -54,20 +56,21 @@ class Choices:
             return False
         for rule in gone:
             del self.rules[id(rule)]
+            self.ways.pop(id(rule), None)
             for variant in rule:
                 for known in (self._rooms, self._by, self._crowded):
                     known.pop(id(variant), None)
         for rule in come:
             self.rules[id(rule)] = rule
             for variant in rule:
-                self._choose(variant)
+                self._choose(variant, id(rule))
         crowded, self._crowded = self._crowded, {}
-        for which, variant in crowded.items():
+        for which, (variant, of) in crowded.items():
             if any(_is_touched(aspect, touched) for aspect in variant.aspects):
                 # Which of its criteria has fewest rules may be another one.
-                self._choose(variant)
+                self._choose(variant, of)
             else:
-                self._crowded[which] = variant
+                self._crowded[which] = variant, of
         return True
 
     def fill(self, rules: Iterable[Variants]) -> None:
@@ -85,7 +88,7 @@ class Choices:
                 _add(rule, self._room, self.crowds, 1)
         for rule in every:
             for variant in rule:
-                self._choose(variant)
+                self._choose(variant, id(rule))
 
     def has_room(self, room: int) -> bool:
         """True if no criterion of the rules is within one number of keys and not within the other."""
@@ -116,11 +119,13 @@ class Choices:
         room, first = self._room(variant), self._first_room(variant)
         return room == first or len(variant.usable(room)) == len(variant.usable(first))
 
-    def _choose(self, variant: Variant) -> None:
+    def _choose(self, variant: Variant, of: int) -> None:
+        """Choose for a variant of a rule, which is told by its identity."""
         by = variant.quiet(self.crowds, self.limit, self._room(variant))
         self._by[id(variant)] = by
+        self.ways.pop(of, None)
         if len(by) != 1 or crowd_of(by[0], self.crowds) > self.limit:
-            self._crowded[id(variant)] = variant
+            self._crowded[id(variant)] = variant, of
 
     def _count(
         self, crowds: Crowds, gone: Iterable[Variants], come: Iterable[Variants], room: _Room, changes: Crowds

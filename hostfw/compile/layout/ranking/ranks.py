@@ -26,12 +26,14 @@ _MIDDLE = 4
 """A run that is too long is cut between the first and the last of so many parts of it."""
 
 
-def ranks(names: Sequence[str]) -> list[int]:
-    """The rank of each rule of a list, by its name; 0 is nobody's. Raises ValueError for more rules than ranks."""
-    if len(names) > MOST:
-        raise ValueError(f"{len(names)} rules in one list")
-    drawn = [_drawn(name) for name in names]
-    parts = _chunks(drawn)
+def ranks(drawn: Sequence[int]) -> list[int]:
+    """The rank of each rule of a list, by the number that its name has drawn; 0 is nobody's.
+
+    Raises ValueError for more rules than ranks.
+    """
+    if len(drawn) > MOST:
+        raise ValueError(f"{len(drawn)} rules in one list")
+    parts = chunks(drawn)
     # Where blocks with room take too many ranks, chunks follow each other, and where these do, rules.
     for numbers in (_numbers([drawn[part.start] for part in parts]), list(range(len(parts)))):
         if parts and (numbers[-1] + 1) * _ROOM <= MOST:
@@ -40,22 +42,26 @@ def ranks(names: Sequence[str]) -> list[int]:
                 for number, part in zip(numbers, parts, strict=True)
                 for place in range(len(part))
             ]
-    return [MOST - place for place in range(len(names))]
+    return [MOST - place for place in range(len(drawn))]
 
 
-def chunks(names: Sequence[str]) -> list[range]:
+def chunks(drawn: Sequence[int]) -> list[range]:
     """The chunks of a list, as places in it."""
-    return _chunks([_drawn(name) for name in names])
-
-
-def _chunks(drawn: Sequence[int]) -> list[range]:
     return _cut(drawn, lambda one: one % _CHUNK == 0, _ROOM)
+
+
+def blocks(drawn: Sequence[int], parts: Sequence[range]) -> list[range]:
+    """The blocks of a list, as places among its chunks."""
+    return _blocks([drawn[part.start] for part in parts])
 
 
 def _numbers(first: Sequence[int]) -> list[int]:
     """The number of each chunk, by what its first rule has drawn, which leaves room for more in each block."""
-    blocks = _cut(first, lambda one: one % (_CHUNK * _BLOCK) == 0, _BLOCK_ROOM)
-    return [number * _BLOCK_ROOM + place for number, block in enumerate(blocks) for place in range(len(block))]
+    return [number * _BLOCK_ROOM + place for number, block in enumerate(_blocks(first)) for place in range(len(block))]
+
+
+def _blocks(first: Sequence[int]) -> list[range]:
+    return _cut(first, lambda one: one % (_CHUNK * _BLOCK) == 0, _BLOCK_ROOM)
 
 
 def _cut(drawn: Sequence[int], begins: Callable[[int], bool], room: int) -> list[range]:
@@ -75,8 +81,8 @@ def _short(drawn: Sequence[int], first: int, end: int, room: int) -> Iterator[ra
     yield from _short(drawn, middle, end, room)
 
 
-def _drawn(name: str) -> int:
-    """A number drawn by a name.
+def draw(name: str) -> int:
+    """The number that the name of a rule draws.
 
     Of names that differ in a few digits, a checksum alone differs by the same few bits: thousands in a row would begin
     no chunk.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 
 from hostfw.compile.layout.cuts.cells import FIRST_PORT, LAST_PORT, Cell
-from hostfw.compile.layout.nft_rules.matches import Alternative, Tests, is_within, lists_of, tests_of
+from hostfw.compile.layout.nft_rules.matches import Alternative, is_within, lists_of, tests_of
 from hostfw.compile.program import Condition
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.plan import PlannedSide
@@ -117,20 +117,6 @@ class Variant:
         if tests is None:
             return None
         return Placement(_joined(by), tuple(tests.alternatives()))
-
-
-@dataclass(slots=True, eq=False)
-class Found:
-    """The tests of a rule in a cell, and once somebody asks the variants by which it can be looked up."""
-
-    tests: Tests
-    _variants: tuple[Variant, ...] | None = None
-
-    def variants(self, condition: Condition, cell: Cell, builder: TableBuilder) -> tuple[Variant, ...]:
-        """The variants of the rule's condition in that cell. Most short lists are never looked up by them."""
-        if self._variants is None:
-            self._variants = variants_of(condition, cell, builder)
-        return self._variants
 
 
 def variants_of(condition: Condition, cell: Cell, builder: TableBuilder) -> tuple[Variant, ...]:
