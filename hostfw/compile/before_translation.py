@@ -11,6 +11,8 @@ has ports. In a cell it is the dispatch that has tested for the protocol, so the
 from collections.abc import Iterable
 
 from hostfw.compile.table_builder import TableBuilder
+from hostfw.model.alike import alike_ends
+from hostfw.nft.objects import Element
 from hostfw.nft.rules import Field, Goto, Jump, Key, Match, Rule, Statement, Verdict, Vmap
 
 _ORIGINAL = {
@@ -19,6 +21,7 @@ _ORIGINAL = {
     Key.DESTINATION_SOCKET: Key.ORIGINAL_SOCKET,
 }
 _LEADING = (Goto, Jump)
+Elements = tuple[tuple[Element, Verdict], ...]
 _OF_PORTS = frozenset((Key.ORIGINAL_DPORT, Key.ORIGINAL_SOCKET))
 
 
@@ -87,8 +90,28 @@ class BeforeTranslation:
 
     def _changed_map(self, name: str, protocol: int | None) -> str:
         contents = self._builder.maps[name]
+        like = protocol, name.rpartition(".")[0], contents.type, contents.interval
+        elements = self._changed_elements(contents.elements, self._builder.last_translated.get(like), protocol)
+        if elements == contents.elements:
+            found = name
+        else:
+            found = self._builder.verdict_map(_purpose(name), contents.type, elements, interval=contents.interval)
+        self._builder.last_translated[like] = name, found
+        return found
+
+    def _changed_elements(self, elements: Elements, last: tuple[str, str] | None, protocol: int | None) -> Elements:
+        """The elements of a map for the original destination; those that the last one of its purpose has, from there.
+
+        A verdict leads to a chain that is named after its content, so it stays what it was.
+        """
+        before, after = (self._builder.maps[of].elements if last is not None else () for of in last or ("", ""))
+        first, end = alike_ends(before, elements)
+        others = self._changed_verdicts(elements[first : len(elements) - end], protocol)
+        return (*after[:first], *others, *after[len(after) - end :])
+
+    def _changed_verdicts(self, elements: Elements, protocol: int | None) -> Elements:
         # Many elements share a verdict, and most verdicts are known to stay.
-        verdicts = [verdict for _, verdict in contents.elements]
+        verdicts = [verdict for _, verdict in elements]
         verdict_of_id = dict(zip(map(id, verdicts), verdicts, strict=True))
         known = self._builder.before_translation[protocol]
         leading = {which: verdict for which, verdict in verdict_of_id.items() if isinstance(verdict, _LEADING)}
@@ -98,9 +121,8 @@ class BeforeTranslation:
             if known.get(verdict.chain) != verdict.chain and (other := self._verdict(verdict, protocol)) is not verdict
         }
         if not changed:
-            return name
-        elements = tuple([(key, changed.get(id(verdict), verdict)) for key, verdict in contents.elements])
-        return self._builder.verdict_map(_purpose(name), contents.type, elements, interval=contents.interval)
+            return elements
+        return tuple([(key, changed.get(id(verdict), verdict)) for key, verdict in elements])
 
 
 def _purpose(name: str) -> str:

@@ -85,6 +85,11 @@ class TableBuilder:
         """Chains and maps for the destination before translation, by protocol and name of those for that of now."""
         return self._objects.before_translation
 
+    @property
+    def last_translated(self) -> dict[Hashable, tuple[str, str]]:
+        """The last map of each protocol, purpose and type that was looked through for that, and what it came to."""
+        return self._objects.last_translated
+
     def once(self, cause: Hashable, make: Callable[[], str]) -> str:
         """The chain that was made for a cause, made now if it is the first time."""
         if cause not in self._made:

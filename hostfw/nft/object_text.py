@@ -1,13 +1,14 @@
 """nft text of our objects: what `nft -f` loads, and the very bytes that names are digests of."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import accumulate, repeat
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import TypeVar
 
+from hostfw.model.alike import alike_ends
 from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import BRIDGE, Family, TableFamily
 from hostfw.nft.objects import (
@@ -335,23 +336,33 @@ def _map_lines(contents: VerdictMap, family: TableFamily, *, empty: bool = False
 def elements_text(contents: VerdictMap, family: TableFamily, before: VerdictMap | None = None) -> str:
     """The text of a map's elements; those that another map of this type has too are written as they are there."""
     elements = contents.elements
-    texts = _texts_again(elements, before) if before is not None else [None] * len(elements)
+    texts = before.text.split(_BETWEEN) if before is not None and before.text else []
+    if before is None or len(texts) != len(before.elements):
+        return _BETWEEN.join(_element_texts(elements, contents.type, family, {}))
+    first, last = alike_ends(before.elements, elements)
+    end = len(texts) - last
+    known = dict(
+        zip([(key, id(verdict)) for key, verdict in before.elements[first:end]], texts[first:end], strict=True)
+    )
+    others = _element_texts(elements[first : len(elements) - last], contents.type, family, known)
+    return _BETWEEN.join((*texts[:first], *others, *texts[end:]))
+
+
+def _element_texts(
+    elements: Sequence[tuple[Element, Verdict]],
+    kind: KeyType,
+    family: TableFamily,
+    known: Mapping[tuple[Element, int], str],
+) -> Iterator[str]:
+    """The text of each element, which is `known` where the very verdict had it with the key before."""
+    texts = [known.get((key, id(verdict))) for key, verdict in elements] if known else [None] * len(elements)
     new = [element for element, text in zip(elements, texts, strict=True) if text is None]
     # Many elements share a verdict.
     verdicts = {id(verdict): verdict for _, verdict in new}
     ways = {which: statement_text(verdict, family) for which, verdict in verdicts.items()}
-    keys = keys_text([key for key, _ in new], contents.type, family)
+    keys = keys_text([key for key, _ in new], kind, family)
     written = (f"{key} : {ways[id(verdict)]}" for key, (_, verdict) in zip(keys, new, strict=True))
-    return _BETWEEN.join([next(written) if text is None else text for text in texts])
-
-
-def _texts_again(elements: Sequence[tuple[Element, Verdict]], before: VerdictMap) -> list[str | None]:
-    """The text of each element that a map has with the very same verdict, None of the others."""
-    texts = before.text.split(_BETWEEN) if before.text else []
-    if len(texts) != len(before.elements):
-        return [None] * len(elements)
-    known = dict(zip([(key, id(verdict)) for key, verdict in before.elements], texts, strict=True))
-    return [known.get((key, id(verdict))) for key, verdict in elements]
+    return (next(written) if text is None else text for text in texts)
 
 
 def _storage_lines(interval: bool, count: int) -> Iterator[str]:  # noqa: FBT001 -- a field, passed on

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hostfw.compile.layout.shared_suffix import Returning
+from hostfw.model.alike import alike_ends
 from hostfw.model.values import Family
-from hostfw.nft.objects import BaseChain, Chain, Set, Table, VerdictMap
-from hostfw.nft.rules import CounterRef, Forget, Goto, Jump, OverCount, OverLimit, Remember, Rule, SetRef, Vmap
+from hostfw.nft.objects import BaseChain, Chain, Element, Set, Table, VerdictMap
+from hostfw.nft.rules import CounterRef, Forget, Goto, Jump, OverCount, OverLimit, Remember, Rule, SetRef, Verdict, Vmap
 
 
 class Kind(StrEnum):
@@ -34,7 +35,8 @@ class ObjectsInUse:
     """The objects of a table.
 
     `before_translation` has, for the protocol of packets and the name of a chain or map, the one that does the same
-    with the destination that they had before NAT: both are named after their content, so it stays true. `last_maps`
+    with the destination that they had before NAT: both are named after their content, so it stays true, and
+    `last_translated` the last map of each protocol, purpose and type for which that was found out. `last_maps`
     has the name of the last map of a purpose, type, size and ends: to compare is faster than to digest; and of the
     last of a purpose and type, of which most elements are written.
     """
@@ -44,10 +46,12 @@ class ObjectsInUse:
     maps: dict[str, VerdictMap] = field(default_factory=dict)
     chains: dict[str, Chain] = field(default_factory=dict)
     before_translation: dict[int | None, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    last_translated: dict[Hashable, tuple[str, str]] = field(default_factory=dict)
     last_maps: dict[Hashable, str] = field(default_factory=dict)
     returning: Returning = field(init=False)
     _uses: dict[Kind, Counter[str]] = field(default_factory=lambda: {kind: Counter() for kind in Kind})
     _in_order: dict[Kind, list[str]] = field(default_factory=lambda: {kind: [] for kind in Kind})
+    _last_maps_in_use: dict[str, str] = field(default_factory=dict)
     _declared: frozenset[str] = frozenset()
     _base_chains: tuple[BaseChain, ...] = ()
 
@@ -67,11 +71,18 @@ class ObjectsInUse:
     def table(self, declared: frozenset[str], base_chains: tuple[BaseChain, ...]) -> Table:
         """The table of these base chains: what they lead to and the declared counters, everything sorted by name."""
         touched: set[Reference] = set()
+        taken_over: dict[str, _TakenOver] = {}
         # What stays in use is never let go of in between: first come the references of now.
-        self._hold(((Kind.COUNTER, name) for name in declared - self._declared), touched)
-        self._hold(_of_base_chains(base_chains), touched)
-        self._release(_of_base_chains(self._base_chains), touched)
-        self._release(((Kind.COUNTER, name) for name in self._declared - declared), touched)
+        self._hold(((Kind.COUNTER, name) for name in declared - self._declared), touched, taken_over)
+        self._hold(_of_base_chains(base_chains), touched, taken_over)
+        self._release(_of_base_chains(self._base_chains), touched, taken_over)
+        self._release(((Kind.COUNTER, name) for name in self._declared - declared), touched, taken_over)
+        for name, taken in taken_over.items():
+            if self._uses[Kind.MAP][name]:
+                # It has them still, so the other map has its own.
+                self._hold(taken.common, touched, {})
+        come = sorted(name for kind, name in touched if kind is Kind.MAP and name in self._uses[kind])
+        self._last_maps_in_use |= {_purpose(name): name for name in come}
         self._declared, self._base_chains = declared, base_chains
         self._sort(touched)
         return Table(
@@ -83,7 +94,9 @@ class ObjectsInUse:
             base_chains,
         )
 
-    def _hold(self, references: Iterable[Reference], touched: set[Reference]) -> None:
+    def _hold(
+        self, references: Iterable[Reference], touched: set[Reference], taken_over: "dict[str, _TakenOver]"
+    ) -> None:
         pending = list(references)
         uses = self._uses
         while pending:
@@ -92,9 +105,11 @@ class ObjectsInUse:
             uses[kind][name] += 1
             if uses[kind][name] == 1:
                 touched.add(reference)
-                pending.extend(self._references(kind, name))
+                pending.extend(self._held(name, taken_over) if kind is Kind.MAP else self._references(kind, name))
 
-    def _release(self, references: Iterable[Reference], touched: set[Reference]) -> None:
+    def _release(
+        self, references: Iterable[Reference], touched: set[Reference], taken_over: "dict[str, _TakenOver]"
+    ) -> None:
         pending = list(references)
         uses = self._uses
         while pending:
@@ -104,18 +119,28 @@ class ObjectsInUse:
             if not uses[kind][name]:
                 del uses[kind][name]
                 touched.add(reference)
-                pending.extend(self._references(kind, name))
+                taken = taken_over.get(name) if kind is Kind.MAP else None
+                pending.extend(self._references(kind, name) if taken is None else taken.gone)
+
+    def _held(self, name: str, taken_over: "dict[str, _TakenOver]") -> Iterable[Reference]:
+        """The references of a map that comes into use.
+
+        Those that it has in common with the last one of its purpose are taken over from that, and not held again.
+        """
+        before = self._last_maps_in_use.get(_purpose(name), "")
+        if before in taken_over or not self._uses[Kind.MAP].get(before):
+            return self._references(Kind.MAP, name)
+        old, new = self.maps[before].elements, self.maps[name].elements
+        first, last = alike_ends(old, new)
+        taken_over[before] = _TakenOver(old, first, len(old) - last)
+        return _of_elements(new[first : len(new) - last])
 
     def _references(self, kind: Kind, name: str) -> Iterable[Reference]:
         match kind:
             case Kind.CHAIN:
                 return _of_rules(self.chains[name].rules)
             case Kind.MAP:
-                # Tens of thousands of elements lead to a few chains: to each from a map is one reference.
-                verdicts = [verdict for _, verdict in self.maps[name].elements]
-                distinct = dict(zip(map(id, verdicts), verdicts, strict=True)).values()
-                chains = {verdict.chain for verdict in distinct if isinstance(verdict, _LEADING)}
-                return [(Kind.CHAIN, chain) for chain in chains]
+                return _of_elements(self.maps[name].elements)
             case _:
                 return ()
 
@@ -134,6 +159,34 @@ class ObjectsInUse:
                     del in_order[place]
                 elif not there and name in uses:
                     insort(in_order, name)
+
+
+@dataclass(frozen=True, slots=True)
+class _TakenOver:
+    """The elements of a map, of which all but those of a range have had their references taken over by another one."""
+
+    elements: tuple[tuple[Element, Verdict], ...]
+    first: int
+    end: int
+
+    @property
+    def gone(self) -> list[Reference]:
+        """The references of those that are not."""
+        return _of_elements(self.elements[self.first : self.end])
+
+    @property
+    def common(self) -> list[Reference]:
+        """The references of those that are."""
+        return _of_elements((*self.elements[: self.first], *self.elements[self.end :]))
+
+
+def _of_elements(elements: Iterable[tuple[Element, Verdict]]) -> list[Reference]:
+    """The references of elements, once for each."""
+    return [(Kind.CHAIN, verdict.chain) for _, verdict in elements if isinstance(verdict, _LEADING)]
+
+
+def _purpose(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def _of_base_chains(base_chains: Iterable[BaseChain]) -> Iterator[Reference]:

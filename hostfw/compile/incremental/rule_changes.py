@@ -2,6 +2,7 @@
 
 from hostfw.compile.layout.cuts.cells import needs_protocol, protocols_named
 from hostfw.compile.program import ProgramRule, Segment, Staged, conditions_of, with_staged
+from hostfw.model.alike import alike_ends
 from hostfw.model.values import FAMILIES, Family
 
 Changes = tuple[list[ProgramRule], list[ProgramRule]]
@@ -18,8 +19,7 @@ def changes(before: tuple[Segment, ...], after: tuple[Segment, ...]) -> Changes 
     gone: list[ProgramRule] = []
     come: list[ProgramRule] = []
     for old, new in zip(before, after, strict=True):
-        first = _alike(old, new)
-        last = _alike(old[first:][::-1], new[first:][::-1])
+        first, last = alike_ends(old, new)
         old_part, new_part = old[first : len(old) - last], new[first : len(new) - last]
         old_ids, new_ids = set(map(id, old_part)), set(map(id, new_part))
         lost = [rule for rule in old_part if id(rule) not in new_ids]
@@ -34,18 +34,6 @@ def changes(before: tuple[Segment, ...], after: tuple[Segment, ...]) -> Changes 
         if any(rule in new for rule in lost) or any(rule in old for rule in found):
             return None
     return gone, come
-
-
-def _alike(old: Segment, new: Segment) -> int:
-    """The number of rules that are the same, from the first on."""
-    low, high = 0, min(len(old), len(new))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if old[low:middle] == new[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def counters_of(

@@ -18,7 +18,8 @@ from hostfw.compile.plan_programs import Programs
 from hostfw.compile.program import ProgramRule
 from hostfw.compile.ruleset import compile_plan
 from hostfw.model.plan import Plan, PlannedDirection, PlannedPolicy
-from hostfw.model.values import TCP, Direction, Family
+from hostfw.model.settings import DenyAction
+from hostfw.model.values import TCP, Action, Direction, Family
 
 
 def _policies(plan: Plan) -> list[PlannedPolicy]:
@@ -130,6 +131,53 @@ def test_one_rule_has_few_others_found_by_other_criteria(monkeypatch: pytest.Mon
 
     assert fresh >= 2000
     assert asked < fresh / 20, (asked, fresh)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_endpoints_whose_maps_are_alike_are_what_they_are_afresh(seed: int) -> None:
+    """Each comes to have what the other has, or had: a map goes while another that is nearly the same stays."""
+    random, cache = Random(seed), CompileCache()
+    plan = plan_of(dict.fromkeys(("net", "port", "pass", "any length"), 1), 120, seed)
+    (one,) = plan.endpoints
+    other = replace(one, name="eth1")
+    bindings = (*plan.bindings, replace(plan.bindings[0], endpoint="eth1", interface="eth1"))
+    of_each = [_edited(plan, random) for _ in range(2)]
+    for _ in range(8):
+        now = random.choice([(of_each[0], of_each[1]), (of_each[1], of_each[0]), (of_each[0],) * 2, (of_each[1],) * 2])
+        of_each[random.randrange(2)] = _edited(of_each[0], random)
+        ingress = [found.endpoints[0].ingress for found in now]
+        endpoints = (replace(one, ingress=ingress[0]), replace(other, ingress=ingress[1]))
+        both = replace(plan, endpoints=endpoints, bindings=bindings)
+        assert compile_plan(both, cache=cache) == compile_plan(both)
+
+
+def _edited(plan: Plan, random: Random) -> Plan:
+    """The plan with a policy changed, one gone, or one moved."""
+    policies = _policies(plan)
+    place = random.randrange(len(policies) - 10)
+    match random.randrange(4):
+        case 0:
+            return changed(plan, place)
+        case 1:
+            return _with(plan, [*policies[:place], *policies[place + 1 :]])
+        case 2:
+            (rule,) = policies[place].rules
+            action = Action.DENY if rule.action is Action.ALLOW else Action.ALLOW
+            policies[place] = replace(policies[place], rules=(replace(rule, action=action),))
+            return _with(plan, policies)
+        case _:
+            return _with(plan, [*policies[:place], *policies[place + 5 :], *policies[place : place + 5]])
+
+
+@pytest.mark.parametrize("deny_action", DenyAction)
+def test_denials_that_tell_the_sender_are_compiled_again_alike(deny_action: DenyAction) -> None:
+    """Policies come, go and move, and their actions change, with either way to deny."""
+    random, cache = Random(7), CompileCache()
+    plan = plan_of(dict.fromkeys(SHAPES, 1), 160)
+    plan = replace(plan, settings=replace(plan.settings, deny_action=deny_action))
+    for _ in range(10):
+        assert compile_plan(plan, cache=cache) == compile_plan(plan)
+        plan = _edited(plan, random)
 
 
 @pytest.mark.parametrize("shapes", [SHAPES, ("port", "net"), ("port", "net", "pass")])

@@ -223,8 +223,11 @@ class Station:
         there = {chain.name for table in tables.every for chain in table.chains}
         there |= {one.name for table in tables.every for one in table.sets}
         wanted = self.current.ruleset.tables
-        chains = {chain.name for table in wanted for chain in (*table.chains, *table.base_chains)}
-        return there - chains - {one.name for table in wanted for one in (*table.sets, *table.maps)}
+        used: set[str] = set()
+        for table in wanted:
+            used |= {chain.name for chain in table.chains} | {base.name for base in table.base_chains}
+            used |= {one.name for one in table.sets} | {one.name for one in table.maps}
+        return there - used
 
     def check_agreement(self, port: int) -> None:
         """All places have the one generation, and the boot will have it."""
