@@ -15,7 +15,7 @@ from hostfw.model.values import TableFamily
 from hostfw.nft.amendment import Renaming, WakeUp
 from hostfw.nft.declarations import fixed_contents
 from hostfw.nft.deletion import Deletion, DeletionKind
-from hostfw.nft.installed import InstalledTable
+from hostfw.nft.installed import InstalledTable, missing_objects
 from hostfw.nft.object_text import CommandCache, additions, table_name
 from hostfw.nft.objects import BASE_CHAIN_NAMES, Ruleset, Set, Table, VerdictMap
 from hostfw.nft.switch import Switch, looked_up
@@ -140,13 +140,7 @@ def _renamed(installed: InstalledTable, renamings: Iterable[Renaming]) -> Instal
 def _prepare(desired: Table, installed: InstalledTable | None, texts: CommandCache | None) -> str:
     if installed is None:
         return additions(replace(desired, base_chains=()), Table(desired.family), texts)
-    missing = Table(
-        desired.family,
-        tuple(name for name in desired.counters if name not in installed.counters),
-        tuple(s for s in desired.sets if s.name not in installed.sets),
-        tuple(m for m in desired.maps if m.name not in installed.maps),
-        tuple(c for c in desired.chains if c.name not in installed.chains),
-    )
+    missing = missing_objects(desired, installed)
     if missing == Table(desired.family):
         return ""
     return additions(missing, looked_up(missing.chains, desired, missing), texts)
@@ -184,17 +178,18 @@ def _sweep(desired: Table, installed: InstalledTable) -> Iterator[Deletion]:
     """Deletions in an order that leaves nothing referred to: rules first, then maps, and only then chains."""
     # A base chain that is none of ours was put there by another program, and decides in addition to ours.
     foreign = installed.base_chains.keys() - BASE_CHAIN_NAMES
-    chains = sorted((installed.chains - {chain.name for chain in desired.chains}) | foreign)
-    maps = sorted(installed.maps - {m.name for m in desired.maps})
+    names = desired.names
+    chains = sorted((installed.chains - names.chains) | foreign)
+    maps = sorted(installed.maps - names.maps)
     marks = {mark for s in desired.sets if s.edited_in_place for mark in _marks(s, installed)}
-    sets = sorted(installed.sets - {s.name for s in desired.sets} - marks)
-    counters = sorted(installed.counters - set(desired.counters))
-    for what, names in (
+    sets = sorted(installed.sets - names.sets - marks)
+    counters = sorted(installed.counters - names.counters)
+    for what, going in (
         (DeletionKind.RULES, chains),
         (DeletionKind.MAP, maps),
         (DeletionKind.CHAIN, chains),
         (DeletionKind.SET, sets),
         (DeletionKind.COUNTER, counters),
     ):
-        yield from (Deletion(desired.family, what, name) for name in names)
+        yield from (Deletion(desired.family, what, name) for name in going)
     yield from (Deletion(desired.family, what, name) for what, name in installed.others)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from hostfw.model.values import TableFamily
 from hostfw.nft.deletion import DeletionKind
-from hostfw.nft.objects import BaseChain
+from hostfw.nft.objects import BaseChain, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +69,21 @@ def as_installed(chain: BaseChain) -> InstalledBaseChain:
         return InstalledBaseChain(chain.policy_drop, 0, "", final=False)
     last = chain.rules[-1]
     return InstalledBaseChain(chain.policy_drop, len(chain.rules), last.comment, last.is_final)
+
+
+def missing_objects(desired: Table, installed: InstalledTable) -> Table:
+    """The objects of a table that are not installed, without its base chains."""
+    names = desired.names
+    counters, sets, maps, chains = (
+        names.counters - installed.counters,
+        names.sets - installed.sets,
+        names.maps - installed.maps,
+        names.chains - installed.chains,
+    )
+    return Table(
+        desired.family,
+        tuple([name for name in desired.counters if name in counters]) if counters else (),
+        tuple([one for one in desired.sets if one.name in sets]) if sets else (),
+        tuple([one for one in desired.maps if one.name in maps]) if maps else (),
+        tuple([one for one in desired.chains if one.name in chains]) if chains else (),
+    )

@@ -218,6 +218,15 @@ class VerdictMap:
     text: str = field(default="", compare=False, repr=False)
 
 
+class TableNames(NamedTuple):
+    """The names of a table's objects, of each kind but base chains."""
+
+    counters: frozenset[str]
+    sets: frozenset[str]
+    maps: frozenset[str]
+    chains: frozenset[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """One of our two tables; everything but the base chains is sorted by name."""
@@ -228,6 +237,15 @@ class Table:
     maps: tuple[VerdictMap, ...] = ()
     chains: tuple[Chain, ...] = ()
     base_chains: tuple[BaseChain, ...] = ()
+    _names: list[TableNames] = field(default_factory=list, init=False, compare=False, repr=False)
+
+    @property
+    def names(self) -> TableNames:
+        """The names of its objects, put together once."""
+        if not self._names:
+            of_objects = ([one.name for one in objects] for objects in (self.sets, self.maps, self.chains))
+            self._names.append(TableNames(frozenset(self.counters), *map(frozenset, of_objects)))
+        return self._names[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,8 @@ class Switch:
     def __post_init__(self) -> None:
         there = self._there = InstalledTable(self.desired.family) if self.installed is None else self.installed
         wanted = self.desired.base_chains
-        self._suspects = tuple(chain for chain in self.desired.chains if chain.name in there.suspect)
+        suspects = there.suspect & self.desired.names.chains
+        self._suspects = tuple([chain for chain in self.desired.chains if chain.name in suspects]) if suspects else ()
         self._changed = tuple(
             chain
             for chain in wanted

@@ -53,6 +53,7 @@ from hostfw.nft.declarations import declarations_of
 from hostfw.nft.deletion import Deletion, DeletionKind
 from hostfw.nft.installed import InstalledTable
 from hostfw.nft.object_text import CommandCache, table_name
+from hostfw.nft.objects import BASE_CHAIN_NAMES
 from hostfw.policy.order import ENFORCED_KINDS
 
 Counts = tuple[tuple[str, int], ...]
@@ -323,10 +324,14 @@ def _remember(writer: Writer, generation: Generation, before: KernelState, now: 
 
 def _own_chains(generation: Generation, before: KernelState, now: KernelState) -> Digests:
     """The chains that a generation has or that were there before it: what came meanwhile is no work of ours."""
-    ours = {(family, name) for family, name, _ in before.chains}
-    for table in generation.ruleset.tables:
-        ours.update((table.family, chain.name) for chain in table.chains)
-        ours.update((table.family, chain.name) for chain in table.base_chains)
+    tables = generation.ruleset.tables
+    based = {(table.family, chain.name) for table in tables for chain in table.base_chains}
+    if now.tables is None:
+        # What was sent was read by name, and with it base chains alone, whoever made them.
+        based |= {one[:2] for one in before.chains if one[1] in BASE_CHAIN_NAMES}
+        return tuple([one for one in now.chains if one[1] not in BASE_CHAIN_NAMES or one[:2] in based])
+    ours = based | {(family, name) for family, name, _ in before.chains}
+    ours.update((table.family, chain.name) for table in tables for chain in table.chains)
     return tuple(one for one in now.chains if one[:2] in ours)
 
 

@@ -26,7 +26,7 @@ from hostfw.host.nftables.writing.script_runner import Nftables
 from hostfw.host.store.generations.active import ActiveGeneration, load_active, record_stamp
 from hostfw.model.values import BRIDGE, TABLE_FAMILIES, Family, TableFamily
 from hostfw.nft.declarations import SetName
-from hostfw.nft.installed import InstalledTable
+from hostfw.nft.installed import InstalledTable, missing_objects
 from hostfw.nft.objects import BASE_CHAIN_NAMES, Ruleset, Table
 
 READ_ONE_BY_ONE = 500
@@ -173,7 +173,7 @@ def _read_what_was_sent(before: KernelState, wanted: Ruleset, host: Host, commit
     since, generation = before.kernel_generation, tables.generation
     if generation != since + commits and not host.only_ours(since, generation):
         return None
-    chains = _digests_after(before.chains, digests(tables), wanted)
+    chains = _digests_after(before, digests(tables), wanted)
     read = {table.family: table for table in installed_tables(tables, None)}
     installed = tuple(_after(table, read[table.family]) for table in wanted.tables if table.family in read)
     return KernelState(generation, installed, chains, before.record, lacking=missing(tables, Ruleset(new)))
@@ -187,14 +187,9 @@ def _new(wanted: Table, there: InstalledTable | None) -> Table:
     """The objects of a table that are new, and its base chains."""
     if there is None:
         return wanted
-    return Table(
-        wanted.family,
-        tuple(name for name in wanted.counters if name not in there.counters),
-        tuple(s for s in wanted.sets if s.name not in there.sets or (s.edited_in_place and s.mark not in there.sets)),
-        tuple(m for m in wanted.maps if m.name not in there.maps),
-        tuple(c for c in wanted.chains if c.name not in there.chains),
-        wanted.base_chains,
-    )
+    missing = missing_objects(wanted, there)
+    edited = tuple(s for s in wanted.sets if s.name in there.sets and s.edited_in_place and s.mark not in there.sets)
+    return replace(missing, sets=(*missing.sets, *edited), base_chains=wanted.base_chains)
 
 
 def _names(table: Table) -> Names:
@@ -213,25 +208,28 @@ def _set_names(table: Table) -> Iterable[str]:
             yield one.mark
 
 
-def _digests_after(before: Digests, read: Digests, wanted: Ruleset) -> Digests:
+def _digests_after(before: KernelState, read: Digests, wanted: Ruleset) -> Digests:
     """The digests of all chains, once those of `read` have been written and those that nobody wants are gone."""
+    names = {table.family: table.names.chains for table in wanted.tables}
+    gone: dict[TableFamily, set[str]] = {family: {*BASE_CHAIN_NAMES} for family in TABLE_FAMILIES}
+    for table in before.installed:
+        gone[table.family] |= table.chains - names.get(table.family, frozenset())
+    for family, name, _ in read:
+        gone[family].add(name)
     # Families apart: a member of an enumeration takes as long to look up as all else of this.
-    kept_v4, kept_v6, kept_bridge = (
-        {chain.name for table in wanted.tables if table.family is family for chain in table.chains}
-        - {name for of, name, _ in read if of is family}
-        for family in TABLE_FAMILIES
-    )
-    others = {Family.V6: kept_v6, BRIDGE: kept_bridge}
-    return (*(one for one in before if one[1] in (kept_v4 if one[0] is Family.V4 else others[one[0]])), *read)
+    gone_v4, others = gone[Family.V4], {Family.V6: gone[Family.V6], BRIDGE: gone[BRIDGE]}
+    kept = [one for one in before.chains if one[1] not in (gone_v4 if one[0] is Family.V4 else others[one[0]])]
+    return (*kept, *read)
 
 
 def _after(wanted: Table, read: InstalledTable) -> InstalledTable:
     """A table as it is once a change to what is wanted has gone through, and what it does not need is swept."""
+    names = wanted.names
     return InstalledTable(
         wanted.family,
-        counters=frozenset(wanted.counters),
+        counters=names.counters,
         sets=frozenset(_set_names(wanted)),
-        maps=frozenset(m.name for m in wanted.maps),
-        chains=frozenset(chain.name for chain in wanted.chains),
+        maps=names.maps,
+        chains=names.chains,
         base_chains=read.base_chains,
     )
