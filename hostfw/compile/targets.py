@@ -3,6 +3,7 @@
 What workloads meet is kept from plan to plan, as there may be a thousand of them, of which one comes or goes.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
@@ -46,6 +47,7 @@ class Targets:
         }
         # By the identity of what is planned: endpoints with the same policies share the very tuples.
         self._chains: dict[tuple[object, ...], Verdict] = {}
+        self._of_directions: defaultdict[tuple[str, bool], dict[int, Verdict]] = defaultdict(dict)
         self._identities: dict[tuple[str, Direction], tuple[object, ...]] = {}
         self._ends: dict[str, dict[tuple[object, ...], Split | None]] = {}
 
@@ -67,10 +69,15 @@ class Targets:
             if direction not in self._of_workloads[program_of]:
                 return self._to_host(direction)
         key = (purpose, *self.met(endpoint, direction))
+        make = partial(self._new_verdict, key, endpoint, direction, purpose, program_of, allow, again=again)
+        if endpoint.workload is not None:
+            met = id(endpoint.direction(endpoint.met(direction)))
+            of_them = self._of_directions[purpose, endpoint.workload.bridge != ""]
+            if met not in of_them:
+                of_them[met] = self._of_workload(endpoint, direction, purpose, make)
+            return of_them[met]
         if key not in self._chains:
-            make = partial(self._new_verdict, key, endpoint, direction, purpose, program_of, allow, again=again)
-            of_workload = endpoint.workload is not None
-            self._chains[key] = self._of_workload(endpoint, direction, purpose, make) if of_workload else make()
+            self._chains[key] = make()
         return self._chains[key]
 
     def verdicts(
@@ -84,35 +91,44 @@ class Targets:
         again: bool = False,
     ) -> list[Verdict]:
         """The verdicts of endpoints in their order: of workloads that meet the same, the first one's."""
+        workloads = [one for one in endpoints if one.workload is not None]
+        if not workloads or self._cache.is_making or not self.is_met_by_workloads(program_of):
+            return [self.verdict(one, direction, purpose, program_of, allow, again=again) for one in endpoints]
         # Most are those of the last plan, and cost no call each: there may be a thousand.
-        known = self._look_up(endpoints, direction, purpose) if self.is_met_by_workloads(program_of) else {}
-        of_workload = _egress if direction is Direction.INGRESS else _ingress
-        found: dict[object, Verdict] = {}
-        verdicts: list[Verdict] = []
-        for endpoint in endpoints:
-            of_it = endpoint.workload is not None
-            met: object = id(of_workload(endpoint)) if of_it else self.met(endpoint, direction)
-            verdict = found.get(met) or (known.get(endpoint.name) if of_it else None)
-            if verdict is None:
-                verdict = self.verdict(endpoint, direction, purpose, program_of, allow, again=again)
-            elif met not in found:
-                self._chains[purpose, *self.met(endpoint, direction)] = verdict
-            found[met] = verdict
-            verdicts.append(verdict)
-        return verdicts
+        planned = list(map(_egress if direction is Direction.INGRESS else _ingress, workloads))
+        met = list(map(id, planned))
+        known = self._look_up(workloads, planned, met, purpose)
+        found = [
+            known[of_it] if of_it in known else self.verdict(one, direction, purpose, program_of, allow, again=again)
+            for one, of_it in zip(workloads, met, strict=True)
+        ]
+        if len(workloads) == len(endpoints):
+            return found
+        theirs = iter(found)
+        return [
+            self.verdict(one, direction, purpose, program_of, allow, again=again)
+            if one.workload is None
+            else next(theirs)
+            for one in endpoints
+        ]
 
-    def _look_up(self, endpoints: Sequence[PlannedEndpoint], side: Direction, purpose: str) -> Mapping[str, Verdict]:
-        """The verdicts of workloads that meet the same as in the last plan: of those that meet one thing, the first's.
+    def _look_up(
+        self, workloads: Sequence[PlannedEndpoint], planned: Sequence[PlannedDirection], met: list[int], purpose: str
+    ) -> Mapping[int, Verdict]:
+        """The verdicts of workloads that meet the same as in the last plan, by the identity of that.
 
-        They are behind bridges or interfaces of their own, not both.
+        It is the verdict of the first of those that meet one thing. They are behind bridges or interfaces of their own,
+        not both.
         """
-        theirs = [one for one in endpoints if one.workload is not None]
-        if not theirs or self._cache.is_making:
-            return {}
-        planned = map(_egress if side is Direction.INGRESS else _ingress, theirs)
-        first = {id(of): (one.name, of) for one, of in reversed(list(zip(theirs, planned, strict=True)))}
-        place = self._place(purpose, bridged=any(one.workload.bridge for one in theirs[:1] if one.workload))
-        return self._cache.verdicts(place, first.values(), self._builder.counters)
+        first = dict(zip(reversed(met), reversed(workloads), strict=True))
+        of_first = dict(zip(met, planned, strict=True))
+        is_bridged = any(one.workload.bridge for one in workloads[:1] if one.workload)
+        names = {one.name: of_it for of_it, one in first.items()}
+        asked = [(name, of_first[of_it]) for name, of_it in names.items()]
+        verdicts = self._cache.verdicts(self._place(purpose, bridged=is_bridged), asked, self._builder.counters)
+        found = self._of_directions[purpose, is_bridged]
+        found |= {names[name]: verdict for name, verdict in verdicts.items()}
+        return found
 
     def _place(self, purpose: str, *, bridged: bool) -> tuple[object, ...]:
         return purpose, bridged, self._builder.family, self._reject

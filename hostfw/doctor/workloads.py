@@ -10,7 +10,8 @@ from hostfw.model.plan import Plan
 from hostfw.model.settings import UNIDENTIFIED
 from hostfw.model.wording import listed, unlisted
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
-from hostfw.policy.resolve.workloads import bridged_problems, running
+from hostfw.policy.resolve.bridges import bridged_problems
+from hostfw.policy.resolve.workloads import running
 
 _ENGINES = {
     "docker": ("Docker", ("docker.service",)),

@@ -265,6 +265,13 @@ def keys_text(keys: Sequence[Element], element_type: KeyType, family: TableFamil
     if element_type is ElementType.ADDRESS:
         width, kind = (4, AF_INET) if family is Family.V4 else (16, AF_INET6)
         return [inet_ntop(kind, key.to_bytes(width, "big")) for key in keys if isinstance(key, int)]
+    if element_type is ElementType.NETWORK:
+        width, kind = (4, AF_INET) if family is Family.V4 else (16, AF_INET6)
+        places = [key for key in keys if isinstance(key, tuple)]
+        before = {interface: f"{interface_text(str(interface))} . " for interface in {one[0] for one in places}}
+        return [before[one[0]] + inet_ntop(kind, int(one[1]).to_bytes(width, "big")) for one in places]
+    if element_type is ElementType.IFNAME:
+        return [f'"{key}"' for key in keys]
     return [
         str(key)
         if isinstance(key, int) and element_type is ElementType.PORT

@@ -1,6 +1,6 @@
 """Findings about resources, valid while the resources and everything that they rest on stay the same."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Generic, TypeVar, cast
@@ -56,6 +56,15 @@ class SameParts:
     def next_round(self) -> None:
         """Another round begins; what the last one did not need is forgotten."""
         self._before, self._now = self._now, {}
+
+    def entries(self, of: Iterable[tuple[Hashable, tuple[object, ...]]]) -> dict[Hashable, object]:
+        """The values of some parts that this round has, for `keep` in a later one."""
+        keys = ((what, *map(id, parts)) for what, parts in of)
+        return {key: self._now[key] for key in keys}
+
+    def keep(self, entries: Mapping[Hashable, object]) -> None:
+        """Have values in this round as well that need not be asked for again."""
+        self._now.update(cast("Mapping[Hashable, tuple[tuple[object, ...], object]]", entries))
 
     def of(self, what: Hashable, parts: tuple[object, ...], make: Callable[[], _T]) -> _T:
         """The value of some parts, which are kept beside it so that their identity stays their own."""

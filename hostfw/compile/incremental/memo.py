@@ -184,19 +184,18 @@ class CompileCache:
         """
         # A thousand workloads come here for each hook: two look-ups for each of them, and no call.
         now, before = self._laid_out.setdefault(place, {}), self._laid_out_before.get(place, {})
-        found: dict[str, Verdict] = {}
-        counters: set[str] = set()
-        for name, of_name in planned:
-            known = now.get(name) or before.get(name)
-            if known is None or (known.planned is not of_name and known.planned != of_name):
-                continue
-            now[name] = known
-            counters |= known.counters
-            found[name] = known.verdict
-            if self._in_the_making:
+        found = {
+            name: known
+            for name, of_name in planned
+            if (known := now.get(name) or before.get(name)) is not None
+            and (known.planned is of_name or known.planned == of_name)
+        }
+        now.update(found)
+        declare(set().union(*{id(known.counters): known.counters for known in found.values()}.values()))
+        if self._in_the_making:
+            for known in found.values():
                 self._note(known.chains, known.counters)
-        declare(counters)
-        return found
+        return {name: known.verdict for name, known in found.items()}
 
     @property
     def is_making(self) -> bool:

@@ -7,6 +7,7 @@ that has none is in no set, and `all()` means every address that the book knows,
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain, groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 from hostfw.model.kinds.metadata import Labels, SelectorText
@@ -14,7 +15,7 @@ from hostfw.model.kinds.sets import Feed
 from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
 from hostfw.model.plan import NO_NETWORKS, AddressSet, ExternalSet, LinkNetworks, PortMember, PortSet
 from hostfw.model.prefixes import PACKED_FROM, Cidrs, CidrSet, union, unpacked
-from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, HostEndpoint, Profile, Resources
+from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Resources
 from hostfw.model.values import Cidr, Protocol, merge
 from hostfw.policy.effective_labels import (
     NamespaceLabels,
@@ -23,17 +24,37 @@ from hostfw.policy.effective_labels import (
     members,
     selected,
 )
-from hostfw.selector.evaluate import Selector, canonical, matches, parse
+from hostfw.selector.evaluate import Selector, canonical, parse
+
+
+class Entry(NamedTuple):
+    """The addresses of an endpoint or a set, those of each family apart, with its labels.
+
+    `of` is kept so that its identity stays its own.
+    """
+
+    of: object
+    parts: tuple[tuple[Cidr, ...], ...]
+    labels: dict[str, str]
+
+
+class Asked(NamedTuple):
+    """All that the rules of a policy or profile ask of a book; `owner` is kept so that its identity stays its own."""
+
+    owner: GlobalNetworkPolicy | Profile
+    selectors: tuple[SelectorText, ...]
+    names_ports: bool
+    means_networks: bool
 
 
 class Written(NamedTuple):
     """Everything that the answers of a book come from.
 
-    `entries` are addresses with their labels, `outside_sets` the Feeds and the external sets with theirs, `ports` the
-    endpoints that have named ports, and `networks` those of interfaces.
+    `entries` are addresses with their labels by the identity of whose they are, `outside_sets` the Feeds and the
+    external sets with theirs, `ports` the endpoints that have named ports, and `networks` those of interfaces.
     """
 
-    entries: frozenset[tuple[tuple[Cidr, ...], frozenset[tuple[str, str]]]]
+    entries: Mapping[int, Entry]
     outside_sets: tuple[tuple[Feed, ...], tuple[ExternalSet, ...], tuple[Labels, ...]]
     ports: tuple[tuple[tuple[EndpointPort, ...], tuple[Cidr, ...], dict[str, str]], ...]
     networks: LinkNetworks
@@ -51,22 +72,27 @@ class AddressBook:
     ) -> None:
         """The book of these resources; `networks` are those of the interfaces of this host.
 
-        What `before` has parsed need not be parsed again.
+        What `before` has parsed need not be parsed again, nor is what it has of the very same endpoints and sets.
         """
         self.networks = networks
         namespaces = self._namespaces = NamespaceLabels(resources)
         self._profiles = profiles
-        endpoints, of_set = resources.every_endpoint, namespaces.of_set
-        addressed = (
-            *((e.expected_ips, namespaces.of_endpoint(e, profiles)) for e in endpoints if e.expected_ips),
-            *((s.nets, of_set(s)) for s in resources.network_sets if s.nets),
-            *((s.nets, of_set(s)) for s in resources.namespaced_sets if s.nets),
-        )
+        self._labels_rest_on = resources.namespaces, dict(profiles)
+        endpoints = resources.every_endpoint
+        is_alike = before is not None and before._labels_rest_on == self._labels_rest_on  # noqa: SLF001  another of its own
+        known: Mapping[int, Entry] = before.written.entries if before is not None and is_alike else {}
+        of_set = namespaces.of_set
+        addressed = {
+            **{
+                id(e): known.get(id(e)) or _entry(e, e.expected_ips, namespaces.of_endpoint(e, profiles))
+                for e in endpoints
+                if e.expected_ips
+            },
+            **{id(s): known.get(id(s)) or _entry(s, s.nets, of_set(s)) for s in resources.network_sets if s.nets},
+            **{id(s): known.get(id(s)) or _entry(s, s.nets, of_set(s)) for s in resources.namespaced_sets if s.nets},
+        }
         # An entry for each family, all sorted by address, so that what a selector gathers comes nearly sorted.
-        entries = sorted(
-            ((part, labels) for cidrs, labels in addressed for part in _by_family(merge(cidrs))),
-            key=lambda entry: entry[0],
-        )
+        entries = sorted([(part, one.labels) for one in addressed.values() for part in one.parts], key=itemgetter(0))
         feeds = [feed for feed in resources.feeds if feed.cidrs]
         self._entries: tuple[Cidrs, ...] = (*(cidrs for cidrs, _ in entries), *(feed.cidrs for feed in feeds))
         self._from_feed = (1 << len(self._entries)) - (1 << len(entries))
@@ -90,13 +116,14 @@ class AddressBook:
         self._used: set[str] = set()
         self._gathered: dict[int, Cidrs] = {}
         self._address_sets: dict[str, AddressSet] = {}
-        self.written = Written(
-            frozenset((cidrs, frozenset(labels.items())) for cidrs, labels in entries),
+        self.written: Written = Written(
+            addressed,
             (resources.feeds, self._external, tuple(labels_of_members(feed, resources) for feed in external)),
             tuple((one.ports, one.expected_ips, self.labels_of(one)) for one in self._with_ports),
             networks,
         )
         self._port_sets: dict[tuple[str, str, int | None], PortSet] = {}
+        self._asked: dict[int, Asked] = {}
 
     @property
     def external(self) -> tuple[ExternalSet, ...]:
@@ -149,34 +176,30 @@ class AddressBook:
         A selector stands for the same as before if it selects none of the entries that came or went.
         """
         now, then = self.written, before.written
-        changed = [dict(labels) for _, labels in now.entries ^ then.entries]
+        changed = [dict(labels) for _, labels in _contents(now, then) ^ _contents(then, now)]
         ports_alike, networks_alike = now.ports == then.ports, now.networks == then.networks
         outside_alike = now.outside_sets == then.outside_sets
+        index = index_labels(changed)
         known: dict[str, bool] = {}
         owners: dict[int, bool] = {}
 
-        def stays(text: SelectorText | None) -> bool:
-            if text is None:
-                return True
-            if text.text not in known:
+        def stays(text: SelectorText) -> bool:
+            found = known.get(text.text)
+            if found is None:
                 selector, name = self._parse(text)
-                known[text.text] = not name or (outside_alike and not any(matches(selector, one) for one in changed))
-            return known[text.text]
-
-        def side_stays(side: EntityRule) -> bool:
-            return (
-                (ports_alike or not any(isinstance(port, str) for port in (*side.ports, *side.not_ports)))
-                and (networks_alike or not (side.local or side.not_local))
-                and stays(side.selector)
-                and stays(side.not_selector)
-            )
+                found = known[text.text] = not name or (outside_alike and not selected(selector, index))
+            return found
 
         def owner_stays(owner: GlobalNetworkPolicy | Profile) -> bool:
-            # Asked for each direction, and alive as long as the question is.
-            found = owners.get(id(owner))
+            # Asked for each direction.
+            key = id(owner)
+            found = owners.get(key)
             if found is None:
-                found = owners[id(owner)] = all(
-                    side_stays(rule.source) and side_stays(rule.destination) for rule in (*owner.ingress, *owner.egress)
+                asked = self._asked[key] = before._asked.get(key) or _asked(owner)  # noqa: SLF001  another of its own
+                found = owners[key] = (
+                    (ports_alike or not asked.names_ports)
+                    and (networks_alike or not asked.means_networks)
+                    and all(map(stays, asked.selectors))
                 )
             return found
 
@@ -205,6 +228,26 @@ class AddressBook:
             known = _joined([self._entries[place] for place in members(bits)])
             self._gathered[bits] = known
         return known
+
+
+def _entry(of: object, cidrs: tuple[Cidr, ...], labels: dict[str, str]) -> Entry:
+    return Entry(of, tuple(_by_family(merge(cidrs))), labels)
+
+
+def _contents(of: Written, other: Written) -> set[tuple[tuple[Cidr, ...], frozenset[tuple[str, str]]]]:
+    """The addresses with their labels in a book, but for those entries that another has as the very same."""
+    entries = (one for key, one in of.entries.items() if other.entries.get(key) is not one)
+    return {(cidrs, frozenset(one.labels.items())) for one in entries for cidrs in one.parts}
+
+
+def _asked(owner: GlobalNetworkPolicy | Profile) -> Asked:
+    sides = [side for rule in (*owner.ingress, *owner.egress) for side in (rule.source, rule.destination)]
+    return Asked(
+        owner,
+        tuple([text for side in sides for text in (side.selector, side.not_selector) if text is not None]),
+        any(isinstance(port, str) for side in sides for port in (*side.ports, *side.not_ports)),
+        any(side.local or side.not_local for side in sides),
+    )
 
 
 def _joined(parts: list[Cidrs]) -> Cidrs:

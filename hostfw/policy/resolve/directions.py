@@ -5,62 +5,31 @@ from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from typing import NamedTuple
 
-from hostfw.model.kinds.metadata import REASON, TICKET, SelectorText
-from hostfw.model.kinds.workloads import WorkloadEndpoint
+from hostfw.model.kinds.metadata import REASON, TICKET
 from hostfw.model.packets.decisions import PolicyClass
 from hostfw.model.plan import PlannedDirection, PlannedPolicy, PlannedTier
-from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Tier
+from hostfw.model.resources import GlobalNetworkPolicy, Profile, Tier
 from hostfw.model.values import Direction
 from hostfw.policy.cache import ByResource, SameParts
-from hostfw.policy.effective_labels import index_labels, members, selected
 from hostfw.policy.order import EvaluatedPolicy
 from hostfw.policy.resolve.address_book import AddressBook
+from hostfw.policy.resolve.last_directions import Basis, LastDirections
 from hostfw.policy.resolve.rules import Owner, plan_rules
+from hostfw.policy.resolve.selecting import Governing, Selecting
 
 PROFILE_KIND = "Profile"
 
 
-class Governing(NamedTuple):
-    """A HostEndpoint or a workload that governs interfaces of this host.
-
-    `is_wildcard` is of the one that governs every interface without its own. `shares_pre_dnat` is of those to which
-    the wildcard's preDNAT policies apply as well while they have none themselves, as in Calico.
-    """
-
-    endpoint: HostEndpoint | WorkloadEndpoint
-    is_wildcard: bool = False
-    shares_pre_dnat: bool = True
-
-    @property
-    def of_workload(self) -> bool:
-        """True if only normal policies apply, on whatever way packets go, as in Calico."""
-        return isinstance(self.endpoint, WorkloadEndpoint)
-
-
 class Known(NamedTuple):
-    """Policies and profiles as they were planned earlier, what was made of them, and whether rules are counted."""
+    """Policies and profiles as they were planned earlier, what was made of them, and whether rules are counted.
+
+    `directions` have what workloads had in the last plan.
+    """
 
     policies: ByResource[PlannedPolicy]
     parts: SameParts
+    directions: dict[Direction, LastDirections]
     counted: bool = True
-
-
-class Selecting:
-    """The endpoints that selectors select, as bits in their order: worked out once for both directions."""
-
-    def __init__(self, governing: Sequence[Governing], book: AddressBook) -> None:
-        """Of these endpoints, with the labels and the parsed selectors of a book."""
-        self.governing = governing
-        self._index = index_labels([book.labels_of(one.endpoint) for one in governing])
-        self._book = book
-        self._known: dict[str, int] = {}
-
-    def bits(self, selector: SelectorText) -> int:
-        """The endpoints of a selector."""
-        known = self._known.get(selector.text)
-        if known is None:
-            known = self._known[selector.text] = selected(self._book.selector(selector), self._index)
-        return known
 
 
 def plan_directions(
@@ -81,7 +50,8 @@ def plan_directions(
     # Of every other class than normal are only those that say so, which are few.
     special = frozenset(place for place, policy in enumerate(policies) if _is_special(policy.spec))
 
-    selecting = _selecting_policies(policies, endpoints)
+    last = known.directions.get(direction, LastDirections())
+    selecting = last.selecting(policies, endpoints)
     planned = _planned_policies(policies, frozenset[int]().union(*selecting), direction, book, known)
     named = {name: profiles[name] for one in governing for name in one.endpoint.profiles}
     made = known.policies.of_each(
@@ -139,7 +109,10 @@ def plan_directions(
             return own
         return tuple(sorted({*own, *of_class(of_wildcard, PolicyClass.PRE_DNAT)}))
 
-    return [
+    same = last.unchanged(governing, selecting, Basis(tuple(policies), tiers, planned, planned_profiles))
+    for entries in same.parts:
+        parts.keep(entries)
+    found = [
         direction_of(
             places,
             () if one.is_wildcard or one.of_workload else of_class(places, PolicyClass.UNTRACKED),
@@ -147,8 +120,12 @@ def plan_directions(
             tuple(dict.fromkeys(one.endpoint.profiles)),
             of_workload=one.of_workload,
         )
-        for one, places in zip(governing, selecting, strict=True)
+        if known_one is None
+        else known_one
+        for one, places, known_one in zip(governing, selecting, same.directions, strict=True)
     ]
+    known.directions[direction] = last.after(endpoints, selecting, found, same, parts)
+    return found
 
 
 def _planned_policies(
@@ -172,28 +149,6 @@ def _planned_policies(
 
 def _is_special(policy: GlobalNetworkPolicy) -> bool:
     return policy.do_not_track or policy.pre_dnat or policy.apply_on_forward
-
-
-def _selecting_policies(policies: Sequence[EvaluatedPolicy], by: Selecting) -> list[tuple[int, ...]]:
-    """For each endpoint the places of the policies that select it, ascending.
-
-    Policies that select the same endpoints, and endpoints that are selected alike, are handled as one, so the work
-    grows with the result rather than with policies times endpoints.
-    """
-    alike: defaultdict[int, list[int]] = defaultdict(list)
-    for place, policy in enumerate(policies):
-        alike[by.bits(policy.spec.selector)].append(place)
-    groups = tuple(alike.values())
-    selecting: list[list[int]] = [[] for _ in by.governing]
-    for number, bits in enumerate(alike):
-        for endpoint in members(bits):
-            selecting[endpoint].append(number)
-
-    @cache
-    def places_of(numbers: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(sorted(place for number in numbers for place in groups[number]))
-
-    return [places_of(tuple(numbers)) for numbers in selecting]
 
 
 def _plan_policy(

@@ -8,6 +8,8 @@ parses.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import NamedTuple
 
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.governance import NOTHING_GOVERNED, Governance
@@ -36,26 +38,44 @@ from hostfw.policy.order import (
 )
 from hostfw.policy.resolve.address_book import AddressBook
 from hostfw.policy.resolve.bindings import Bindings, bind, distrusted_problems, port_problems
-from hostfw.policy.resolve.directions import Governing, Known, Selecting, plan_directions
+from hostfw.policy.resolve.bridges import bridged_problems, governed_bridges, other_ports, ports_of_bridges
+from hostfw.policy.resolve.directions import Known, plan_directions
 from hostfw.policy.resolve.interface_groups import HostIndex, distrusted_addresses
+from hostfw.policy.resolve.last_directions import LastDirections
 from hostfw.policy.resolve.link_networks import (
     first_asking,
     left_out_problems,
     link_networks,
     local_networks,
 )
-from hostfw.policy.resolve.workloads import bridged_problems, governed_bridges, other_ports, running, with_workloads
+from hostfw.policy.resolve.selecting import Governing, Selecting
+from hostfw.policy.resolve.workloads import Claims, running, with_workloads
 from hostfw.selector.evaluate import matches, parse
+
+
+class PlannedWorkload(NamedTuple):
+    """A workload as it was planned, and what it was planned from."""
+
+    endpoint: WorkloadEndpoint
+    ingress: PlannedDirection
+    egress: PlannedDirection
+    bridge: str
+    planned: PlannedEndpoint
 
 
 @dataclass(slots=True)
 class ResolveCache:
-    """The address book of the last time, and the policies and profiles as they were planned with it."""
+    """The address book of the last time, and the policies, profiles and workloads as they were planned with it."""
 
     book: AddressBook | None = None
     planned: ByResource[PlannedPolicy] = field(default_factory=ByResource)
     asking: ByResource[Rule | None] = field(default_factory=ByResource)
     parts: SameParts = field(default_factory=SameParts)
+    claims: Claims = field(default_factory=Claims)
+    opened: ByResource[WorkloadEndpoint] = field(default_factory=ByResource)
+    labels: ByResource[dict[str, str]] = field(default_factory=ByResource)
+    directions: dict[Direction, LastDirections] = field(default_factory=dict)
+    endpoints: dict[int, PlannedWorkload] = field(default_factory=dict)
 
 
 def resolve(
@@ -81,7 +101,8 @@ def resolve(
     workload_errors = interface_problems(local, (w for w in resources.workloads if w.is_of(node)), settings.workloads)
     missing = lacking(resources, node, settings.workloads)
     profiles = {p.metadata.name: p for p in (*resources.profiles, DEFAULT_ALLOW_PROFILE)}
-    workloads, workload_problems = running(resources, facts, node, settings.workloads, profiles)
+    cache = ResolveCache() if cache is None else cache
+    workloads, workload_problems = running(resources, facts, node, settings.workloads, profiles, cache.claims)
     resources = replace(resources, workloads=_addressed(resources, workloads, node))
     claimed, problems = bind(local, resources.interface_groups, settings.loopback, facts, settings.workloads)
     claimed = with_workloads(claimed, workloads, facts)
@@ -91,26 +112,25 @@ def resolve(
         patterns = (*settings.workloads.interfaces, *closing)
         settings = replace(settings, workloads=replace(settings.workloads, interfaces=patterns))
         bound = replace(bound, workloads=settings.workloads)
-    cache = ResolveCache() if cache is None else cache
     cache.parts.next_round()
-    guests = (_with_default(one, settings.workloads, cache.parts) for one in workloads)
+    cache.opened.next_round(settings.workloads)
+    guests = cache.opened.of_each(workloads, partial(_with_default, settings=settings.workloads))
     governing = [*_governing(local, bound, settings.loopback), *map(Governing, guests)]
 
     known = _with_learned_addresses(resources, bound, facts) if settings.learn_addresses else resources
     asking = first_asking(resources, cache.asking)
     book = _address_book(known, profiles, local_networks(asking, facts, bound), cache)
-    known_parts = Known(cache.planned, cache.parts, counted)
+    known_parts = Known(cache.planned, cache.parts, cache.directions, counted)
     tiers = tiers_in_order(every_tier(resources))
     policies = every_policy_in_order(resources, tiers)
-    selecting = Selecting(governing, book)
+    cache.labels.next_round((resources.namespaces, profiles))
+    labels = cache.labels.of_each([one.endpoint for one in governing], book.labels_of)
+    selecting = Selecting(governing, labels, book)
     ingress, egress = (
         plan_directions(selecting, in_direction(policies, d), tiers, profiles, book, d, known_parts) for d in Direction
     )
-    bridges = _bridge_of_ports(settings.workloads, facts)
-    endpoints = tuple(
-        _endpoint(one, into, out, bridges, cache.parts)
-        for one, into, out in zip(governing, ingress, egress, strict=True)
-    )
+    bridges = ports_of_bridges(facts, settings.workloads)
+    endpoints, cache.endpoints = _endpoints(governing, ingress, egress, bridges, cache.endpoints)
     plan = Plan(
         node,
         settings,
@@ -198,37 +218,45 @@ def _addressed(
     return tuple(sorted((*workloads, *others), key=lambda one: (one.metadata.full_name, one.metadata.position)))
 
 
-def _with_default(one: WorkloadEndpoint, settings: Workloads, parts: SameParts) -> WorkloadEndpoint:
+def _with_default(one: WorkloadEndpoint, settings: Workloads) -> WorkloadEndpoint:
     """A workload, with the profile that allows all if it has none and is open where no policy selects it."""
     if one.profiles or not settings.opens(one.orchestrator):
         return one
-    return parts.of("open", (one,), lambda: replace(one, profiles=(DEFAULT_ALLOW_PROFILE.metadata.name,)))
+    return replace(one, profiles=(DEFAULT_ALLOW_PROFILE.metadata.name,))
 
 
-def _bridge_of_ports(settings: Workloads, facts: HostFacts) -> dict[str, str]:
-    """The bridges of workloads by their ports."""
-    ports = [(interface.name, interface.master) for interface in facts.interfaces if interface.master is not None]
-    theirs = {master for master in {master for _, master in ports} if settings.has_bridge(master)}
-    return {name: master for name, master in ports if master in theirs}
+def _endpoints(
+    governing: Sequence[Governing],
+    ingress: Sequence[PlannedDirection],
+    egress: Sequence[PlannedDirection],
+    bridges: Mapping[str, str],
+    before: Mapping[int, PlannedWorkload],
+) -> tuple[tuple[PlannedEndpoint, ...], dict[int, PlannedWorkload]]:
+    """The plans of endpoints: of a workload the very same as before, if nothing about it has changed."""
+    planned: list[PlannedEndpoint] = []
+    now: dict[int, PlannedWorkload] = {}
+    for one, into, out in zip(governing, ingress, egress, strict=True):
+        endpoint = one.endpoint
+        if not isinstance(endpoint, WorkloadEndpoint):
+            planned.append(PlannedEndpoint(endpoint.metadata.full_name, into, out, endpoint.metadata.position))
+            continue
+        key, bridge = id(endpoint), bridges.get(endpoint.interface_name, "")
+        known = before.get(key)
+        if known is None or known.ingress is not into or known.egress is not out or known.bridge != bridge:
+            known = PlannedWorkload(endpoint, into, out, bridge, _endpoint(endpoint, into, out, bridge))
+        now[key] = known
+        planned.append(known.planned)
+    return tuple(planned), now
 
 
 def _endpoint(
-    one: Governing, into: PlannedDirection, out: PlannedDirection, bridges: Mapping[str, str], parts: SameParts
+    endpoint: WorkloadEndpoint, into: PlannedDirection, out: PlannedDirection, bridge: str
 ) -> PlannedEndpoint:
-    """The plan of an endpoint: the very same as the last time, if nothing about it has changed."""
-    endpoint = one.endpoint
-    if not isinstance(endpoint, WorkloadEndpoint):
-        return PlannedEndpoint(endpoint.metadata.full_name, into, out, endpoint.metadata.position)
-    bridge = bridges.get(endpoint.interface_name, "")
-
-    def made() -> PlannedEndpoint:
-        # Not merged behind a bridge: it is known there by each of its addresses.
-        workload = Workload(endpoint.networks if bridge else merge(endpoint.networks), mac=endpoint.mac)
-        if bridge:
-            workload = replace(workload, bridge=bridge, port=endpoint.interface_name)
-        return PlannedEndpoint(endpoint.metadata.full_name, into, out, endpoint.metadata.position, workload)
-
-    return parts.of(("endpoint", bridge), (endpoint, into, out), made)
+    # Not merged behind a bridge: it is known there by each of its addresses.
+    workload = Workload(endpoint.networks if bridge else merge(endpoint.networks), mac=endpoint.mac)
+    if bridge:
+        workload = replace(workload, bridge=bridge, port=endpoint.interface_name)
+    return PlannedEndpoint(endpoint.metadata.full_name, into, out, endpoint.metadata.position, workload)
 
 
 def _governing(local: Sequence[HostEndpoint], bound: Bindings, loopback: Loopback) -> list[Governing]:

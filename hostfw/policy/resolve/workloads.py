@@ -5,59 +5,102 @@ where the setting `workloads` names it, and where exactly one WorkloadEndpoint c
 unidentified, and so denied.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import chain
+from typing import NamedTuple
 
-from hostfw.model.host.facts import HostFacts, Interface
-from hostfw.model.host.guests import GovernedBridge
+from hostfw.model.host.facts import HostFacts
 from hostfw.model.host.interface_names import is_safe_name
-from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.plan import Binding
-from hostfw.model.positions import NOWHERE
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Workloads
-from hostfw.model.values import Cidr, address_text
+from hostfw.model.values import Cidr, Family, address_text
 from hostfw.model.wording import listed, unlisted
 from hostfw.policy.resolve.bindings import Bindings
+from hostfw.policy.resolve.bridges import ports_of_bridges
 
-KIND_OF_BRIDGES = "bridge"
-"""IFLA_INFO_KIND of a bridge."""
+
+class Claim(NamedTuple):
+    """A claim of a workload to an interface, which is a port of `bridge` if that is one of workloads, and how it fares.
+
+    `places` are all that tells it from others there, and `held` what nobody but the workload may have there.
+    """
+
+    one: WorkloadEndpoint
+    bridge: str | None
+    name: str
+    places: tuple[tuple[str, object], ...]
+    held: frozenset[object]
+    is_sound: bool
+
+
+@dataclass(slots=True, eq=False)
+class Claims:
+    """The claims of the last plan: a workload that is the very same is not looked at again, but among the others."""
+
+    rests_on: Workloads | None = None
+    known: dict[int, Claim] = field(default_factory=dict)
+
+    def of(self, here: Sequence[WorkloadEndpoint], bridges: Mapping[str, str], settings: Workloads) -> list[Claim]:
+        """The claims of workloads to the interfaces of this host."""
+        before = self.known if self.rests_on == settings else {}
+        now: dict[int, Claim] = {}
+        for one in here:
+            bridge, known = bridges.get(one.interface_name), before.get(id(one))
+            now[id(one)] = known if known is not None and known.bridge == bridge else _claim(one, bridge, settings)
+        self.rests_on, self.known = settings, now
+        return [now[id(one)] for one in here]
 
 
 def running(
-    resources: Resources, facts: HostFacts, node: str, settings: Workloads, profiles: Collection[str]
+    resources: Resources,
+    facts: HostFacts,
+    node: str,
+    settings: Workloads,
+    profiles: Collection[str],
+    known: Claims | None = None,
 ) -> tuple[tuple[WorkloadEndpoint, ...], tuple[Problem, ...]]:
     """The workloads of a node that are behind an interface of their own, sorted by name, and why others are not.
 
-    All problems are warnings: those that the configuration alone gives rise to are errors before.
+    All problems are warnings: those that the configuration alone gives rise to are errors before. `known` are the
+    claims of the last plan.
     """
     problems = [replace(problem, severity=Severity.WARNING) for problem in facts.workload_problems]
     here = [one for one in (*resources.workloads, *facts.workloads) if one.is_of(node)]
-    by_name: defaultdict[str, list[WorkloadEndpoint]] = defaultdict(list)
-    by_interface: defaultdict[str, list[WorkloadEndpoint]] = defaultdict(list)
-    for one in here:
-        by_name[one.metadata.full_name].append(one)
-        by_interface[one.interface_name].append(one)
-    bridges = _bridges(facts, settings)
+    bridges = ports_of_bridges(facts, settings)
+    claims = (Claims() if known is None else known).of(here, bridges, settings)
     taken: dict[object, str] = {interface.mac: interface.name for interface in facts.interfaces if interface.bridge}
     taken |= {own: interface.name for interface in facts.interfaces for own in interface.addresses}
     present = {interface.name for interface in facts.interfaces}
-    by_place: defaultdict[tuple[str, object], list[WorkloadEndpoint]] = defaultdict(list)
-    for one in here:
-        for place in _places(one, bridges.get(one.interface_name)):
-            by_place[place].append(one)
+    names, interfaces = Counter([c.name for c in claims]), Counter([one.interface_name for one in here])
+    places = Counter(chain.from_iterable([c.places for c in claims]))
+    twice = {place for place, count in places.items() if count > 1}
+    rivals = _Rivals(here, bridges)
     good: list[WorkloadEndpoint] = []
-    for one in here:
-        bridge = bridges.get(one.interface_name)
+    for one, bridge, name, its_places, held, is_sound in claims:
         if bridge is None and settings.bridges and one.interface_name not in present:
             # It may be behind a port once that is there. Until then there is nothing that it could send on.
             continue
+        if (
+            is_sound
+            and names[name] == 1
+            and interfaces[one.interface_name] == 1
+            and twice.isdisjoint(its_places)
+            and taken.keys().isdisjoint(held)
+            and (not one.profiles or all(profile in profiles for profile in one.profiles))
+        ):
+            # Nothing that could be in doubt, which is so for nearly all of a thousand.
+            good.append(one)
+            continue
+        by_name, by_interface, by_place = rivals.found
         trouble = (
             (_not_named(one, settings) if bridge is None else _unlike_a_port(one, bridge, taken))
-            or _shared(one, by_name[one.metadata.full_name], "name")
+            or _shared(one, by_name[name], "name")
             or _shared(one, by_interface[one.interface_name], "interface")
             or _in_two_places(one, bridge, by_place)
             or _unknown_profile(one, profiles)
@@ -66,17 +109,42 @@ def running(
             good.append(one)
         else:
             problems.append(trouble)
-    problems += _same_addresses(good, facts)
+    if not _have_nothing_in_common(good, taken):
+        problems += _same_addresses(good, facts)
     return tuple(sorted(good, key=lambda one: one.metadata.full_name)), tuple(problems)
 
 
-def _bridges(facts: HostFacts, settings: Workloads) -> dict[str, str]:
-    """The ports of bridges that the setting names, each with its bridge."""
-    return {
-        interface.name: interface.master
-        for interface in facts.interfaces
-        if interface.master is not None and settings.has_bridge(interface.master)
-    }
+def _claim(one: WorkloadEndpoint, bridge: str | None, settings: Workloads) -> Claim:
+    places = tuple(_places(one, bridge))
+    held = frozenset((*one.networks, str(one.mac))) if bridge is not None else frozenset()
+    trouble = _not_named(one, settings) if bridge is None else _unlike_a_port(one, bridge, {})
+    return Claim(one, bridge, one.metadata.full_name, places, held, trouble is None)
+
+
+class _Rivals:
+    """Workloads by their names, interfaces and places, for those of which something is in doubt."""
+
+    def __init__(self, here: Sequence[WorkloadEndpoint], bridges: Mapping[str, str]) -> None:
+        self._here = here
+        self._bridges = bridges
+
+    @cached_property
+    def found(
+        self,
+    ) -> tuple[
+        Mapping[str, list[WorkloadEndpoint]],
+        Mapping[str, list[WorkloadEndpoint]],
+        Mapping[tuple[str, object], list[WorkloadEndpoint]],
+    ]:
+        by_name: defaultdict[str, list[WorkloadEndpoint]] = defaultdict(list)
+        by_interface: defaultdict[str, list[WorkloadEndpoint]] = defaultdict(list)
+        by_place: defaultdict[tuple[str, object], list[WorkloadEndpoint]] = defaultdict(list)
+        for one in self._here:
+            by_name[one.metadata.full_name].append(one)
+            by_interface[one.interface_name].append(one)
+            for place in _places(one, self._bridges.get(one.interface_name)):
+                by_place[place].append(one)
+        return by_name, by_interface, by_place
 
 
 def _places(one: WorkloadEndpoint, bridge: str | None) -> Iterator[tuple[str, object]]:
@@ -131,33 +199,10 @@ def _in_two_places(
     return None
 
 
-def governed_bridges(settings: Workloads, facts: HostFacts) -> tuple[GovernedBridge, ...]:
-    """The bridges of the host whose ports are workloads, sorted by name."""
-    found = (
-        GovernedBridge(interface.name, interface.bridge is not None and interface.bridge.is_filtered)
-        for interface in facts.interfaces
-        if interface.kind == KIND_OF_BRIDGES and settings.has_bridge(interface.name)
-    )
-    return tuple(sorted(found, key=lambda bridge: bridge.name))
-
-
-def other_ports(settings: Workloads, facts: HostFacts) -> tuple[str, ...]:
-    """The ports of bridges that no workload is behind, sorted; none where no bridge has any."""
-    if not settings.bridges:
-        return ()
-    bridges = {interface.name for interface in facts.interfaces if interface.kind == KIND_OF_BRIDGES}
-    found = (
-        interface.name
-        for interface in facts.interfaces
-        if interface.master in bridges and not settings.has_bridge(interface.master) and is_safe_name(interface.name)
-    )
-    return tuple(sorted(found))
-
-
 def with_workloads(bound: Bindings, workloads: Sequence[WorkloadEndpoint], facts: HostFacts) -> Bindings:
     """Bindings, and those of workloads with an interface of their own, which no HostEndpoint has."""
     masters = {interface.name: interface.master for interface in facts.interfaces}
-    bridged = _bridges(facts, bound.workloads)
+    bridged = ports_of_bridges(facts, bound.workloads)
     of_workloads = (
         Binding(
             one.interface_name,
@@ -171,66 +216,6 @@ def with_workloads(bound: Bindings, workloads: Sequence[WorkloadEndpoint], facts
     )
     bindings = sorted((*bound.bindings, *of_workloads), key=lambda binding: binding.interface)
     return replace(bound, bindings=tuple(bindings))
-
-
-def bridged_problems(settings: Workloads, facts: HostFacts) -> Iterator[Problem]:
-    """Interfaces of workloads that are ports of something: their packets come in on that, where nobody knows them.
-
-    And what keeps a bridge of workloads from working as it does now.
-    """
-    kinds = {interface.name: interface.kind for interface in facts.interfaces}
-    for interface in facts.interfaces:
-        if settings.has_bridge(interface.name) and interface.kind == KIND_OF_BRIDGES:
-            yield from _bridge_problems(interface, facts)
-        elif settings.has_bridge(interface.name) and interface.name != LOOPBACK:
-            yield Problem(
-                NOWHERE,
-                f"{interface.name}, which workloads.bridges names, is no bridge: everything is denied there",
-                expected="the name of a bridge",
-                hint="name it in workloads.interfaces, if a workload is behind it",
-                severity=Severity.WARNING,
-            )
-        if settings.has_bridge(interface.master) and kinds.get(interface.master or "") == KIND_OF_BRIDGES:
-            continue
-        if interface.master is not None and settings.has_interface(interface.name):
-            kind = next((one.kind for one in facts.interfaces if one.name == interface.master), "") or "interface"
-            yield Problem(
-                NOWHERE,
-                f"{interface.name}, which the setting workloads names, is a port of the {kind} {interface.master}: its "
-                "packets come in there, and no workload policy applies to them",
-                expected="an interface of its own for each workload",
-                hint=f"take it out of {interface.master}, or write a HostEndpoint for {interface.master}",
-                severity=Severity.WARNING,
-            )
-
-
-def _bridge_problems(bridge: Interface, facts: HostFacts) -> Iterator[Problem]:
-    if not facts.bridge_netfilter:
-        yield Problem(
-            NOWHERE,
-            f"packets between the ports of {bridge.name} would meet no policy: this kernel runs without br_netfilter",
-            expected="the kernel module br_netfilter",
-            hint="`modprobe br_netfilter`, and name it in /etc/modules-load.d; loading it sets the sysctl "
-            "net.bridge.bridge-nf-call-iptables for all bridges, which may be set to 0 again",
-            severity=Severity.ERROR,
-        )
-    if bridge.bridge is not None and bridge.bridge.vlan_filtering:
-        yield Problem(
-            NOWHERE,
-            f"the bridge {bridge.name} filters VLANs, so packets between its ports are tagged: all of them are denied",
-            expected="a bridge without vlan_filtering",
-            hint=f"`ip link set {bridge.name} type bridge vlan_filtering 0`",
-            severity=Severity.WARNING,
-        )
-    for port in facts.interfaces:
-        if port.master == bridge.name and not port.kind:
-            yield Problem(
-                NOWHERE,
-                f"{port.name}, a port of {bridge.name}, leads out of this host: everything is denied there",
-                expected="a bridge whose ports are workloads alone",
-                hint=f"take {port.name} out of {bridge.name}, and route between them",
-                severity=Severity.WARNING,
-            )
 
 
 def _not_named(one: WorkloadEndpoint, settings: Workloads) -> Problem | None:
@@ -273,6 +258,15 @@ def _unknown_profile(one: WorkloadEndpoint, profiles: Collection[str]) -> Proble
         f"one of {listed(profiles)}",
         unlisted(profiles),
     )
+
+
+def _have_nothing_in_common(workloads: Iterable[WorkloadEndpoint], taken: Mapping[object, str]) -> bool:
+    """True if all have single addresses, which nobody else has, so that none of them covers another."""
+    every = [network for one in workloads for network in one.networks]
+    different = set(every)
+    bits = {family: family.bits for family in Family}
+    are_single = all(length == bits[family] for family, _, length in every)
+    return are_single and len(different) == len(every) and taken.keys().isdisjoint(different)
 
 
 def _same_addresses(workloads: Iterable[WorkloadEndpoint], facts: HostFacts) -> Iterator[Problem]:
