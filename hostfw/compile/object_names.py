@@ -14,8 +14,9 @@ from hostfw.model.packets.decisions import Reason
 from hostfw.model.plan import ExternalSet, RuleIdentity
 from hostfw.model.settings import FailsafePort
 from hostfw.model.values import Direction, TableFamily
-from hostfw.nft.object_text import elements_digest, elements_text, purpose_digest, rules_digest
+from hostfw.nft.object_text import elements_digest, purpose_digest, rules_digest
 from hostfw.nft.objects import EXTERNAL, EXTERNAL_NETS, LINKS, Chain, Set, VerdictMap
+from hostfw.nft.rule_text import elements_text
 from hostfw.nft.rules import Rule
 
 _MAX_NAME = 120

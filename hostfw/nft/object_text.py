@@ -1,14 +1,16 @@
 """nft text of our objects: what `nft -f` loads, and the very bytes that names are digests of."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import accumulate, repeat
+from itertools import accumulate, pairwise, repeat
+from operator import attrgetter
 from socket import AF_INET, AF_INET6, inet_ntop
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from hostfw.model.alike import alike_ends
 from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import BRIDGE, Family, TableFamily
 from hostfw.nft.objects import (
@@ -17,7 +19,6 @@ from hostfw.nft.objects import (
     BaseChain,
     Chain,
     Dynamic,
-    Element,
     ElementType,
     KeyType,
     Ruleset,
@@ -25,39 +26,48 @@ from hostfw.nft.objects import (
     Table,
     VerdictMap,
 )
-from hostfw.nft.rule_text import (
-    keys_text,
-    rule_text,
-    statement_text,
-)
-from hostfw.nft.rules import Rule, Verdict
+from hostfw.nft.rule_text import elements_text, keys_text, rule_text
+from hostfw.nft.rules import Rule
 
 DIGEST_CHARACTERS = 12
 """48 bits name a chain or set; two of the same prefix among 10,000 collide with a chance of 2e-7 (and are refused)."""
 
 _Named = TypeVar("_Named", Chain, VerdictMap)
+_NAME = attrgetter("name")
+_OBJECTS_A_RUN = 32
 _INDENT = "\t"
-_BETWEEN = ", "
-"""Between elements; no text of one has it in it."""
 _FOLLOWS = "follow once hostfw.service runs"
 """The words that the boot script looks for."""
 _FOLLOWING_LINE = re.compile(rf"^# [0-9]+ elements of \S+ {TABLE} \S+ {re.escape(_FOLLOWS)}: ", re.MULTILINE)
 """A line of its own: the comment of a set has the text of a selector, which may hold any words."""
 
 
-@dataclass(slots=True)
-class _Written:
-    """Commands in a script, in their order: the names of their objects, and where each begins and the last one ends.
+class _Run(NamedTuple):
+    """Objects whose commands follow each other, a line apart: where the first begins, and how far each ends from there.
 
-    They are a line apart. An object without a command has its place, and takes none.
+    An object without a command has its place, and takes none.
     """
 
-    names: list[str]
-    starts: list[int]
-    of: dict[str, int] = field(init=False)
+    objects: Sequence[Chain | VerdictMap]
+    start: int
+    ends: "array[int]"
 
-    def __post_init__(self) -> None:
-        self.of = dict(zip(self.names, range(len(self.names)), strict=True))
+    def span(self, name: str) -> tuple[int, int] | None:
+        """The begin and the end of the command of an object, None if it is not there."""
+        place = bisect_left(self.objects, name, key=_NAME)
+        if place == len(self.objects) or self.objects[place].name != name:
+            return None
+        before, end = self.ends[place - 1] if place else 0, self.ends[place]
+        return self.start + (before + 1 if before and end > before else before), self.start + end
+
+
+@dataclass(slots=True)
+class _Written:
+    """The commands of a kind of objects in a script, in runs: where they begin, and how long they are."""
+
+    runs: list[_Run] = field(default_factory=list)
+    start: int = 0
+    length: int = 0
 
 
 @dataclass(slots=True)
@@ -76,10 +86,8 @@ class CommandCache:
         place = 0
         for first, written in self._written.values():
             # They follow each other in this order, so each search ends where it begins.
-            place = script.index(first, place)
-            starts = written.starts
-            written.starts = [start + place for start in starts]
-            place += starts[-1]
+            written.start = place = script.index(first, place)
+            place += written.length
         self._script, self._places = script, {of: written for of, (_, written) in self._written.items()}
         self._written = {}
 
@@ -87,11 +95,13 @@ class CommandCache:
         self, family: TableFamily, objects: Sequence[_Named], write: Callable[[_Named, TableFamily], str]
     ) -> list[str]:
         """The command of each object, as one writes it; written now if it is the first time."""
-        known = self._places.get((family, write.__name__), _NOTHING_WRITTEN)
-        places = map(known.of.get, [one.name for one in objects])
+        known = self._places.get((family, write.__name__), _Written())
+        firsts = [run.objects[0].name for run in known.runs]
+        runs = (known.runs[max(bisect_right(firsts, one.name) - 1, 0)] if firsts else None for one in objects)
         return [
-            write(one, family) if place is None else self._part(known, place, place + 1)
-            for place, one in zip(places, objects, strict=True)
+            write(one, family) if text is None else text
+            for one, run in zip(objects, runs, strict=True)
+            for text in (self._known(one.name, known, run),)
         ]
 
     def all_of(
@@ -101,38 +111,50 @@ class CommandCache:
 
         They are noted as being in the script that is being written.
         """
-        known: _Written = self._places.get((family, write.__name__), _NOTHING_WRITTEN)
-        names: list[str] = [one.name for one in objects]
-        places: list[int | None] = [*map(known.of.get, names), None]
+        known = self._places.get((family, write.__name__), _Written())
+        now = _Written()
         parts: list[str] = []
-        starts = [0]
-        first, end = 0, 0
-        for at, place in enumerate(places):
-            if place == end and place is not None:
-                end += 1
-                continue
-            if end > first:
-                shift = starts[-1] - known.starts[first]
-                parts.append(self._part(known, first, end))
-                starts += [start + shift for start in known.starts[first + 1 : end + 1]]
-            if place is not None:
-                first, end = place, place + 1
-                continue
-            first = end = -1
-            if at < len(objects):
-                command = write(objects[at], family)
-                parts.append(command)
-                starts.append(starts[-1] + len(command) + bool(command))
+        same: tuple[int, int] | None = None
+        for run, those in _matched(known.runs, objects):
+            if run is not None and those == run.objects:
+                ends, start = run.ends, known.start + run.start
+                if ends[-1] and same is not None and start == same[1] + 1:
+                    parts.pop()
+                    start = same[0]
+                same = (start, known.start + run.start + ends[-1]) if ends[-1] else None
+                parts.append(self._script[same[0] : same[1]] if same is not None else "")
+            else:
+                texts = ((one, self._known(one.name, known, run)) for one in those)
+                commands = [write(one, family) if text is None else text for one, text in texts]
+                ends, same = array("I", _ends(commands)), None
+                parts.append("\n".join(filter(None, commands)))
+            now.runs.append(_Run(those, now.length, ends))
+            now.length += ends[-1] + bool(ends[-1])
         parts = list(filter(None, parts))
-        self._written[family, write.__name__] = parts[0] if parts else "", _Written(names, starts)
+        self._written[family, write.__name__] = parts[0] if parts else "", now
         return parts
 
-    def _part(self, known: _Written, first: int, end: int) -> str:
-        start, behind = known.starts[first], known.starts[end]
-        return self._script[start : behind - 1] if behind > start else ""
+    def _known(self, name: str, known: _Written, run: _Run | None) -> str | None:
+        span = run.span(name) if run is not None else None
+        return None if span is None else self._script[known.start + span[0] : known.start + span[1]]
 
 
-_NOTHING_WRITTEN = _Written([], [0])
+def _matched(runs: Sequence[_Run], objects: Sequence[_Named]) -> Iterator[tuple[_Run | None, Sequence[_Named]]]:
+    """Objects, which are in order, in runs, each with that in whose place it is; None while there is none."""
+    cuts: list[int] = [0]
+    for behind in runs[1:]:
+        cuts.append(bisect_left(objects, behind.objects[0].name, cuts[-1], key=_NAME))
+    for run, (first, end) in zip(runs or (None,), pairwise((*cuts, len(objects))), strict=True):
+        each = max(end - first, 1) if end - first <= 2 * _OBJECTS_A_RUN else _OBJECTS_A_RUN
+        yield from ((run, objects[at : min(at + each, end)]) for at in range(first, end, each))
+
+
+def _ends(commands: Iterable[str]) -> Iterator[int]:
+    end = 0
+    for command in commands:
+        if command:
+            end += len(command) + bool(end)
+        yield end
 
 
 def render(ruleset: Ruleset, texts: CommandCache | None = None, most_elements: int | None = None) -> str:
@@ -159,7 +181,8 @@ def render(ruleset: Ruleset, texts: CommandCache | None = None, most_elements: i
     for table in ruleset.tables:
         empty = frozenset(s.name for s in table.sets if (table.family, s.name) in later)
         blocks = _blocks(table, Table(table.family), known, empty, marked=True)
-        parts.extend(("\n", "\n".join(filter(None, blocks))))
+        # Each begins on a line of its own behind an empty one.
+        parts.extend(part for block in filter(None, blocks) for part in ("\n", block))
     script = "".join(parts)
     if texts is not None:
         texts.end_round(script)
@@ -214,8 +237,8 @@ def _blocks(
         full = (s for s in table.sets if s.edited_in_place and s.name not in empty)
         yield from (_command(name, _block(f"set {s.mark}", ("type inet_service",))) for s in full)
     yield declarations(existing)
-    yield "".join(f"add chain {name} {chain.name}\n" for chain in table.chains)
     commands = texts.all_of if marked else texts.of
+    yield "".join(f"{declared}\n" for declared in commands(family, table.chains, _chain_declaration))
     yield from commands(family, table.maps, _map_command)
     yield from commands(family, table.chains, _chain_command)
     for base in table.base_chains:
@@ -234,6 +257,10 @@ def rules_text(chain: str, rules: Iterable[Rule], family: TableFamily) -> str:
     """The command that appends rules to a chain; `add rule` would read the sets of the host."""
     lines = "".join(f"{_INDENT}{rule_text(rule, family)}\n" for rule in rules)
     return f"add chain {table_name(family)} {chain} {{\n{lines}}}\n" if lines else ""
+
+
+def _chain_declaration(chain: Chain, family: TableFamily) -> str:
+    return f"add chain {table_name(family)} {chain.name}"
 
 
 def _chain_command(chain: Chain, family: TableFamily) -> str:
@@ -331,38 +358,6 @@ def _map_lines(contents: VerdictMap, family: TableFamily, *, empty: bool = False
     if empty:
         return
     yield f"elements = {{ {contents.text or elements_text(contents, family)} }}"
-
-
-def elements_text(contents: VerdictMap, family: TableFamily, before: VerdictMap | None = None) -> str:
-    """The text of a map's elements; those that another map of this type has too are written as they are there."""
-    elements = contents.elements
-    texts = before.text.split(_BETWEEN) if before is not None and before.text else []
-    if before is None or len(texts) != len(before.elements):
-        return _BETWEEN.join(_element_texts(elements, contents.type, family, {}))
-    first, last = alike_ends(before.elements, elements)
-    end = len(texts) - last
-    known = dict(
-        zip([(key, id(verdict)) for key, verdict in before.elements[first:end]], texts[first:end], strict=True)
-    )
-    others = _element_texts(elements[first : len(elements) - last], contents.type, family, known)
-    return _BETWEEN.join((*texts[:first], *others, *texts[end:]))
-
-
-def _element_texts(
-    elements: Sequence[tuple[Element, Verdict]],
-    kind: KeyType,
-    family: TableFamily,
-    known: Mapping[tuple[Element, int], str],
-) -> Iterator[str]:
-    """The text of each element, which is `known` where the very verdict had it with the key before."""
-    texts = [known.get((key, id(verdict))) for key, verdict in elements] if known else [None] * len(elements)
-    new = [element for element, text in zip(elements, texts, strict=True) if text is None]
-    # Many elements share a verdict.
-    verdicts = {id(verdict): verdict for _, verdict in new}
-    ways = {which: statement_text(verdict, family) for which, verdict in verdicts.items()}
-    keys = keys_text([key for key, _ in new], kind, family)
-    written = (f"{key} : {ways[id(verdict)]}" for key, (_, verdict) in zip(keys, new, strict=True))
-    return (next(written) if text is None else text for text in texts)
 
 
 def _storage_lines(interval: bool, count: int) -> Iterator[str]:  # noqa: FBT001 -- a field, passed on

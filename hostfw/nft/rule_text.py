@@ -1,12 +1,13 @@
 """nft text of rules, in the forms that nf_tables evaluates fastest, and of elements."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from socket import AF_INET, AF_INET6, inet_ntop
 
+from hostfw.model.alike import alike_ends
 from hostfw.model.host.interface_names import is_safe_name
 from hostfw.model.values import Cidr, Family, PortRange, TableFamily, address_text, ip_version, mask_of
-from hostfw.nft.objects import Element, ElementType, KeyType
+from hostfw.nft.objects import Element, ElementType, KeyType, VerdictMap
 from hostfw.nft.rules import (
     SCRATCH_SHIFT,
     Accept,
@@ -33,8 +34,12 @@ from hostfw.nft.rules import (
     SetRef,
     Statement,
     Verbatim,
+    Verdict,
     Vmap,
 )
+
+_BETWEEN = ", "
+"""Between elements; no text of one has it in it."""
 
 
 def rule_text(rule: Rule, family: TableFamily) -> str:
@@ -300,3 +305,35 @@ def element_text(element: Element, element_type: KeyType, family: TableFamily) -
             return mark_text(element)
         case _:
             return str(element)
+
+
+def elements_text(contents: VerdictMap, family: TableFamily, before: VerdictMap | None = None) -> str:
+    """The text of a map's elements; those that another map of this type has too are written as they are there."""
+    elements = contents.elements
+    texts = before.text.split(_BETWEEN) if before is not None and before.text else []
+    if before is None or len(texts) != len(before.elements):
+        return _BETWEEN.join(_element_texts(elements, contents.type, family, {}))
+    first, last = alike_ends(before.elements, elements)
+    end = len(texts) - last
+    known = dict(
+        zip([(key, id(verdict)) for key, verdict in before.elements[first:end]], texts[first:end], strict=True)
+    )
+    others = _element_texts(elements[first : len(elements) - last], contents.type, family, known)
+    return _BETWEEN.join((*texts[:first], *others, *texts[end:]))
+
+
+def _element_texts(
+    elements: Sequence[tuple[Element, Verdict]],
+    kind: KeyType,
+    family: TableFamily,
+    known: Mapping[tuple[Element, int], str],
+) -> Iterator[str]:
+    """The text of each element, which is `known` where the very verdict had it with the key before."""
+    texts = [known.get((key, id(verdict))) for key, verdict in elements] if known else [None] * len(elements)
+    new = [element for element, text in zip(elements, texts, strict=True) if text is None]
+    # Many elements share a verdict.
+    verdicts = {id(verdict): verdict for _, verdict in new}
+    ways = {which: statement_text(verdict, family) for which, verdict in verdicts.items()}
+    keys = keys_text([key for key, _ in new], kind, family)
+    written = (f"{key} : {ways[id(verdict)]}" for key, (_, verdict) in zip(keys, new, strict=True))
+    return (next(written) if text is None else text for text in texts)

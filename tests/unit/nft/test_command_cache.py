@@ -1,15 +1,19 @@
 """Commands of objects that stay, which are taken from the script before and not written again."""
 
 from collections.abc import Sequence
+from random import Random
 
 import pytest
 
 from bench.inputs.mixtures import changed, plan_of
 from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.ruleset import compile_plan
+from hostfw.model.values import Family
 from hostfw.nft import object_text, rule_text
-from hostfw.nft.object_text import CommandCache, elements_text, render
-from hostfw.nft.objects import Element
+from hostfw.nft.object_text import CommandCache, render
+from hostfw.nft.objects import Chain, Element, Ruleset, Table
+from hostfw.nft.rule_text import elements_text
+from hostfw.nft.rules import CounterRef, Rule
 
 
 def test_a_script_is_the_same_with_the_commands_of_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +49,7 @@ def test_few_elements_are_written_for_a_rule_that_is_another(monkeypatch: pytest
         written += len(keys)
         return right(keys, *given, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(object_text, "keys_text", counted)
+    monkeypatch.setattr(rule_text, "keys_text", counted)
     plan, cache = plan_of({"net and port": 3, "port": 1}, 1000), CompileCache()
     compile_plan(plan, cache=cache)
     fresh, written = written, 0
@@ -71,3 +75,25 @@ def test_commands_next_to_each_other_are_one_text() -> None:
 
     assert len(table.chains) > 1000
     assert len(pieces) <= 3 * len(new) + 1, (len(pieces), len(new))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_chains_that_come_and_go_at_random_are_written_as_afresh(seed: int) -> None:
+    """Few or hundreds of them, at the ends or between others, with rules or without."""
+    random, cache = Random(seed), CommandCache()
+    every = [
+        Chain(f"c{number:04}", tuple(Rule((), (CounterRef(f"k{number}"),)) for _ in range(number % 3)))
+        for number in range(1200)
+    ]
+    there = set(random.sample(range(len(every)), random.choice((0, 5, 600))))
+    for _ in range(12):
+        ruleset = Ruleset((Table(Family.V4, chains=tuple(every[number] for number in sorted(there))),))
+        script = render(ruleset, cache)
+        assert script == render(ruleset)
+        asked = random.sample(every, 20)
+        assert cache.of(Family.V4, asked, object_text._chain_command) == [
+            object_text._chain_command(chain, Family.V4) for chain in asked
+        ]
+        first = random.randrange(len(every))
+        some = set(range(first, min(first + random.choice((1, 3, 200)), len(every))))
+        there = there | some if random.random() < 0.6 else there - some
