@@ -1,26 +1,9 @@
-"""Batches: a host costs the same in each, what cannot fit is refused, and a lost host ends nothing."""
+"""Batches: what cannot fit is refused, and a lost host ends nothing."""
 
-import resource
 from pathlib import Path
 
 import pytest
 
-BARRIER = """
-- name: Wait for each other
-  hosts: all
-  gather_facts: false
-  tasks:
-    - name: Note that this host could keep it
-      ansible.builtin.set_fact:
-        hostfw_could_keep: once
-        hostfw_applied: {attempt: once}
-
-    - name: Count the hosts that cannot keep it
-      ansible.builtin.set_fact:
-        hostfw_behind: "{{ ansible_play_batch | hostfw.hostfw.rollout_behind(hostvars) }}"
-      run_once: true
-      when: waits | bool
-"""
 SLOW = """
 - name: Look at the host
   ansible.builtin.assert:
@@ -34,26 +17,6 @@ CUT_OFF = """
   delegate_to: web1
   when: inventory_hostname == 'web2'
 """
-
-
-def _cpu_s(fleet, *arguments):
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = fleet.run("role", *arguments)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert done.status == 0, done.text
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
-def test_waiting_for_each_other_is_constant_work_a_host(fleet):
-    """Four times the hosts are about four times the work, where comparing all with all would be sixteen times."""
-    fleet.playbook = BARRIER
-    cost_s = []
-    for count in (50, 150):
-        fleet.add(*(f"h{number}" for number in range(len(fleet.variables), len(fleet.variables) + count)))
-        cost_s.append(_cpu_s(fleet, "-e", "waits=true") - _cpu_s(fleet, "-e", "waits=false"))
-
-    small, large = cost_s
-    assert large < 8 * small, cost_s
 
 
 def test_the_host_that_could_not_keep_it_is_named_to_all(fleet):

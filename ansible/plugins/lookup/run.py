@@ -58,7 +58,7 @@ class LookupModule(LookupBase):
                 "controller": _controller(),
                 "process": alive[own][0] if own in alive else str(own),
                 "who": f"{user}@{socket.gethostname()}",
-                "alive": sorted(process for process, _ in alive.values()),
+                "alive": sorted(found[0] for found in alive.values()),
             }
         ]
 

@@ -34,8 +34,8 @@ def policies(entries, order, group_label_prefix="group/"):
     there. Every mistake is raised at once, as an AllowError.
     """
     tried = [_tried(place, entry, group_label_prefix) for place, entry in enumerate(entries)]
-    rules = [rule for found, _ in tried for rule in found]
-    problems = [problem for _, found in tried for problem in found]
+    rules = [rule for found in tried for rule in found[0]]
+    problems = [problem for found in tried for problem in found[1]]
     if problems:
         raise AllowError("\n".join(problems))
     if not rules:

@@ -285,7 +285,7 @@ def _keep_others(folder, aside):
 
 
 def _replace_each(folder, new, links, like):
-    stale = [path for path, _, _ in _linked(folder, "", {}) if path not in links]
+    stale = [found[0] for found in _linked(folder, "", {}) if found[0] not in links]
     for path in stale:
         os.unlink(os.path.join(folder, path))
     for path in sorted(new):
@@ -295,7 +295,7 @@ def _replace_each(folder, new, links, like):
     for path in contents(folder):
         if path not in new:
             os.unlink(os.path.join(folder, path))
-    for parent, _, _ in os.walk(folder, topdown=False):
+    for parent, _folders_in_it, _files in os.walk(folder, topdown=False):
         if parent != folder and not os.listdir(parent):
             os.rmdir(parent)
 

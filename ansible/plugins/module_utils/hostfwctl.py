@@ -30,7 +30,7 @@ def workloads(module, folder):
     """The workloads of the host, with their labels; none where hostfwctl cannot tell, or is not there."""
     if not os.path.exists(module.params["hostfwctl"]):
         return []
-    _, document, _ = run_json(module, "--config-dir", folder, "workloads")
+    document = run_json(module, "--config-dir", folder, "workloads")[1]
     items = document.get("items")
     return [item for item in items if item.get("name")] if isinstance(items, list) else []
 

@@ -36,7 +36,7 @@ def _text(value, name):
     if found.startswith("$ANSIBLE_VAULT;"):
         raise VaultedError(f"{name} is vaulted and was not decrypted; mark it with !vault, and give the vault's secret")
     # A plain str, and none of Ansible's that a YAML writer would mark.
-    return "".join(found) if type(found) is str else str.__str__(found)
+    return str.__str__(found)
 
 
 def _first_line(error):

@@ -34,14 +34,14 @@ def look(module, folder, record=None, *, details=True, besides=None):
     """
     if not os.path.exists(module.params["hostfwctl"]):
         return dict(_NOTHING)
-    _, status, err = hostfwctl.run_json(module, "status")
+    _exit, status, err = hostfwctl.run_json(module, "status")
     if not status:
         module.fail_json(
             msg=f"hostfw does not show the active generation and its state:\n{err.strip()}", **(besides or {})
         )
-    _, history, _ = hostfwctl.run_json(module, "history") if details else (0, {}, "")
-    _, version, _ = hostfwctl.run_json(module, "version") if details else (0, {}, "")
-    differs, _, _ = hostfwctl.run(module, "--config-dir", folder, "diff")
+    history = hostfwctl.run_json(module, "history")[1] if details else {}
+    version = hostfwctl.run_json(module, "version")[1] if details else {}
+    differs = hostfwctl.run(module, "--config-dir", folder, "diff")[0]
     files = configuration.contents(folder)
     return {
         "installed": True,
@@ -63,6 +63,6 @@ def _ssh_ports(module):
     sshd = module.get_bin_path("sshd", opt_dirs=["/usr/sbin"])
     if not sshd:
         return []
-    _, out, _ = module.run_command([sshd, "-T"])
+    out = module.run_command([sshd, "-T"])[1]
     words = [line.split() for line in out.splitlines()]
     return sorted({int(line[1]) for line in words if len(line) == 2 and line[0] == "port" and line[1].isdigit()})

@@ -12,6 +12,13 @@ import os
 import shutil
 import time
 
+ARGUMENT_SPEC = {
+    "run": {"type": "dict", "required": True},
+    "lock_dir": {"type": "path", "default": "/run/hostfw-ansible"},
+    "lease": {"type": "int", "default": 3600},
+    "force": {"type": "bool", "default": False},
+}
+
 
 class HeldError(Exception):
     """A lock that another run holds; the text says whose."""

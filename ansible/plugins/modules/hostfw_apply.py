@@ -242,7 +242,7 @@ def main():
 
 def _nothing_accepted(module):
     """True if a reboot would load no rules of hostfw now: a host that it is new to."""
-    _, status, err = hostfwctl.run_json(module, "status")
+    _exit, status, err = hostfwctl.run_json(module, "status")
     if not status:
         module.fail_json(msg=f"hostfw does not show the active generation and its state:\n{err.strip()}")
     met = status["inForce"] or status.get("ipVersions")
@@ -332,7 +332,7 @@ def _script(module, differences):
 def _foretold(module):
     """The Comparison of hostfwctl, empty from one that has none; fails where `apply` would be refused."""
     arguments = ["diff", "-f", ".", *_anywhere(module.params)]
-    _, found, _ = hostfwctl.run_json(module, *arguments, cwd=module.params["src"])
+    found = hostfwctl.run_json(module, *arguments, cwd=module.params["src"])[1]
     refused = [one for one in found.get("refusals", []) if not module.params["accept_" + one["kind"]]]
     if refused:
         lines = [line for one in refused for line in (one["message"], *one["more"], one["hint"]) if line]

@@ -164,13 +164,13 @@ def _insist(module, done):
 
 def _serve(module, done):
     """Have the units enabled and the daemon run; True if that was a change."""
-    asked, out, _ = module.run_command(["systemctl", "is-enabled", *_UNITS])
-    running, _, _ = module.run_command(["systemctl", "is-active", "--quiet", _DAEMON])
+    asked, out, _err = module.run_command(["systemctl", "is-enabled", *_UNITS])
+    running = module.run_command(["systemctl", "is-active", "--quiet", _DAEMON])[0]
     if asked == 0 and out.split() == ["enabled"] * len(_UNITS) and running == 0:
         return False
     if not module.check_mode:
         for arguments in (["enable", *_UNITS], ["start", _DAEMON]):
-            status, _, err = module.run_command(["systemctl", *arguments])
+            status, _out, err = module.run_command(["systemctl", *arguments])
             if status != 0:
                 module.fail_json(msg="systemctl {}: {}".format(" ".join(arguments), err.strip()), **done)
     return True

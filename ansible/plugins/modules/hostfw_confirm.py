@@ -89,7 +89,7 @@ def main():
         module.fail_json(msg="not kept, because of {}".format(", ".join(module.params["behind"])))
     wanted = module.params["confirm_by"] if state == "accepted" else None
     if module.check_mode or wanted or state == "taken-back":
-        _, before, err = hostfwctl.run_json(module, "status")
+        _exit, before, err = hostfwctl.run_json(module, "status")
         if not before:
             module.fail_json(msg=f"hostfw does not show the active generation and its state:\n{err.strip()}")
         waiting = before["confirmation"]

@@ -78,7 +78,7 @@ def main():
     found = state.look(module, module.params["config_dir"], module.params["record"])
     del found["history"]
     if found["installed"]:
-        _, facts, _ = hostfwctl.run_json(module, "interfaces")
+        facts = hostfwctl.run_json(module, "interfaces")[1]
         if facts:
             found["host_facts"] = facts
     module.exit_json(changed=False, ansible_facts={"hostfw": found})

@@ -37,22 +37,6 @@ options:
     type: str
     choices: [taken, looking]
     default: taken
-  run:
-    description: The run, as the lookup P(hostfw.hostfw.run#lookup) names it.
-    type: dict
-    required: true
-  lock_dir:
-    description: Where the lock is; nothing there outlives a reboot.
-    type: path
-    default: /run/hostfw-ansible
-  lease:
-    description: The seconds after which another run may take the lock, unless it is renewed.
-    type: int
-    default: 3600
-  force:
-    description: Whether to take the lock from another run.
-    type: bool
-    default: false
   staging:
     description: The path of staging directories, as for M(hostfw.hostfw.hostfw_turn).
     type: path
@@ -72,7 +56,7 @@ options:
   record:
     description: The file in which M(hostfw.hostfw.hostfw_config) noted what it put into O(config_dir).
     type: path
-extends_documentation_fragment: [hostfw.hostfw.host.command, hostfw.hostfw.host.platform]
+extends_documentation_fragment: [hostfw.hostfw.host.command, hostfw.hostfw.host.lock, hostfw.hostfw.host.platform]
 attributes:
   check_mode:
     support: full
@@ -145,15 +129,11 @@ def main():
         "settings": {"type": "raw", "no_log": True},
         "exclude": {"type": "list", "elements": "str", "default": []},
         "state": {"type": "str", "choices": ["taken", "looking"], "default": "taken"},
-        "run": {"type": "dict", "required": True},
-        "lock_dir": {"type": "path", "default": "/run/hostfw-ansible"},
-        "lease": {"type": "int", "default": 3600},
-        "force": {"type": "bool", "default": False},
         "staging": {"type": "path", "default": "/etc/hostfw.staging"},
         "validate": {"type": "bool", "default": True},
         "feeds_anywhere": {"type": "bool", "default": False},
     }
-    spec.update(state.ARGUMENT_SPEC)
+    spec.update(turn.ARGUMENT_SPEC, **state.ARGUMENT_SPEC)
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     params = module.params
     looking = params["state"] == "looking" or module.check_mode

@@ -21,22 +21,6 @@ options:
     type: str
     choices: [taken, released, looking]
     default: taken
-  run:
-    description: The run, as the lookup P(hostfw.hostfw.run#lookup) names it.
-    type: dict
-    required: true
-  lock_dir:
-    description: Where the lock is; nothing there outlives a reboot.
-    type: path
-    default: /run/hostfw-ansible
-  lease:
-    description: The seconds after which another run may take the lock, unless it is renewed.
-    type: int
-    default: 3600
-  force:
-    description: Whether to take the lock from another run.
-    type: bool
-    default: false
   gather:
     description:
       - Whether to return the facts of the host's interfaces as well, those that M(ansible.builtin.setup) has.
@@ -57,7 +41,7 @@ options:
         removed.
       - The path itself becomes a symbolic link to it.
     type: path
-extends_documentation_fragment: [hostfw.hostfw.host.command, hostfw.hostfw.host.platform]
+extends_documentation_fragment: [hostfw.hostfw.host.command, hostfw.hostfw.host.lock, hostfw.hostfw.host.platform]
 attributes:
   check_mode:
     support: full
@@ -93,14 +77,11 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["taken", "released", "looking"], "default": "taken"},
-            "run": {"type": "dict", "required": True},
-            "lock_dir": {"type": "path", "default": "/run/hostfw-ansible"},
-            "lease": {"type": "int", "default": 3600},
-            "force": {"type": "bool", "default": False},
             "staging": {"type": "path"},
             "gather": {"type": "bool", "default": False},
             "look": {"type": "bool", "default": False},
             "config_dir": {"type": "path", "default": "/etc/hostfw"},
+            **turn.ARGUMENT_SPEC,
             **hostfwctl.ARGUMENT_SPEC,
         },
         supports_check_mode=True,

@@ -1,5 +1,6 @@
 """Order, batches, deadlines and reports of a rollout, as the Ansible collection reckons them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -193,3 +194,18 @@ def test_a_host_keeps_what_it_could_keep_at_its_latest_attempt() -> None:
     }
 
     assert rollout.behind(list(variables), variables) == ["earlier", "failed", "silent", "untried"]
+
+
+def test_waiting_for_each_other_looks_once_at_each_host() -> None:
+    """It is the same small work for each host, however many a batch has."""
+    looks: Counter[str] = Counter()
+
+    class Variables(dict[str, Mapping[str, object]]):
+        def __getitem__(self, host: str) -> Mapping[str, object]:
+            looks[host] += 1
+            return {"hostfw_applied": {"attempt": "now"}, "hostfw_could_keep": "now"}
+
+    hosts = [f"h{number}" for number in range(100)]
+
+    assert rollout.behind(hosts, Variables()) == []
+    assert looks == Counter(hosts)
