@@ -486,6 +486,14 @@ def test_every_check_has_a_case() -> None:
     assert set(Check) - {Check.ENDPOINT, Check.PUBLISHED, Check.SERVICE, Check.BRIDGE} == tried
 
 
+def test_the_page_of_the_command_line_lists_every_check() -> None:
+    """Programs tell findings apart by these names."""
+    page = (Path(__file__).parents[5] / "docs/hostfwctl.md").read_text()
+    listed = " ".join(page.split()).partition("`check` is one of ")[2].partition(".")[0]
+
+    assert sorted(listed.split(", ")) == sorted(Check)
+
+
 def base(
     name: str, hook: str, priority: int = 0, *, denies: bool = False, to: tuple[str, ...] | None = ()
 ) -> OtherChain:
