@@ -290,7 +290,12 @@ def protect(writer: Writer, settings: Settings) -> Generation | Failed:
 
 
 def build_base_protection(settings: Settings, facts: HostFacts) -> Generation:
-    """The generation of an empty configuration with these settings: failsafes, and what was established."""
+    """The generation of an empty configuration with these settings: failsafes, and what was established.
+
+    It knows no workload, as the boot does not: one that no policy selects may be open, and here none does. With a
+    thousand of them it would also hold up the service, which has it ready after each change.
+    """
+    facts = replace(facts, workloads=(), workload_problems=())
     built = build(Candidate(Configuration(), settings, Resources(), ()), facts)
     if isinstance(built, Refused):
         # Settings alone cannot conflict with a host; if one day they do, their defaults never will.

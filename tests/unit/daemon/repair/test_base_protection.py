@@ -7,8 +7,11 @@ from hostfw.engine.kernel.state.installed import unprotected
 from hostfw.engine.outcomes import Failed
 from hostfw.engine.reconcile import build_base_protection
 from hostfw.host.nftables.writing.script_runner import NftResult
-from hostfw.model.host.facts import HostFacts
-from hostfw.model.settings import Settings
+from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.kinds.metadata import Metadata
+from hostfw.model.kinds.workloads import WorkloadEndpoint
+from hostfw.model.settings import Settings, Workloads
+from hostfw.model.values import Cidr, Family
 from lab.fakes.fake_kernel.kernel import FakeKernel
 
 SCRIPT = build_base_protection(Settings(), HostFacts("host")).script
@@ -34,6 +37,21 @@ def _base_protection(kernel: FakeKernel) -> BaseProtection:
     base_protection = BaseProtection(kernel, kernel.read_tables)
     base_protection.make_ready(SCRIPT)
     return base_protection
+
+
+def test_no_workload_is_open_by_base_protection() -> None:
+    """A container that no policy selects is open, and no policy is there now."""
+    settings = Settings(workloads=Workloads(interfaces=("ve-*",)))
+    networks = (Cidr(Family.V4, 10 << 24 | 2, 32),)
+    web = WorkloadEndpoint(Metadata("web", namespace="shop"), "ve-web", networks, "host", orchestrator="docker")
+    interfaces = (Interface("lo", 1, kind="loopback"), Interface("ve-web", 2, kind="veth"))
+
+    with_it, without = (
+        build_base_protection(settings, HostFacts("host", interfaces, workloads=workloads))
+        for workloads in ((web,), ())
+    )
+
+    assert with_it.ruleset == without.ruleset
 
 
 @pytest.mark.parametrize(
