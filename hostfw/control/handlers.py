@@ -124,7 +124,7 @@ def in_force_now(applied: Applied, *, verbose: bool) -> InForceNow:
         generation.id,
         generation.plan.node,
         len(generation.candidate.resources.enforced),
-        len(generation.plan.endpoints),
+        len(generation.plan.host_endpoints),
         generation.governed_interfaces,
         unchanged=change.is_empty,
         chains_new=new,

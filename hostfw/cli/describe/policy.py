@@ -280,6 +280,7 @@ def _endpoint(endpoint: HostEndpoint | WorkloadEndpoint, host: PlannedHost) -> E
     if not endpoint.is_of(host.plan.node):
         return Entry(Role.ENDPOINT, name, f"of {endpoint.node}", endpoint.metadata.position)
     governed = [i.name for i in host.facts.interfaces if governing_endpoint(i.name, host.plan).endpoint == name]
+    governed += [workload.port for known, workload in host.plan.bridged if known.name == name]
     text = f"governs {', '.join(governed)}" if governed else "governs no interface now"
     return Entry(Role.ENDPOINT, name, text, endpoint.metadata.position)
 

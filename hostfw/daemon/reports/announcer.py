@@ -109,7 +109,7 @@ class Announcer:
         self._applied(generation, f"again, as {why}")
 
     def _applied(self, generation: Generation, why: str) -> None:
-        policies, endpoints = len(generation.candidate.resources.enforced), len(generation.plan.endpoints)
+        policies, endpoints = len(generation.candidate.resources.enforced), len(generation.plan.host_endpoints)
         counts = (policies, endpoints, generation.governed_interfaces)
         self._outbox.send(notices.generation_applied(generation.id, *counts, why))
 

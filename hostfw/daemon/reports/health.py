@@ -125,7 +125,7 @@ class Health:
         if known is None:
             now = "no generation of ours is in force"
         else:
-            policies, endpoints = len(known.candidate.resources.enforced), len(known.plan.endpoints)
+            policies, endpoints = len(known.candidate.resources.enforced), len(known.plan.host_endpoints)
             counts = f"{counted(policies, 'policy', 'policies')}, {counted(endpoints, 'endpoint')}"
             now = f"generation {known.id} in force: {counts}"
         return "; ".join(filter(None, (now, self.trouble(), self._refused)))

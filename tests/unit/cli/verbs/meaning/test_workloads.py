@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.host.facts import BridgeFacts, HostFacts, Interface
 from tests.unit.builders.policy_builders import nets
 from tests.unit.builders.policy_texts import manifest
 from tests.unit.cli_runs import UPLINK, Machine, machine
@@ -117,3 +117,14 @@ def test_a_host_without_workloads_says_so(host: Machine) -> None:
     host.facts = replace(FACTS, interfaces=FACTS.interfaces[:1])
 
     assert host.hostfwctl("workloads").err == "there is no workload\n"
+
+
+def test_a_policy_names_the_ports_of_the_workloads_that_it_selects(host: Machine) -> None:
+    """Those behind a bridge have no interface of their own, and are governed all the same."""
+    bridge = Interface("br0", 8, kind="bridge", bridge=BridgeFacts())
+    host.facts = replace(FACTS, interfaces=(*FACTS.interfaces, bridge), bridge_netfilter=True)
+    spec = "{interfaceName: ve-port, mac: '02:00:00:00:00:01', ipNetworks: [10.0.3.9]}"
+    port = manifest("WorkloadEndpoint", spec, "web", "namespace: shop, labels: {app: web}")
+    host.write(hostfw="workloads: {bridges: [br0]}\n", weps=port, policies=POLICIES)
+
+    assert "shop/web: governs ve-port " in host.hostfwctl("describe", "knp", "shop/web").out
