@@ -3,8 +3,8 @@
     python3 -m bench.fleets.rollout [--hosts 2000] [--forks 25] [--seconds 2]
 
 Hosts are directories of this machine: Ansible's connection is local, and a stand-in for hostfwctl waits as long as the
-real one does. `make ansible` has to be run before. A host takes 1.7 s of the controller's processor time and, as it is
-on the same machine, 2.8 s of its own: 2,000 take more than an hour on two processors, so `make bench` leaves this out.
+real one does. `make ansible` has to be run before. A host takes 1.1 s of the controller's processor time and, as it is
+on the same machine, 2.4 s of its own: 2,000 take more than an hour on two processors, so `make bench` leaves this out.
 `molecule/modules/test_simulated_fleet.py` does it with fewer hosts.
 """
 

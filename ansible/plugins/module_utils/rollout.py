@@ -59,14 +59,21 @@ def deadline_s(batch, forks, within_s, wave_s):
 def seen(hosts):
     """The names of hosts by what came of reaching them: reached, lost, and refused with the reason of each.
 
-    `hosts` are the variables of each. A host that cannot run a module is lost like one that does not answer.
+    `hosts` are the variables of each. A host that cannot run a module is lost like one that does not answer. `why` are
+    the reasons for which hosts are lost, each with their names.
     """
-    found = {"reached": [], "lost": [], "refused": []}
+    found = {"reached": [], "lost": [], "refused": [], "why": []}
+    by_reason = {}
     for host in hosts:
         result = host.get("hostfw_reached") or {}
         if result.get("refused"):
             found["refused"].append("{}: {}".format(_name(host), result.get("msg")))
-        found["reached" if "staging" in result or result.get("refused") else "lost"].append(_name(host))
+        if "staging" in result or result.get("refused"):
+            found["reached"].append(_name(host))
+        else:
+            found["lost"].append(_name(host))
+            by_reason.setdefault(str(result.get("msg") or "").strip(), []).append(_name(host))
+    found["why"] = ["{}: {}".format(", ".join(names), reason) for reason, names in by_reason.items() if reason]
     return found
 
 

@@ -174,12 +174,14 @@ def test_a_host_that_is_lost_is_told_from_one_that_refuses() -> None:
         {"inventory_hostname": "locked", "hostfw_reached": {"failed": True, "refused": True, "msg": "another run"}},
         {"inventory_hostname": "dead", "hostfw_reached": {"unreachable": True, "msg": "timed out"}},
         {"inventory_hostname": "bare", "hostfw_reached": {"failed": True, "msg": "no python"}},
+        {"inventory_hostname": "gone", "hostfw_reached": {"unreachable": True, "msg": "timed out"}},
     ]
 
     assert rollout.seen(hosts) == {
         "reached": ["fine", "locked"],
-        "lost": ["dead", "bare"],
+        "lost": ["dead", "bare", "gone"],
         "refused": ["locked: another run"],
+        "why": ["dead, gone: timed out", "bare: no python"],
     }
 
 
