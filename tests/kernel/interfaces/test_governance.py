@@ -280,10 +280,11 @@ def test_the_way_back_opens_nothing_unsaid(place: tuple[Lab, Installation]) -> N
     hostfwctl(host, "apply")
     assert passes(lab, "host", "outer", 25)
     policy.write_text(_POLICY.format(claim="interfaceName: wan0"))
-    hostfwctl(host, "apply", "--confirm-within", "4s")
+    hostfwctl(host, "apply", "--confirm-within", "5m")
     refused = hostfwctl(host, "rollback", check=False)
     assert "this would leave wan0 without a HostEndpoint" in refused.stderr
     assert not passes(lab, "host", "outer", 25)
+    hostfwctl(host, "apply", "--confirm-within", "2s")
     deadline = monotonic() + 20
     while not passes(lab, "host", "outer", 25):
         assert monotonic() < deadline
