@@ -147,7 +147,7 @@ def mistake(manifest: Manifest) -> str:
     found = (
         (not is_word(manifest.name), "its name has other characters than letters, digits, dots and hyphens"),
         (not 1 <= manifest.number <= MOST_NUMBER, f"its number is not one from 1 to {MOST_NUMBER}"),
-        (bad is not None, f"{bad!a} is no path that a bundle may have"),
+        (bad is not None, f"{bad!a} is not a path that a bundle may have"),
         (paths != sorted(set(paths)), "its paths are not sorted, or one is there twice"),
         (bool(folders.intersection(paths)), "a path is that of a file and of a folder"),
         (not 1 <= len(paths) <= MOST_FILES, f"it has {len(paths)} files, not 1 to {MOST_FILES}"),

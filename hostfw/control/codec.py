@@ -131,10 +131,10 @@ def _decode(expected: object, data: Json, where: str) -> object:
 
 def _decode_class(expected: type, data: Json, where: str) -> object:
     if expected in _PLAIN:
-        # JSON does not tell 90 from 90.0, and True is no number.
+        # JSON does not tell 90 from 90.0, and True is not a number.
         kind = type(data)
         if isinstance(data, str) and kind is expected and not _is_text(data):
-            raise CodecError(f"{where}: this is no text: it has half a character")
+            raise CodecError(f"{where}: this is not text: it has half a character")
         if kind is expected or (expected is float and kind is int):
             return expected(data) if expected is float else data  # type: ignore[arg-type]
         raise CodecError(f"{where}: {expected.__name__} is expected, not {kind.__name__}")
@@ -146,7 +146,7 @@ def _decode_class(expected: type, data: Json, where: str) -> object:
     if issubclass(expected, datetime):
         moment = moment_of(data) if isinstance(data, str) else None
         if moment is None:
-            raise CodecError(f"{where}: {brief(repr(data))} is no moment")
+            raise CodecError(f"{where}: {brief(repr(data))} is not a moment")
         return moment
     return _object(expected, data, where)
 

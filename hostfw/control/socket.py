@@ -216,7 +216,7 @@ def _measure(data: bytes) -> None:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[][{},]|[-+.0-9][-+.0-9eE]*', re.DOTALL)

@@ -182,7 +182,7 @@ def _service(reader: Reader, node: Node) -> Service | None:
     said = text(reader, node, "a port")
     service = parse_service(said) if said is not None else None
     if said is not None and service is None:
-        reader.report(node, f'"{said}" is no port', "a protocol and a port, such as tcp/443")
+        reader.report(node, f'"{said}" is not a port', "a protocol and a port, such as tcp/443")
     return service
 
 

@@ -195,7 +195,7 @@ def _perhaps_foreign(decoded: DecodedSource) -> DecodedSource:
         return decoded
     problem = problems[0]
     name = PurePath(problem.position.path).name
-    keep_out = f"if {name} is no file of hostfw, a line with its name in {IGNORE_FILE} beside it leaves it out"
+    keep_out = f"if {name} is not a file of hostfw, write its name into {IGNORE_FILE} beside it"
     told = replace(problem, hint=f"{problem.hint}; {keep_out}" if problem.hint else keep_out)
     return decoded._replace(problems=(told, *problems[1:]))
 

@@ -71,7 +71,7 @@ def _repaired(action: Action, words: list[str], lookup: Lookup) -> list[str]:
         if word == "comment":
             break
         if word == "limit" and (not words or rate_meant(words[0]) is None):
-            # A number behind a service is no port.
+            # A number behind a service is not a port.
             number = words.pop(0) if kept and words and words[0].isdigit() else ""
             limit = ("limit", f"{number}/min") if number else LIMIT
         elif rate_meant(word) is not None:

@@ -66,7 +66,7 @@ def _rules(entry, prefix):
         raise AllowError("it has no {}; it may have {}".format(unknown[0], ", ".join(sorted(_FIELDS))))
     said = str(entry.get("protocol", entry.get("proto", "tcp"))).lower()
     if said not in _PROTOCOLS:
-        raise AllowError("{} is no protocol with ports; it may be {}".format(said, ", ".join(sorted(_PROTOCOLS))))
+        raise AllowError("{} is not a protocol with ports; it may be {}".format(said, ", ".join(sorted(_PROTOCOLS))))
     if "from" not in entry:
         return [_rule(entry, said, {})]
     sources = entry["from"] if isinstance(entry["from"], (list, tuple)) else [entry["from"]]

@@ -91,7 +91,7 @@ def packet_query(options: Options) -> PacketQuery:
     """The question of a command line. Raises QuestionError."""
     if options.destination.isascii() and options.destination.isdigit():
         meant = f"`hostfwctl explain {quote(options.source)} {HOST}:{options.destination}`"
-        raise QueryError(f'DST is "{options.destination}", which is no address', meant)
+        raise QueryError(f'DST is "{options.destination}", which is not an address', meant)
     destination, port, protocol = _destination(options.destination)
     if protocol is None and port is not None:
         protocol = TCP

@@ -40,7 +40,7 @@ def since(text: str) -> timedelta | datetime:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError):
         raise ArgumentTypeError(
-            f'"{text}" is no time; expected how long ago, as in 30m or 7d, or a moment, as in "2030-01-31 12:00"'
+            f'"{text}" is not a time; expected how long ago, as in 30m or 7d, or a moment, as in "2030-01-31 12:00"'
         ) from None
 
 

@@ -32,7 +32,7 @@ def sign(text: bytes, key: Path) -> bytes:
     Raises BundleError and HostError.
     """
     if not os.path.exists(key):  # noqa: PTH110  Path.exists raises where a directory above cannot be searched
-        raise BundleError(f"{key} is no key: there is no such file", "`ssh-keygen -t ed25519 -f FILE` makes one")
+        raise BundleError(f"{key} is not a key: there is no such file", "`ssh-keygen -t ed25519 -f FILE` makes one")
     done = _run(("-Y", "sign", "-n", NAMESPACE, "-f", str(key)), text, None, _SIGN_WITHIN_S)
     if done.returncode:
         raise BundleError(f"{key} does not sign: {_last_line(done.stderr)}", "name a private key of ssh with --key")

@@ -56,7 +56,7 @@ def _list_of(body: bytes, url: str) -> bytes:
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
-        raise DownloadError("it is no text in UTF-8") from error
+        raise DownloadError("it is not text in UTF-8") from error
     del body
     cidrs, problems = parse_feed(Source(url, text))
     if problems:
@@ -191,7 +191,7 @@ def _read_file(request: Request, ends: float) -> tuple[bytes, str, str] | None:
         with os.fdopen(descriptor, "rb") as file:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
-                raise DownloadError(f"{plain(path)} is no file")
+                raise DownloadError(f"{plain(path)} is not a file")
             state = f"{found.st_dev}-{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
             if state == request.etag:
                 return None

@@ -21,7 +21,7 @@ def read_download(name: str, state_dir: Path | None, ending: str = "txt") -> Sou
     path = (Path(DOWNLOADS) if state_dir is None else state_dir / FOLDER) / f"{name}.{ending}"
     try:
         if path.is_symlink() or not path.is_file():
-            return file_problem(path, "is no file") if path.is_symlink() or path.exists() else None
+            return file_problem(path, "is not a file") if path.is_symlink() or path.exists() else None
     except PermissionError:
         return None
     if not os.access(path, os.R_OK):

@@ -75,7 +75,7 @@ class AuditCheckpointFile:
             return False
 
     def _make_room(self) -> None:
-        """Remove what is no file; a folder that is not empty stays, and is an error."""
+        """Remove what is not a file; a folder that is not empty stays, and is an error."""
         try:
             if stat.S_ISDIR(os.lstat(self._path).st_mode):
                 self._path.rmdir()

@@ -177,7 +177,7 @@ def _addresses(text: str, family: Family) -> Ranges:
     """The addresses of a list of prefixes, with lengths or masks."""
     cidrs = [cidr for one in text.split(",") if (cidr := _cidr(one, family)) is not None]
     if len(cidrs) != len(text.split(",")):
-        raise ValueError(f"{text} is no address or network of IPv{family:d}")
+        raise ValueError(f"{text} is not an address or network of IPv{family:d}")
     return ranges_of(cidrs, family)
 
 
@@ -207,7 +207,7 @@ def _range_of_addresses(options: _Options) -> Ranges:
     text = options.value()
     ends = [parse_address(end) for end in text.split("-")]
     if len(ends) != 2 or any(end is None or end[0] is not options.family for end in ends):
-        raise ValueError(f"{text} is no range of addresses of IPv{options.family:d}")
+        raise ValueError(f"{text} is not a range of addresses of IPv{options.family:d}")
     first, last = (end[1] for end in ends if end is not None)
     return options.chosen((first, last + 1) if first <= last else (), every_address(options.family))
 
@@ -231,7 +231,7 @@ def _protocol(options: _Options, whole: Condition) -> Condition:
         return whole
     number = PROTOCOL_NUMBERS.get(text, int(text) if text.isascii() and text.isdecimal() else None)
     if number is None or number > 255:
-        raise ValueError(f"{text} is no protocol")
+        raise ValueError(f"{text} is not a protocol")
     options.protocols = options.chosen((number, number + 1), EVERY_PROTOCOL)
     return replace(whole, protocols=options.protocols)
 
@@ -244,7 +244,7 @@ def _ports(options: _Options) -> Ranges:
         first, colon, last = one.partition(":")
         low, high = first or "0", (last or "65535") if colon else first
         if not (low.isdecimal() and high.isdecimal()) or int(high) > 65535:
-            raise ValueError(f"{one} is no port or range of ports, by number")
+            raise ValueError(f"{one} is not a port or range of ports, by number")
         if int(low) <= int(high):
             found = union(found, (int(low), int(high) + 1))
     if options.protocols not in [(number, number + 1) for number in PORT_PROTOCOLS]:
@@ -275,7 +275,7 @@ def _icmp(options: _Options, whole: Condition) -> Condition:
         kind, slash, code = "3", "/", str(_UNREACHABLE[text])
     number = _ICMP_TYPES[options.family].get(kind, int(kind) if kind.isdecimal() else None)
     if number is None or number > 255 or (slash and not code.isdecimal()):
-        raise ValueError(f"{text} is no type of an ICMP message that is known here; iptables-save prints its number")
+        raise ValueError(f"{text} is not a type of an ICMP message that is known here; iptables-save prints its number")
     first = number * 256 + (int(code) if slash else 0)
     protocol = (ICMP if options.family is Family.V4 else ICMPV6).number
     return replace(

@@ -104,7 +104,7 @@ class _Lines:
             if words[1] in _ENDS:
                 self.ends[name] = _ENDS[words[1]]
             elif words[1] != "-":
-                self.problems.append(Problem(at, f"{words[1]} is no policy of a chain", "ACCEPT or DROP"))
+                self.problems.append(Problem(at, f"{words[1]} is not a policy of a chain", "ACCEPT or DROP"))
 
 
 def read_iptables(given: Sequence[tuple[Family, Sequence[Source]]]) -> tuple[Reading, ...]:

@@ -84,7 +84,7 @@ def _assignments(files: Mapping[str, Source]) -> Iterator[tuple[str, tuple[Posit
 def _policy(settings: Mapping[str, tuple[Position, str]], hook: str, problems: list[Problem]) -> str:
     position, policy = settings.get(f"DEFAULT_{hook}_POLICY", (Position(DEFAULTS, 1, 1), _USUAL[hook]))
     if policy not in _POLICIES:
-        problems.append(Problem(position, f"{policy} is no policy of ufw", ", ".join(_POLICIES)))
+        problems.append(Problem(position, f"{policy} is not a policy of ufw", ", ".join(_POLICIES)))
         return "DROP"
     return policy
 

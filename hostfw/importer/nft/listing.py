@@ -84,7 +84,7 @@ def listing_of(source: Source) -> Listing:
     for one in cast("list[Json]", objects):
         if not isinstance(one, dict) or len(one) != 1 or not isinstance(next(iter(one.values())), dict):
             position = Position(source.path, 1, 1)
-            found.problems.append(Problem(position, f"{value_text(one)} is no object of nftables", _NO_LISTING))
+            found.problems.append(Problem(position, f"{value_text(one)} is not an object of nftables", _NO_LISTING))
             continue
         ((kind, content),) = one.items()
         _take(found, source.path, kind, cast("Mapping[str, Json]", content), left, skipped)

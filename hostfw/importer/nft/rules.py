@@ -273,7 +273,7 @@ def _verdict_map(found: _Rule, content: Mapping[str, Json]) -> None:
 
 
 def _of_the_others(found: _Rule, keys: Sequence[Key], elements: Sequence[Json]) -> Condition:
-    """The condition of what is no key of a map. Raises UnsaidError."""
+    """The condition of what is not a key of a map. Raises UnsaidError."""
     if len(keys) > 1:
         raise UnsaidError("what is none of several values at once (* of a concatenation)")
     named = [element[0] for element in elements if isinstance(element, list) and not _is_catch_all(element)]

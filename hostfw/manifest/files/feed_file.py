@@ -201,7 +201,7 @@ def _read_one_by_one(path: str, first: int, lines: list[str], found: _Found, pro
 
 
 def _wrong(place: Position, text: str) -> Problem:
-    """The first word of a line's text that is no address, or that follows one."""
+    """The first word of a line's text that is not an address, or that follows one."""
     words = text.split() or [text]
     if len(words) > 1 and loose_cidr(words[0]) is not None:
         column = place.column + text.index(words[1], len(words[0]))

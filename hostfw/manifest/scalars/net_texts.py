@@ -11,7 +11,7 @@ _MOST_OF_A_RANGE = 16
 
 
 def range_cidrs(value: str) -> tuple[Cidr, ...]:
-    """The fewest prefixes of the addresses from one to another (`192.0.2.7-192.0.2.9`), none if a text is no range.
+    """The fewest prefixes of the addresses from one to another (`192.0.2.7-192.0.2.9`), none if a text is not a range.
 
     Blanks around the dash mean nothing. Both ends are of one family, and the first comes first.
     """

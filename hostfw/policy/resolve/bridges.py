@@ -56,7 +56,7 @@ def bridged_problems(settings: Workloads, facts: HostFacts) -> Iterator[Problem]
         elif settings.has_bridge(interface.name) and interface.name != LOOPBACK:
             yield Problem(
                 NOWHERE,
-                f"{interface.name}, which workloads.bridges names, is no bridge: everything is denied there",
+                f"{interface.name}, which workloads.bridges names, is not a bridge: everything is denied there",
                 expected="the name of a bridge",
                 hint="name it in workloads.interfaces, if a workload is behind it",
                 severity=Severity.WARNING,

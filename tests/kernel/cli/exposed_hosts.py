@@ -51,7 +51,7 @@ NETS_V6 = (
     "::/0",
 )
 _FREEBIND = ((socket.IPPROTO_IP, 15), (socket.IPPROTO_IPV6, 78))
-"""IP_FREEBIND and IPV6_FREEBIND: an address of a local route is no address of an interface."""
+"""IP_FREEBIND and IPV6_FREEBIND: an address of a local route is not an address of an interface."""
 DENIED_S, ALLOWED_S = 0.35, 3.0
 
 

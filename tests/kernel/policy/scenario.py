@@ -284,7 +284,7 @@ def _pair(given: object, *, first: int | None = None, second: int | None = None)
 def _address(name: str, family: Family) -> int:
     text = PLACES[name][FAMILIES.index(family)] if name in PLACES else name
     parsed = parse_address(text)
-    assert parsed is not None, f"{name} is no address and none of {', '.join(PLACES)}"
+    assert parsed is not None, f"{name} is not an address and none of {', '.join(PLACES)}"
     return parsed[1]
 
 

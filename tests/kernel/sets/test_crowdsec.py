@@ -59,7 +59,7 @@ def until(holds: Callable[[], bool]) -> None:
 def test_decisions_of_crowdsec_close_and_open(
     lab: Lab, installation: Installation, hostfwctl: Hostfwctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of both families, for their time; what is no address, no ban or no decision is left out and the rest counts."""
+    """Of both families, for their time; what is not an address, a ban or a decision is left out; the rest counts."""
     (installation.config / "policy.yaml").write_text(POLICY)
     hostfwctl("apply")
     program = tmp_path / "hostfwctl"

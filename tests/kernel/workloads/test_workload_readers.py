@@ -133,7 +133,7 @@ def test_a_container_is_known_by_the_interface_that_leads_to_it(street: Street) 
 
 
 def test_garbage_is_said_and_hides_nothing(street: Street) -> None:
-    """Labels of ten megabytes, control characters, what is no text, and what is no container."""
+    """Labels of ten megabytes, control characters, what is not text, and what is no container."""
     names = {name: street.container(name) for name in ("web", "big", "odd", "mad")}
     with fake_engine(street.socket, {}) as engine, street.reader() as reader:
         containers = [

@@ -72,7 +72,7 @@ def test_everybody_is_meant_only_where_nobody_is_named() -> None:
         ({"port": True}, "True is neither a port"),
         ({"port": 65536}, "65536 is neither a port"),
         ({"port": "20-10"}, "20-10 is neither a port"),
-        ({"port": 1, "protocol": "icmp"}, "icmp is no protocol with ports"),
+        ({"port": 1, "protocol": "icmp"}, "icmp is not a protocol with ports"),
         ({"port": 1, "source": "any"}, "it has no source; it may have"),
         ({"port": 1, "from": ["10.0.0.0/33"]}, "10.0.0.0/33 is neither an address"),
         ({"port": 1, "from": "has(web) || all()"}, "is neither an address"),

@@ -113,7 +113,7 @@ def test_a_signed_manifest_names_no_path_elsewhere(name: str) -> None:
     text = manifest_text(
         replace(manifest(7, {"a.yaml": b""}), files=(replace(manifest(7, {"a.yaml": b""}).files[0], path=name),))
     )
-    with pytest.raises(BundleError, match="is no path that a bundle may have"):
+    with pytest.raises(BundleError, match="is not a path that a bundle may have"):
         manifest_of(text)
 
 
@@ -141,7 +141,7 @@ def test_a_header_is_the_one_that_tar_makes() -> None:
 
 
 def test_a_size_that_lies_reads_nothing_of_it() -> None:
-    """Neither terabytes nor what is no number."""
+    """Neither terabytes nor what is not a number."""
     for size in (b"77777777777", b"00000000-01", b" 1234567890", b"0000000001\xb2"):
         block = bytearray(header("manifest.json", 0))
         block[124:135] = size

@@ -120,7 +120,7 @@ def test_what_is_no_request_is_refused_with_the_place(data: bytes, message: str)
         (RollbackTo, {"type": "RollbackTo"}, "$.number: is missing"),
         (RollbackTo | Rollback, {"type": "Reboot"}, "$: a Reboot is not expected here"),
         (Severity, "fatal", "$: 'fatal' is no Severity"),
-        (datetime, "noon", "$: 'noon' is no moment"),
+        (datetime, "noon", "$: 'noon' is not a moment"),
         (tuple[int, ...], 3, "$: a list is expected, not int"),
         (tuple[int, str], [3], "$: 2 items are expected, not 1"),
         (

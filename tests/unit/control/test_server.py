@@ -102,7 +102,7 @@ def message(content: str) -> bytes:
             message('{"type":"Letter","namespace":"' + "\\n" * (MOST_ESCAPES + 1) + '"}'),
             f"it has more than {MOST_ESCAPES} escaped characters",
         ),
-        ("a constant", message("NaN"), "this is not JSON: NaN is no number"),
+        ("a constant", message("NaN"), "this is not JSON: NaN is not a number"),
         ("half a string", message('"' + "a" * 5000)[:-2] + END, "this is not JSON: Unterminated string"),
         ("nothing", END, "this is not JSON: Expecting value"),
         ("a very long version", b'{"version":"' + b"2" * 9999 + b'"}' + END, "a version and a content are expected"),

@@ -230,7 +230,7 @@ def test_a_damaged_copy_is_not_used(
 
 @pytest.mark.parametrize("suspicious", ["writable by others", "a link", "a folder", "a pipe"])
 def test_a_copy_that_others_may_have_written_is_not_used(suspicious: str, tmp_path: Path) -> None:
-    """Nor is anything waited for that is no file."""
+    """Nor is anything waited for that is not a file."""
     keep_decoded(tmp_path, check_candidate(CONFIGURATION))
     (path,) = (tmp_path / "decoded").iterdir()
     match suspicious:

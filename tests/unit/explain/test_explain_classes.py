@@ -563,7 +563,7 @@ STAGED_CASES: list[tuple[str, Policies, str, list[str]]] = [
     ),
     ("what is decided before is not met", (_staged(DENY), _normal(ALLOW, order=0)), "allow: default/normal", []),
     ("nor what a Pass leaves behind", (_staged(DENY), _normal(PASS, order=0)), "deny: no-profile-match", []),
-    ("alone it is no policy", (_staged(ALLOW),), "deny: no-policy", ["try: Allow"]),
+    ("alone it is not a policy", (_staged(ALLOW),), "deny: no-policy", ["try: Allow"]),
     ("a tier of it alone has no end", (_staged(_to(1), tier="hard"), _normal(ALLOW)), "allow: default/normal", []),
     ("a tier of more has one", (_staged(_to(1)), _normal(_to(1))), "deny: end-of-tier default", []),
     (

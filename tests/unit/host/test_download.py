@@ -197,7 +197,7 @@ def test_what_is_asked_for_raw_comes_as_it_is(server: str, tmp_path: Path) -> No
         ("/announced", "it has 10737418240 bytes, more than 1048576 (maxSize)"),
         ("/without-end", "it has more than 1048576 bytes (maxSize)"),
         ("/zip", "it is encoded as gzip, which nobody asked for"),
-        ("/binary", "it is no text in UTF-8"),
+        ("/binary", "it is not text in UTF-8"),
         ("/everybody", "it has a prefix of length 0, which is everybody"),
         ("/round", "it redirects more than 5 times"),
         ("/ftp", "it redirects to ftp://127.0.0.1/list, another scheme"),
@@ -283,7 +283,7 @@ def test_a_file_is_read_as_anybody_could(tmp_path: Path) -> None:
                 fetch(Request(f"file://{shared}", most_bytes=MIB), tmp_path)
     finally:
         shared.unlink()
-    with pytest.raises(DownloadError, match="/dev/zero is no file"):
+    with pytest.raises(DownloadError, match="/dev/zero is not a file"):
         fetch(Request("file:///dev/zero", most_bytes=MIB), tmp_path)
 
 

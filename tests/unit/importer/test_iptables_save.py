@@ -113,10 +113,10 @@ def test_what_policy_cannot_say_is_named_with_its_line(rule: str, what: str, res
 
 
 WRONG = [
-    ("-A INPUT -s 10.0.0.300 -j ACCEPT", "10.0.0.300 is no address or network of IPv4"),
-    ("-A INPUT -s 2001:db8::1 -j ACCEPT", "2001:db8::1 is no address or network of IPv4"),
-    ("-A INPUT -p nonsense -j ACCEPT", "nonsense is no protocol"),
-    ("-A INPUT -p tcp --dport http -j ACCEPT", "http is no port or range of ports, by number"),
+    ("-A INPUT -s 10.0.0.300 -j ACCEPT", "10.0.0.300 is not an address or network of IPv4"),
+    ("-A INPUT -s 2001:db8::1 -j ACCEPT", "2001:db8::1 is not an address or network of IPv4"),
+    ("-A INPUT -p nonsense -j ACCEPT", "nonsense is not a protocol"),
+    ("-A INPUT -p tcp --dport http -j ACCEPT", "http is not a port or range of ports, by number"),
     ("-A INPUT -j nowhere", "there is no chain nowhere"),
     ("-A INPUT -p", "-p without a value"),
     ('-A INPUT -m comment --comment "', "the line cannot be read"),

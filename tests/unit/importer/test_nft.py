@@ -331,7 +331,7 @@ WRONG = [
     ("", "this is no JSON"),
     ("[1, 2]", "this is no listing of nftables"),
     ('{"nftables": 1}', "this is no listing of nftables"),
-    ('{"nftables": [1]}', "is no object of nftables"),
+    ('{"nftables": [1]}', "is not an object of nftables"),
     ("[" * 100_000, "this is no JSON"),
 ]
 

@@ -91,7 +91,7 @@ def test_settings_that_matter_are_told() -> None:
     assert "(MANAGE_BUILTINS); hostfw never does" in told
     assert policy(off, "inbound")[0] == "{action: Allow, ipVersion: 4, protocol: TCP, destination: {ports: [22]}}"
     (problem,) = read_ufw(tree(DEFAULT_INPUT_POLICY="MAYBE"))[0].problems
-    assert (problem.position.line, problem.message) == (3, "MAYBE is no policy of ufw")
+    assert (problem.position.line, problem.message) == (3, "MAYBE is not a policy of ufw")
 
 
 def test_a_limit_becomes_one_of_each_source() -> None:

@@ -1,4 +1,4 @@
-"""`.hostfwignore`: what is no file of hostfw is named, and nothing is left out without being named."""
+"""`.hostfwignore`: what is not a file of hostfw is named, and nothing is left out without being named."""
 
 from pathlib import Path
 from time import process_time
@@ -129,9 +129,7 @@ def test_a_file_of_others_is_refused_with_the_next_step(host: Machine, path: str
     refused = host.hostfwctl("apply")
 
     assert refused.status == 3
-    assert (
-        f"if {name} is no file of hostfw, a line with its name in .hostfwignore beside it leaves it out" in refused.err
-    )
+    assert f"if {name} is not a file of hostfw, write its name into .hostfwignore beside it" in refused.err
     assert refused.err.count(".hostfwignore") == 1
     lay(host, str(Path(path).parent / ".hostfwignore"), f"{name}\n")
     assert host.hostfwctl("apply").status == 0

@@ -16,7 +16,7 @@ _OF_OTHERS = "bin_path: /usr/lib/hostfw/crowdsec-bouncer"
 _KEY = re.compile(r"[\w./-]+")
 """A key of a mapping; a line of a shell may be read as one with spaces in it."""
 _FRAGMENT = "[...]"
-"""The mark of an omission in a block that shows a form, and is no file."""
+"""The mark of an omission in a block that shows a form, and is not a file."""
 
 
 class Shown(NamedTuple):

@@ -120,7 +120,7 @@ def read_file(path: Path, most_bytes: int) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise HostError(f"{path} is no file", "give a URL, or a file that `hostfwctl bundle` wrote")
+                raise HostError(f"{path} is not a file", "give a URL, or a file that `hostfwctl bundle` wrote")
             data = file.read(most_bytes + 1)
     except OSError as error:
         raise HostError(f"{path}: {reason(error)}", "give a URL, or a file that `hostfwctl bundle` wrote") from error
@@ -139,7 +139,9 @@ def verified(data: bytes, signers: Path) -> Verified:
         try:
             content.decode()
         except UnicodeDecodeError as error:
-            raise BundleError(f"{path} in it is no text in UTF-8", "make the bundle with `hostfwctl bundle`") from error
+            raise BundleError(
+                f"{path} in it is not text in UTF-8", "make the bundle with `hostfwctl bundle`"
+            ) from error
     return Verified(
         manifest, files, signer, Known(manifest.number, sha256(envelope.manifest).hexdigest(), manifest.name)
     )

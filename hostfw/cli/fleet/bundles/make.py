@@ -70,7 +70,7 @@ def read_content(directory: Path, *, separate_endpoints: bool = False) -> Conten
     With `separate_endpoints`, files of endpoints become files beside it.
     """
     if not os.path.isdir(directory):  # noqa: PTH112  Path.is_dir raises where a directory above cannot be searched
-        raise BundleError(f"{directory} is no directory", "name the directory that holds the policies")
+        raise BundleError(f"{directory} is not a directory", "name the directory that holds the policies")
     configuration, problems = read_paths((directory,), anywhere=False)
     if configuration.settings is not None:
         raise BundleError(
@@ -159,4 +159,4 @@ def _now() -> datetime:
     try:
         return datetime.now(UTC) if text is None else datetime.fromtimestamp(int(text), UTC)
     except (ValueError, OverflowError, OSError) as error:
-        raise BundleError(f"{EPOCH}={text} in the environment is no time", "seconds since 1970") from error
+        raise BundleError(f"{EPOCH}={text} in the environment is not a time", "seconds since 1970") from error

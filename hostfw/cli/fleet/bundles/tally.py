@@ -25,7 +25,7 @@ _WITHIN_S = 30.0
 def read_records(folder: Path) -> Iterator[Document]:
     """The status records among the JSON files below a folder. Raises BundleError if one cannot be read."""
     if not os.path.isdir(folder):  # noqa: PTH112  Path.is_dir raises where a directory above cannot be searched
-        raise BundleError(f"{folder} is no directory", "name the directory of the status records that hosts sent")
+        raise BundleError(f"{folder} is not a directory", "name the directory of the status records that hosts sent")
     for top, folders, names in os.walk(folder):
         folders.sort()
         for path in (Path(top) / name for name in sorted(names) if name.endswith(".json")):

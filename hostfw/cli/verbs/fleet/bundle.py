@@ -167,7 +167,7 @@ def _when(manifest: Manifest) -> str:
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= MOST_NUMBER):
-        raise ArgumentTypeError(f'"{text}" is no number from 1 to {MOST_NUMBER}')
+        raise ArgumentTypeError(f'"{text}" is not a number from 1 to {MOST_NUMBER}')
     return int(text)
 
 
@@ -187,5 +187,5 @@ def _word(text: str) -> str:
 def _moment(text: str) -> datetime:
     found = moment_of(text)
     if found is None:
-        raise ArgumentTypeError(f'"{text}" is no time with its zone; expected one such as 2030-01-31T12:00:00Z')
+        raise ArgumentTypeError(f'"{text}" is not a time with its zone; expected one such as 2030-01-31T12:00:00Z')
     return found

@@ -65,7 +65,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def _port(text: str) -> str:
     if parse_service(text) is None:
-        raise ArgumentTypeError(f'"{text}" is no port such as tcp/443')
+        raise ArgumentTypeError(f'"{text}" is not a port such as tcp/443')
     return text
 
 

@@ -108,7 +108,7 @@ def _bounds(key: Element) -> tuple[int, int]:
         case int():
             return key, key
         case _:
-            raise ValueError(f"{key} is no range of ports")
+            raise ValueError(f"{key} is not a range of ports")
 
 
 def _end_of_range(port: int) -> bytes:
@@ -142,7 +142,7 @@ def _packed(family: TableFamily, element_type: KeyType, element: Element) -> byt
         case int():
             return _U16.pack(element)
         case _:
-            raise ValueError(f"{element} is no key of this type")
+            raise ValueError(f"{element} is not a key of this type")
 
 
 def _verdict(verdict: Verdict) -> bytes:

@@ -108,7 +108,7 @@ def test_a_change_sends_what_differs_and_no_more(made: str, expected: str) -> No
 
 
 def test_what_was_written_down_is_read_again(tmp_path: Path) -> None:
-    """And what is no file of ours is nothing."""
+    """And what is not a file of ours is nothing."""
     saved = SavedMembers(
         Moment(NOW, "this", 60.5), {cidr("192.0.2.7"): None, cidr("2001:db8::/32"): NOW + timedelta(hours=1)}
     )

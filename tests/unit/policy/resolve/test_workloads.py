@@ -278,7 +278,7 @@ def test_one_address_behind_two_bridges_is_two_workloads() -> None:
     ("changed", "message"),
     [
         ({"bridge_netfilter": False}, "between the ports of br0 would meet no policy: this kernel runs without"),
-        ({"interfaces": (Interface("br0", 9, kind="dummy"),)}, "br0, which workloads.bridges names, is no bridge"),
+        ({"interfaces": (Interface("br0", 9, kind="dummy"),)}, "br0, which workloads.bridges names, is not a bridge"),
         (
             {"interfaces": (Interface("br0", 9, kind="bridge", bridge=BridgeFacts(vlan_filtering=True)),)},
             "the bridge br0 filters VLANs",

@@ -298,7 +298,12 @@ QUESTIONS = [
         'DST is "[fd00::1"',
         "write [ADDRESS]:PORT, such as [fd00::1]:443",
     ),
-    ("a port alone", ["10.0.0.1", "443"], 'DST is "443", which is no address', "`hostfwctl explain 10.0.0.1 host:443`"),
+    (
+        "a port alone",
+        ["10.0.0.1", "443"],
+        'DST is "443", which is not an address',
+        "`hostfwctl explain 10.0.0.1 host:443`",
+    ),
     ("two IP versions", ["10.0.0.1", "[fd00::1]:80"], "SRC is of IPv4 and DST is of IPv6", ""),
     (
         "the ICMP of the other version",
