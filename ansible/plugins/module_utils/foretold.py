@@ -53,7 +53,9 @@ def as_markdown(hosts, left_out, foretells):
         lines.extend(["Left out, since they could not be reached: {}".format(", ".join(sorted(left_out))), ""])
     lines.extend(["| host | differences | closes | opens | refused |", "|---|---|---|---|---|"])
     for host in found:
-        counts = [str(len(host[name])) for name in ("differences", "closes", "opens")]
+        # Below the line of a resource, its changed lines are indented.
+        resources = [text for text in host["differences"] if not text[:1].isspace()]
+        counts = [str(len(texts)) for texts in (resources, host["closes"], host["opens"])]
         lines.append("| {} |".format(" | ".join([_cell(host["host"]), *counts, "yes" if host["refused"] else "no"])))
     for host in found:
         parts = _parts(host)

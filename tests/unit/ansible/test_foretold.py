@@ -63,3 +63,11 @@ def test_a_terminal_shows_hosts_for_which_there_is_something_to_tell() -> None:
     )
     assert "db" not in told
     assert foretold.as_text(_HOSTS, ["a line"], False) == "a line\n"
+
+
+def test_the_table_counts_resources_and_not_lines() -> None:
+    """A resource that differs is one, however many of its lines do."""
+    differences = ["~ GlobalNetworkPolicy/web   web.yaml:1", "    @@ -12,4 +12,4 @@", "    -  - 443", "    +  - 8443"]
+    host = {"inventory_hostname": "web1", "hostfw_applied": {"changed": True, "differences": differences}}
+
+    assert "| web1 | 1 | 0 | 0 | no |" in foretold.as_markdown([host], [], True)
