@@ -4,7 +4,7 @@ What workloads meet is kept from plan to plan, as there may be a thousand of the
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import cast
@@ -92,16 +92,15 @@ class Targets:
     ) -> list[Verdict]:
         """The verdicts of endpoints in their order: of workloads that meet the same, the first one's."""
         workloads = [one for one in endpoints if one.workload is not None]
-        if not workloads or self._cache.is_making or not self.is_met_by_workloads(program_of):
-            return [self.verdict(one, direction, purpose, program_of, allow, again=again) for one in endpoints]
         # Most are those of the last plan, and cost no call each: there may be a thousand.
         planned = list(map(_egress if direction is Direction.INGRESS else _ingress, workloads))
         met = list(map(id, planned))
-        known = self._look_up(workloads, planned, met, purpose)
-        found = [
-            known[of_it] if of_it in known else self.verdict(one, direction, purpose, program_of, allow, again=again)
-            for one, of_it in zip(workloads, met, strict=True)
-        ]
+        is_known = workloads and not self._cache.is_making and self.is_met_by_workloads(program_of)
+        known = self._look_up(workloads, planned, met, purpose) if is_known else {}
+        for one, of_it in zip(workloads, met, strict=True):
+            if of_it not in known:
+                known[of_it] = self.verdict(one, direction, purpose, program_of, allow, again=again)
+        found = list(map(known.__getitem__, met))
         if len(workloads) == len(endpoints):
             return found
         theirs = iter(found)
@@ -114,7 +113,7 @@ class Targets:
 
     def _look_up(
         self, workloads: Sequence[PlannedEndpoint], planned: Sequence[PlannedDirection], met: list[int], purpose: str
-    ) -> Mapping[int, Verdict]:
+    ) -> dict[int, Verdict]:
         """The verdicts of workloads that meet the same as in the last plan, by the identity of that.
 
         It is the verdict of the first of those that meet one thing. They are behind bridges or interfaces of their own,
