@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from hostfw.compile.layout.parts import Place, by_prefix
 from hostfw.compile.neighbours import of_the_link
 from hostfw.compile.plan_programs import Programs
 from hostfw.compile.program import Program
 from hostfw.compile.table_builder import TableBuilder
-from hostfw.model.host.guests import BEFORE_AN_ADDRESS
+from hostfw.model.host.guests import BEFORE_AN_ADDRESS, Workload
 from hostfw.model.host.interface_names import WILDCARD_END
 from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint
 from hostfw.model.values import Cidr, Direction, Family
@@ -50,28 +50,39 @@ def of_patterns(side: Direction, patterns: Iterable[str], verdict: Callable[[], 
         yield Rule((Match(interface_key(side), value),), (verdict(),))
 
 
-def places_of(plan: Plan, family: Family) -> tuple[tuple[Place, str], ...]:
-    """Where workloads are behind bridges in a family, in order, each with the name of its workload."""
-    return tuple(
-        sorted(
-            ((workload.bridge, net.address), endpoint.name)
-            for endpoint, workload in plan.bridged
-            for net in workload.addresses
-            if net.family is family
-        )
+class Places(NamedTuple):
+    """Where workloads are behind bridges in a family, in order, each with the name of its workload.
+
+    Many are in `parts`, by prefixes of a length in bits.
+    """
+
+    names: Mapping[Place, str]
+    parts: tuple[int, Mapping[int, Sequence[Place]]] | None
+
+
+def places_of(bridged: Iterable[tuple[PlannedEndpoint, Workload]], family: Family, most: int) -> Places:
+    """The places of workloads, in parts if they are more than can be together."""
+    found = sorted(
+        ((workload.bridge, net.address), endpoint.name)
+        for endpoint, workload in bridged
+        for net in workload.addresses
+        if net.family is family
     )
+    names = dict(found)
+    return Places(names, by_prefix(list(names), family, most) if len(names) > most else None)
 
 
 @dataclass(frozen=True, slots=True)
 class BehindBridges:
     """The rules for the bridges of workloads, one for each name of the setting; none without one.
 
-    `places` are those of `places_of` in the family of the table.
+    `endpoints` are those behind bridges, and `places` where they are in the family of the table.
     What is behind a new port or a new bridge has no element in any map, and so is denied.
     """
 
     plan: Plan
-    places: tuple[tuple[Place, str], ...]
+    endpoints: Sequence[PlannedEndpoint]
+    places: Places
     builder: TableBuilder
     guests: Programs
     chain_of: ChainOf
@@ -149,7 +160,7 @@ class BehindBridges:
     def _known(self, side: Direction, purpose: str, verdicts: Mapping[str, Verdict], rest: list[Rule]) -> list[Rule]:
         """The verdicts of workloads, by bridge and address, and the rest for what is of none."""
         key = Key.SOURCE_ON_LINK if side is Direction.INGRESS else Key.DESTINATION_ON_LINK
-        names = dict(self.places)
+        names = self.places.names
 
         def rules_of(places: Sequence[Place]) -> Rule:
             elements = tuple((place, verdicts[names[place]]) for place in places)
@@ -161,14 +172,12 @@ class BehindBridges:
         self, side: Direction, purpose: str, rule_of: Callable[[Sequence[Place]], Rule], rest: list[Rule]
     ) -> list[Rule]:
         """The rule of all places, where there are any, and the rest; of many in chains by prefixes of addresses."""
-        places, builder = [place for place, _ in self.places], self.builder
-        if not places:
+        places, builder = self.places, self.builder
+        if not places.names:
             return rest
-        most = builder.costs.dispatched_together
-        found = by_prefix(places, builder.family, most) if len(places) > most else None
-        if found is None:
-            return [rule_of(places), *rest]
-        length, parts = found
+        if places.parts is None:
+            return [rule_of(tuple(places.names)), *rest]
+        length, parts = places.parts
         onward = Rule((), (Goto(builder.chain(f"{purpose}/rest", rest)),))
         elements = tuple(
             (prefix, Goto(builder.chain(f"{purpose}/part", (rule_of(part), onward)))) for prefix, part in parts.items()
@@ -184,6 +193,5 @@ class BehindBridges:
         return [Rule((), (Vmap(address, top, length),)), onward]
 
     def _verdicts(self, side: Direction, purpose: str, program_of: ProgramOf) -> dict[str, Verdict]:
-        endpoints = [endpoint for endpoint, _ in self.plan.bridged]
-        found = self.verdicts_of(endpoints, side, purpose, program_of)
-        return {endpoint.name: verdict for endpoint, verdict in zip(endpoints, found, strict=True)}
+        found = self.verdicts_of(self.endpoints, side, purpose, program_of)
+        return {endpoint.name: verdict for endpoint, verdict in zip(self.endpoints, found, strict=True)}

@@ -56,9 +56,11 @@ class Dispatch:
         self._programs_that_drop = Programs(plan.settings, reject=False, cache=cache)
         self._programs_of_workloads = self._targets.of_workloads
         self._endpoints = {endpoint.name: endpoint for endpoint in plan.endpoints}
+        bridged = plan.bridged
         self._behind_bridges = BehindBridges(
             plan,
-            places_of(plan, builder.family),
+            [endpoint for endpoint, _ in bridged],
+            places_of(bridged, builder.family, builder.costs.dispatched_together),
             builder,
             self._programs_of_workloads,
             self._targets.chain,

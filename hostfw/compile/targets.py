@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import attrgetter
-from typing import cast
+from typing import NamedTuple, Self, cast
 
 from hostfw.compile.behind_bridges import ProgramOf
 from hostfw.compile.incremental.memo import CompileCache, identity
@@ -24,6 +24,33 @@ from hostfw.nft.rules import Accept, Goto, Jump, Return, Rule, Statement, Verdic
 
 _ingress = cast("Callable[[PlannedEndpoint], PlannedDirection]", attrgetter("ingress"))
 _egress = cast("Callable[[PlannedEndpoint], PlannedDirection]", attrgetter("egress"))
+
+
+class _Workloads(NamedTuple):
+    """The workloads among some endpoints, by what they meet on one side, which the identities in `met` stand for.
+
+    `first` is the first workload that meets something, `names` has what it meets by its name, and `asked` the same with
+    the very plan of it.
+    """
+
+    endpoints: Sequence[PlannedEndpoint]
+    workloads: list[PlannedEndpoint]
+    met: list[int]
+    first: dict[int, PlannedEndpoint]
+    names: dict[str, int]
+    asked: list[tuple[str, PlannedDirection]]
+
+    @classmethod
+    def of(cls, endpoints: Sequence[PlannedEndpoint], side: Direction) -> Self:
+        """Those of endpoints, which are kept so that their identity stays their own."""
+        workloads = [one for one in endpoints if one.workload is not None]
+        planned = list(map(_egress if side is Direction.INGRESS else _ingress, workloads))
+        met = list(map(id, planned))
+        # Of several that meet the same the first one is the last to be put there.
+        first = dict(zip(reversed(met), reversed(workloads), strict=True))
+        of_met = dict(zip(met, planned, strict=True))
+        names = {one.name: of_it for of_it, one in first.items()}
+        return cls(endpoints, workloads, met, first, names, [(name, of_met[of_it]) for name, of_it in names.items()])
 
 
 class Targets:
@@ -49,6 +76,7 @@ class Targets:
         self._chains: dict[tuple[object, ...], Verdict] = {}
         self._of_directions: defaultdict[tuple[str, bool], dict[int, Verdict]] = defaultdict(dict)
         self._identities: dict[tuple[str, Direction], tuple[object, ...]] = {}
+        self._workloads: dict[tuple[int, Direction], _Workloads] = {}
         self._ends: dict[str, dict[tuple[object, ...], Split | None]] = {}
 
     def verdict(
@@ -91,13 +119,12 @@ class Targets:
         again: bool = False,
     ) -> list[Verdict]:
         """The verdicts of endpoints in their order: of workloads that meet the same, the first one's."""
-        workloads = [one for one in endpoints if one.workload is not None]
+        of_them = self._of(endpoints, direction)
+        workloads, met = of_them.workloads, of_them.met
         # Most are those of the last plan, and cost no call each: there may be a thousand.
-        planned = list(map(_egress if direction is Direction.INGRESS else _ingress, workloads))
-        met = list(map(id, planned))
         is_known = workloads and not self._cache.is_making and self.is_met_by_workloads(program_of)
-        known = self._look_up(workloads, planned, met, purpose) if is_known else {}
-        for one, of_it in zip(workloads, met, strict=True):
+        known = self._look_up(of_them, purpose) if is_known else {}
+        for of_it, one in of_them.first.items():
             if of_it not in known:
                 known[of_it] = self.verdict(one, direction, purpose, program_of, allow, again=again)
         found = list(map(known.__getitem__, met))
@@ -111,22 +138,23 @@ class Targets:
             for one in endpoints
         ]
 
-    def _look_up(
-        self, workloads: Sequence[PlannedEndpoint], planned: Sequence[PlannedDirection], met: list[int], purpose: str
-    ) -> dict[int, Verdict]:
+    def _of(self, endpoints: Sequence[PlannedEndpoint], side: Direction) -> _Workloads:
+        """The workloads among endpoints; the same ones are asked about for several hooks."""
+        known = self._workloads.get((id(endpoints), side))
+        if known is None:
+            known = self._workloads[id(endpoints), side] = _Workloads.of(endpoints, side)
+        return known
+
+    def _look_up(self, of_them: _Workloads, purpose: str) -> dict[int, Verdict]:
         """The verdicts of workloads that meet the same as in the last plan, by the identity of that.
 
         It is the verdict of the first of those that meet one thing. They are behind bridges or interfaces of their own,
         not both.
         """
-        first = dict(zip(reversed(met), reversed(workloads), strict=True))
-        of_first = dict(zip(met, planned, strict=True))
-        is_bridged = any(one.workload.bridge for one in workloads[:1] if one.workload)
-        names = {one.name: of_it for of_it, one in first.items()}
-        asked = [(name, of_first[of_it]) for name, of_it in names.items()]
-        verdicts = self._cache.verdicts(self._place(purpose, bridged=is_bridged), asked, self._builder.counters)
+        is_bridged = any(one.workload.bridge for one in of_them.workloads[:1] if one.workload)
+        verdicts = self._cache.verdicts(self._place(purpose, bridged=is_bridged), of_them.asked, self._builder.counters)
         found = self._of_directions[purpose, is_bridged]
-        found |= {names[name]: verdict for name, verdict in verdicts.items()}
+        found |= {of_them.names[name]: verdict for name, verdict in verdicts.items()}
         return found
 
     def _place(self, purpose: str, *, bridged: bool) -> tuple[object, ...]:

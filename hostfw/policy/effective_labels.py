@@ -15,6 +15,7 @@ from hostfw.model.resources import HostEndpoint, Profile, Resources
 from hostfw.selector.evaluate import Selector
 from hostfw.selector.namespaces import NAMESPACE_LABEL, ORCHESTRATOR_LABEL, labels_by_namespace
 from hostfw.selector.nodes import All, And, Comparison, Global, Has, In, Not, NotIn, Operator, Or
+from hostfw.selector.required_labels import RequiredLabels
 
 LabelMap = Mapping[str, str]
 
@@ -73,6 +74,15 @@ class LabelIndex:
     having: Mapping[str, int]
     with_value: Mapping[str, Mapping[str, int]]
     texts: "dict[str, _ValueText]" = field(default_factory=dict)
+    _there: RequiredLabels | None = None
+
+    @property
+    def there(self) -> RequiredLabels:
+        """The labels that any of the label sets has, with each value and with None."""
+        if self._there is None:
+            with_value = ((label, value) for label, values in self.with_value.items() for value in values)
+            self._there = frozenset((*with_value, *((label, None) for label in self.having)))
+        return self._there
 
 
 _END = "\0"

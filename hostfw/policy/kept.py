@@ -34,15 +34,16 @@ def keep(
     local: Sequence[HostEndpoint | WorkloadEndpoint],
     resources: Resources,
     facts: HostFacts,
+    on_host: InterfaceLookup,
 ) -> tuple[Bindings, tuple[Problem, ...]]:
     """The bindings of now, those that the record adds, and a warning for each of these.
 
     A record counts while its HostEndpoint is there and claims what it claimed then; once an interface is kept, until
     the HostEndpoint is gone. An interface that another HostEndpoint claims by name, group or address is that one's.
     """
-    endpoints = {endpoint.metadata.full_name: endpoint for endpoint in local}
-    claims = _claims(local, resources.interface_groups)
-    on_host = InterfaceLookup(facts)
+    named = {record.endpoint for record in governance.interfaces}
+    endpoints = {name: one for one in local if (name := one.metadata.full_name) in named}
+    claims = _claims(endpoints.values(), resources.interface_groups)
     standing = [
         (record, interface)
         for record in sorted(governance.interfaces, key=lambda record: (record.endpoint, record.name))
@@ -73,12 +74,11 @@ def keep(
 
 
 def closed(
-    bound: Bindings, governance: Governance, workloads: Sequence[WorkloadEndpoint], facts: HostFacts
+    bound: Bindings, governance: Governance, workloads: Sequence[WorkloadEndpoint], on_host: InterfaceLookup
 ) -> tuple[str, ...]:
     """The interfaces of workloads that are no more, under names that tell it no longer: they are nobody's."""
     running = {one.metadata.full_name for one in workloads}
     taken = {binding.interface for binding in bound.bindings}
-    on_host = InterfaceLookup(facts)
     left = (
         interface.name
         for record in governance.interfaces
@@ -99,7 +99,7 @@ def recorded(plan: Plan, resources: Resources, facts: HostFacts, before: Governa
     """The record of a plan in force on a host; `before` is the record that it was resolved with."""
     every = (*resources.every_endpoint, *facts.workloads)
     claims = _claims(every, resources.interface_groups)
-    on_host = InterfaceLookup(facts)
+    on_host = InterfaceLookup(facts, before.interfaces)
     by_name = {interface.name: interface for interface in facts.interfaces}
     since = {
         (interface.name, record.endpoint): record.since

@@ -27,7 +27,7 @@ class Unfollowed(NamedTuple):
 
 def unfollowed(plan: Plan, endpoints: Iterable[HostEndpoint], governance: Governance, facts: HostFacts) -> Unfollowed:
     """Compare what a plan of now governs with the rules that were compiled for what is on record."""
-    on_host = InterfaceLookup(facts)
+    on_host = InterfaceLookup(facts, governance.interfaces)
     kept = {interface.name for interface in governance.kept}
     named = {endpoint.metadata.full_name for endpoint in endpoints if endpoint.interface_name}
     known = {

@@ -23,7 +23,7 @@ from hostfw.compile import (
     ruleset,
 )
 from hostfw.compile import table_builder as builder
-from hostfw.compile.behind_bridges import BehindBridges, ProgramOf, places_of
+from hostfw.compile.behind_bridges import BehindBridges, Places, ProgramOf, places_of
 from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout.cuts import by_address as addresses
 from hostfw.compile.layout.cuts import by_port as ports
@@ -35,6 +35,7 @@ from hostfw.compile.layout.ranking import key_maps, lookups, ranked, ways, width
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.compile.targets import Targets
+from hostfw.model.host.guests import Workload
 from hostfw.model.packets.packet import Packet
 from hostfw.model.plan import Plan, PlannedEndpoint
 from hostfw.model.values import FAMILIES, Direction, Family, PortRange
@@ -445,9 +446,10 @@ def _one_stands_for_all(patch: pytest.MonkeyPatch) -> None:
 
 
 def _all_behind_one_bridge(patch: pytest.MonkeyPatch) -> None:
-    def places(plan: Plan, family: Family) -> tuple[tuple[Place, str], ...]:
-        found = {address: name for (_, address), name in places_of(plan, family)}
-        return tuple(((bridge, address), name) for bridge in BRIDGES for address, name in sorted(found.items()))
+    def places(bridged: Iterable[tuple[PlannedEndpoint, Workload]], family: Family, most: int) -> Places:
+        found = {address: name for (_, address), name in places_of(bridged, family, most).names.items()}
+        every = {(bridge, address): name for bridge in BRIDGES for address, name in sorted(found.items())}
+        return Places(every, None)
 
     patch.setattr(dispatch, "places_of", places)
 

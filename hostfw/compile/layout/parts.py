@@ -81,8 +81,9 @@ def by_prefix(places: Sequence[Place], family: Family, most: int) -> tuple[int, 
     addresses = sorted(address for _, address in places)
     pairs = zip(addresses, addresses[most:], strict=False)
     # Of so many in a row the first and the last must be in two parts.
-    length = max((family.bits - (one ^ other).bit_length() + 1 for one, other in pairs), default=0)
-    if not 0 < length <= family.bits:
+    bits = family.bits
+    length = max((bits - (one ^ other).bit_length() + 1 for one, other in pairs), default=0)
+    if not 0 < length <= bits:
         return None
     mask = mask_of(family, length)
     parts: defaultdict[int, list[Place]] = defaultdict(list)

@@ -73,14 +73,22 @@ NOTHING_GOVERNED = Governance()
 
 
 class InterfaceLookup:
-    """The interfaces of a host by what records know them by, so that to find thousands takes no more than one look."""
+    """The interfaces of a host by what some records know them by, so that to find thousands takes one look at each."""
 
-    def __init__(self, facts: HostFacts) -> None:
+    def __init__(self, facts: HostFacts, records: Iterable[GovernedInterface]) -> None:
+        """For these records; a host with a thousand interfaces may have one record, or none."""
+        sought = {key for record in records for key in _keys(record) if key[1]}
+        values = {value for _, value in sought}
         self._by_key: defaultdict[tuple[str, str | int], list[Interface]] = defaultdict(list)
-        for interface in facts.interfaces:
-            for kind, value in _keys(interface):
-                if value:
-                    self._by_key[kind, value].append(interface)
+        may_be_meant = [
+            one
+            for one in (facts.interfaces if values else ())
+            if one.index in values or one.name in values or one.mac in values or one.permanent_mac in values
+        ]
+        for interface in may_be_meant:
+            for key in _keys(interface):
+                if key in sought:
+                    self._by_key[key].append(interface)
 
     def found_again(self, record: GovernedInterface) -> Interface | None:
         """The interface that a record is about, or None while the host does not have it.

@@ -18,6 +18,7 @@ from hostfw.model.prefixes import PACKED_FROM, Cidrs, CidrSet, union, unpacked
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Resources
 from hostfw.model.values import Cidr, Protocol, merge
 from hostfw.policy.effective_labels import (
+    LabelIndex,
     NamespaceLabels,
     index_labels,
     labels_of_members,
@@ -25,6 +26,7 @@ from hostfw.policy.effective_labels import (
     selected,
 )
 from hostfw.selector.evaluate import Selector, canonical, parse
+from hostfw.selector.required_labels import RequiredLabels, required_labels
 
 
 class Entry(NamedTuple):
@@ -36,6 +38,20 @@ class Entry(NamedTuple):
     of: object
     parts: tuple[tuple[Cidr, ...], ...]
     labels: dict[str, str]
+
+
+class Parsed(NamedTuple):
+    """A selector, its canonical text, which is empty where it restricts nothing, and what a label set needs for it."""
+
+    selector: Selector
+    name: str
+    required: RequiredLabels | None
+
+    def selected(self, index: LabelIndex) -> int:
+        """The label sets that it selects, as bits; that it selects none of a few is mostly known without a look."""
+        if self.required is not None and self.required.isdisjoint(index.there):
+            return 0
+        return selected(self.selector, index)
 
 
 class Asked(NamedTuple):
@@ -112,7 +128,7 @@ class AddressBook:
         self._with_ports = tuple(e for e in endpoints if e.ports and e.expected_ips)
         self._port_labels = index_labels(namespaces.of_endpoint(e, profiles) for e in self._with_ports)
         self._named = _bits_by_port_name(self._with_ports)
-        self._parsed: dict[str, tuple[Selector, str]] = before.parsed_in_use() if before is not None else {}
+        self._parsed: dict[str, Parsed] = before.parsed_in_use() if before is not None else {}
         self._used: set[str] = set()
         self._gathered: dict[int, Cidrs] = {}
         self._address_sets: dict[str, AddressSet] = {}
@@ -136,20 +152,21 @@ class AddressBook:
 
     def canonical(self, text: SelectorText | None) -> str:
         """The canonical text of a selector; "" for one that is absent or blank and so restricts nothing."""
-        return "" if text is None else self._parse(text)[1]
+        return "" if text is None else self._parse(text).name
 
     def address_set(self, text: SelectorText | None) -> AddressSet | None:
         """The addresses that a selector stands for, or None where it restricts nothing."""
         if text is None:
             return None
-        selector, name = self._parse(text)
+        parsed = self._parse(text)
+        name = parsed.name
         if not name:
             return None
         known = self._address_sets.get(name)
         if known is None:
-            bits = selected(selector, self._entry_labels)
+            bits = parsed.selected(self._entry_labels)
             external = (
-                tuple(self._external[place] for place in members(selected(selector, self._external_labels)))
+                tuple(self._external[place] for place in members(parsed.selected(self._external_labels)))
                 if self._external
                 else ()
             )
@@ -164,7 +181,7 @@ class AddressBook:
         if known is None:
             bits = self._named.get(name, 0)
             if text is not None:
-                bits &= selected(self._parse(text)[0], self._port_labels)
+                bits &= self._parse(text).selected(self._port_labels)
             found = (m for place in members(bits) for m in _port_members(self._with_ports[place], name, protocol))
             known = PortSet(name, tuple(sorted(set(found))))
             self._port_sets[key] = known
@@ -186,8 +203,8 @@ class AddressBook:
         def stays(text: SelectorText) -> bool:
             found = known.get(text.text)
             if found is None:
-                selector, name = self._parse(text)
-                found = known[text.text] = not name or (outside_alike and not selected(selector, index))
+                parsed = self._parse(text)
+                found = known[text.text] = not parsed.name or (outside_alike and not parsed.selected(index))
             return found
 
         def owner_stays(owner: GlobalNetworkPolicy | Profile) -> bool:
@@ -205,20 +222,21 @@ class AddressBook:
 
         return owner_stays
 
-    def selector(self, text: SelectorText) -> Selector:
-        """The selector of a text, parsed once."""
-        return self._parse(text)[0]
+    def selected(self, text: SelectorText, index: LabelIndex) -> int:
+        """The label sets that a selector selects, as bits; its text is parsed once."""
+        return self._parse(text).selected(index)
 
-    def parsed_in_use(self) -> dict[str, tuple[Selector, str]]:
+    def parsed_in_use(self) -> dict[str, Parsed]:
         """The texts that were asked for since the book was made, parsed."""
         return {text: self._parsed[text] for text in self._used}
 
-    def _parse(self, text: SelectorText) -> tuple[Selector, str]:
+    def _parse(self, text: SelectorText) -> Parsed:
         self._used.add(text.text)
         known = self._parsed.get(text.text)
         if known is None:
             selector = parse(text.text)
-            known = selector, canonical(selector) if text.text.strip(" \t") else ""
+            name = canonical(selector) if text.text.strip(" \t") else ""
+            known = Parsed(selector, name, required_labels(selector))
             self._parsed[text.text] = known
         return known
 

@@ -50,6 +50,10 @@ def bridged_problems(settings: Workloads, facts: HostFacts) -> Iterator[Problem]
     And what keeps a bridge of workloads from working as it does now.
     """
     kinds = {interface.name: interface.kind for interface in facts.interfaces}
+    masters = {interface.master for interface in facts.interfaces}
+    governed = {
+        master for master in masters if settings.has_bridge(master) and kinds.get(master or "") == KIND_OF_BRIDGES
+    }
     for interface in facts.interfaces:
         if settings.has_bridge(interface.name) and interface.kind == KIND_OF_BRIDGES:
             yield from _bridge_problems(interface, facts)
@@ -61,10 +65,10 @@ def bridged_problems(settings: Workloads, facts: HostFacts) -> Iterator[Problem]
                 hint="name it in workloads.interfaces, if a workload is behind it",
                 severity=Severity.WARNING,
             )
-        if settings.has_bridge(interface.master) and kinds.get(interface.master or "") == KIND_OF_BRIDGES:
+        if interface.master in governed:
             continue
         if interface.master is not None and settings.has_interface(interface.name):
-            kind = next((one.kind for one in facts.interfaces if one.name == interface.master), "") or "interface"
+            kind = kinds.get(interface.master) or "interface"
             yield Problem(
                 NOWHERE,
                 f"{interface.name}, which the setting workloads names, is a port of the {kind} {interface.master}: its "

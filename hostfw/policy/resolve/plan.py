@@ -12,7 +12,7 @@ from functools import partial
 from typing import NamedTuple
 
 from hostfw.model.host.facts import HostFacts, Interface
-from hostfw.model.host.governance import NOTHING_GOVERNED, Governance
+from hostfw.model.host.governance import NOTHING_GOVERNED, Governance, InterfaceLookup
 from hostfw.model.host.guests import Workload
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.kinds.workloads import WorkloadEndpoint
@@ -106,8 +106,9 @@ def resolve(
     resources = replace(resources, workloads=_addressed(resources, workloads, node))
     claimed, problems = bind(local, resources.interface_groups, settings.loopback, facts, settings.workloads)
     claimed = with_workloads(claimed, workloads, facts)
-    bound, kept_problems = keep(claimed, governance, (*local, *workloads), resources, facts)
-    closing = closed(bound, governance, workloads, facts)
+    on_host = InterfaceLookup(facts, governance.interfaces)
+    bound, kept_problems = keep(claimed, governance, (*local, *workloads), resources, facts, on_host)
+    closing = closed(bound, governance, workloads, on_host)
     if closing:
         patterns = (*settings.workloads.interfaces, *closing)
         settings = replace(settings, workloads=replace(settings.workloads, interfaces=patterns))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from hostfw.model.kinds.metadata import SelectorText
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.resources import HostEndpoint
-from hostfw.policy.effective_labels import LabelIndex, LabelMap, index_labels, members, selected
+from hostfw.policy.effective_labels import LabelIndex, LabelMap, index_labels, members
 from hostfw.policy.order import EvaluatedPolicy
 from hostfw.policy.resolve.address_book import AddressBook
 
@@ -69,5 +69,5 @@ class Selecting:
     def _bits(self, selector: SelectorText, index: LabelIndex, known: dict[str, int]) -> int:
         bits = known.get(selector.text)
         if bits is None:
-            bits = known[selector.text] = selected(self._book.selector(selector), index)
+            bits = known[selector.text] = self._book.selected(selector, index)
         return bits

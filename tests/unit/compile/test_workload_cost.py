@@ -1,7 +1,8 @@
 """Cost of one workload that comes or goes: it does not depend on how many others there are.
 
-In calls, which are the same on every machine: of policies that were planned, verdicts that were laid out, and rules
-that were written. What differs in the ruleset is the three workloads that a policy of the changed one names.
+In calls, which are the same on every machine: of selectors that were evaluated, policies that were planned, verdicts
+that were laid out, and rules that were written. What differs in the ruleset is the three workloads that a policy of the
+changed one names.
 """
 
 from collections import Counter
@@ -24,7 +25,7 @@ from hostfw.nft.installed import InstalledTable, as_installed
 from hostfw.nft.objects import Ruleset
 from hostfw.nft.simulate import effort
 from hostfw.nft.worst_packet import Cost
-from hostfw.policy.resolve import directions
+from hostfw.policy.resolve import address_book, directions
 
 SIZES = (40, 120)
 MANY = 600
@@ -36,7 +37,13 @@ class _Calls:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.number: Counter[str] = Counter()
-        for of, name in ((directions, "_plan_policy"), (Targets, "_new_verdict"), (object_text, "rule_text")):
+        counted = (
+            (address_book, "selected"),
+            (directions, "_plan_policy"),
+            (Targets, "_new_verdict"),
+            (object_text, "rule_text"),
+        )
+        for of, name in counted:
             monkeypatch.setattr(of, name, self._counted(name, getattr(of, name)))
 
     def _counted(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,11 +55,15 @@ class _Calls:
 
 
 def _built(count: int, *, bridged: bool) -> tuple[Callable[[int], Ruleset], Callable[[], Ruleset]]:
-    """Functions that build for so many workloads, without one of them and with all, with one cache."""
+    """Functions that build for so many workloads, without one of them and with all, with one cache.
+
+    Those whose files are the same are the very same, as their reader has it.
+    """
     candidate, cache = workloads.candidate(count, bridged=bridged), GenerationCache()
+    every = [workloads.workload(number) for number in range(count)]
 
     def built(left_out: int) -> Ruleset:
-        here = [workloads.workload(number) for number in range(count) if number != left_out]
+        here = [one for number, one in enumerate(every) if number != left_out]
         found = build(candidate, workloads.facts(here, bridged=bridged), cache)
         assert isinstance(found, Generation)
         return found.ruleset
@@ -75,6 +86,7 @@ def test_one_workload_costs_the_same_among_few_and_many(bridged: bool, monkeypat
     assert costs[:2] == costs[2:]
     assert max(one["_new_verdict"] for one in costs) <= 20, costs
     assert max(one["_plan_policy"] for one in costs) <= 6, costs
+    assert max(one["selected"] for one in costs) <= 12, costs
 
 
 @pytest.mark.parametrize("bridged", [True, False])

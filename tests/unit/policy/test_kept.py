@@ -227,7 +227,7 @@ def test_an_interface_is_known_again_by_index_hardware_or_name(
     """And no other is taken for it."""
     (record,) = on_record(configuration(hep("e", was.name)), facts(LO, was)).interfaces
 
-    assert (InterfaceLookup(facts(LO, now)).found_again(record) is not None) is known, name
+    assert (InterfaceLookup(facts(LO, now), [record]).found_again(record) is not None) is known, name
 
 
 def test_a_vlan_is_not_known_by_the_address_that_it_borrows() -> None:
@@ -235,7 +235,8 @@ def test_a_vlan_is_not_known_by_the_address_that_it_borrows() -> None:
     vlan = Interface("eth0.10", 4, kind="vlan", mac=CARD)
     (record,) = on_record(configuration(hep("e", "eth0.10")), facts(LO, vlan)).without_indices().interfaces
 
-    assert InterfaceLookup(facts(LO, replace(vlan, name="eth0.20", index=5))).found_again(record) is None
+    another = facts(LO, replace(vlan, name="eth0.20", index=5))
+    assert InterfaceLookup(another, [record]).found_again(record) is None
 
 
 @pytest.mark.parametrize("host", ["web1", "web1.example.com", "localhost"])
