@@ -2,20 +2,25 @@
 
 And the bytes that hosts fetch where endpoints are separate from policies.
 
+    python3 -m bench.fleets.bundles [HOSTS]
+
 Each host really verifies with ssh-keygen, compares every byte, and decides; the kernel is a stub that says if the
 host is well. The clock is simulated: hosts pull every five minutes, each at a moment of its own, and the records are
 counted once a minute.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from random import Random
 from subprocess import run
+from sys import argv
 from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
+from types import SimpleNamespace
+from typing import Any
 
 from hostfw.bundle.archive import archive
 from hostfw.bundle.manifest import BundleError, EndpointFile, File, Manifest, Wave, manifest_text
@@ -24,7 +29,10 @@ from hostfw.bundle.waves import Tally, decide
 from hostfw.cli.fleet.bundles.fetched import Verified, fetched_endpoints, place_beside, verified
 from hostfw.cli.fleet.bundles.make import Rollout as BundleWords
 from hostfw.cli.fleet.bundles.make import make, read_content
+from hostfw.cli.fleet.bundles.pull import Wanted, pull
+from hostfw.cli.fleet.bundles.status import State
 from hostfw.host.bundles.signature import sign
+from hostfw.host.bundles.state import BundleState, load_state, save_state
 
 HOSTS = 10_000
 CANARIES = 50
@@ -117,23 +125,60 @@ def roll_out(
 _KEPT: dict[str, Verified] = {}
 
 
-def refused(signer: _Signer, other: _Signer, tries: int, random: Random) -> tuple[int, int]:
-    """The numbers of bundles with one byte changed, or signed by nobody, that were tried and refused."""
-    good = signer.bundle(9, CREATED)
-    stolen = 0
-    for _ in range(tries):
-        place = random.randrange(len(good))
-        changed = good[:place] + bytes([good[place] ^ (1 << random.randrange(8))]) + good[place + 1 :]
-        stolen += _is_refused(changed, signer)
-    return tries + 1, stolen + _is_refused(other.bundle(10, CREATED), signer)
+_ACCEPTED = 1_000_000
+"""The number of the bundle that a host has accepted, when it is offered what it should not take."""
 
 
-def _is_refused(data: bytes, signer: _Signer) -> bool:
+def refused(signer: _Signer, other: _Signer, tries: int, random: Random, folder: Path) -> Iterator[str]:
+    """Lines with the number of bundles that a host was offered and refused, by what is wrong with each.
+
+    The host pulls each by `pull` itself; it has accepted a bundle before.
+    """
+    good, later = signer.bundle(_ACCEPTED, CREATED), signer.bundle(_ACCEPTED + 1, CREATED)
+    folder.mkdir()
+    save_state(folder, BundleState(accepted=verified(good, signer.allowed).known))
+    few = max(tries // 10, 1)
+    offers: tuple[tuple[str, int, Callable[[], bytes]], ...] = (
+        ("newer, one bit changed", tries, lambda: _one_bit_changed(later, random)),
+        ("newer, cut off", tries, lambda: later[: random.randrange(len(later))]),
+        ("newer, followed by more", few, lambda: later + random.randbytes(random.randrange(1, 600))),
+        (
+            "newer, by a key that is not allowed",
+            few,
+            lambda: other.bundle(_ACCEPTED + random.randrange(1, 99), CREATED),
+        ),
+        ("older, as it was signed", few, lambda: signer.bundle(random.randrange(1, _ACCEPTED), CREATED)),
+        ("another of the same number", few, lambda: signer.bundle(_ACCEPTED, CREATED + _later(random))),
+    )
+    for what, count, offer in offers:
+        stopped = sum(_pulled(offer(), signer, folder) is State.REFUSED for _ in range(count))
+        yield f"  {what}: {stopped} of {count} refused"
+    again = sum(_pulled(good, signer, folder) is State.CHANGED for _ in range(few))
+    yield f"  the accepted one again, after something else was put into force: {few - again} of {few} taken"
+    assert load_state(folder).accepted == verified(good, signer.allowed).known
+    # Or what is refused here would be refused for another reason.
+    assert _pulled(later, signer, folder) is None
+
+
+def _later(random: Random) -> timedelta:
+    return timedelta(seconds=random.randrange(1, 10**6))
+
+
+def _one_bit_changed(data: bytes, random: Random) -> bytes:
+    place = random.randrange(len(data))
+    return data[:place] + bytes([data[place] ^ (1 << random.randrange(8))]) + data[place + 1 :]
+
+
+def _pulled(data: bytes, signer: _Signer, folder: Path) -> State | None:
+    """The end of a pull of these bytes; None if the host begins to take them, which needs more than a directory."""
+    source = folder / "offered"
+    source.write_bytes(data)
+    engine: Any = SimpleNamespace(directories=SimpleNamespace(state=folder, config=folder / "etc"))
+    wanted = Wanted(str(source), signer.allowed, "host0", most_bytes=10**7, within_s=10, now=True)
     try:
-        verified(data, signer.allowed)
-    except BundleError:
-        return True
-    return False
+        return pull(engine, wanted, CREATED + timedelta(days=1)).state
+    except AttributeError:
+        return None
 
 
 def lines(hosts: int = HOSTS, tries: int = 1000) -> Iterator[str]:
@@ -166,8 +211,8 @@ def lines(hosts: int = HOSTS, tries: int = 1000) -> Iterator[str]:
                 f"fails on {share * 100:g} % of hosts: {done.confirmed} took it, {done.failed} rolled it back, "
                 f"the last after {done.ended_s} s"
             )
-        tried, stopped = refused(signer, other, tries, random)
-        yield f"{tried} tampered or unsigned bundles: {stopped} refused"
+        yield "bundles that nobody should take:"
+        yield from refused(signer, other, tries, random, Path(two) / "host")
         yield from separate_endpoints(hosts, Path(one), random)
 
 
@@ -262,5 +307,5 @@ def _whole_file(files: Mapping[str, bytes], digest: str) -> bytes:
 
 
 if __name__ == "__main__":
-    for line in lines():
+    for line in lines(int(argv[1]) if len(argv) > 1 else HOSTS):
         print(line, flush=True)
