@@ -22,6 +22,27 @@ def test_a_false_on_the_command_line_is_false(host):
     assert (host.state("web1") / "staging/web.yaml").exists()
 
 
+def test_a_path_is_that_of_the_directory_where_the_person_stands(host):
+    """As every command takes one: the directory of the policies, the checks and the report."""
+    host.policies("web")
+    (host.top / "check.yml").write_text(
+        "- name: Look at the host\n  ansible.builtin.assert: {that: inventory_hostname != ''}\n"
+    )
+
+    done = host.run(
+        "rollout",
+        *("-e", "hostfw_directory=policies", "-e", "hostfw_rollout_report=report.md"),
+        *("-e", "hostfw_verify_tasks=check.yml", "-e", "hostfw_rollout_checks=check.yml"),
+    )
+    seen = host.run("report", "-e", "hostfw_report_to=fleet.json")
+
+    assert (done.status, seen.status) == (0, 0), done.text + seen.text
+    assert "web.yaml" in host.etc("web1")
+    assert done.text.count("Look at the host") == 2
+    assert (host.top / "report.md").exists()
+    assert (host.top / "fleet.json").exists()
+
+
 def test_a_number_on_the_command_line_is_a_number(host):
     """The deadline, which two other times are made of."""
     done = host.run(

@@ -97,6 +97,23 @@ def test_a_vaulted_value_that_cannot_be_decrypted_is_refused_and_nothing_changes
     assert fleet.log("web1") == []
 
 
+def test_a_template_of_a_vaulted_value_is_refused_by_the_name_of_its_variable(fleet, vault):
+    """A port for a network that is vaulted in a variable of its own; the secret is forgotten."""
+    fleet.add("web1")
+    _variables(
+        fleet,
+        f"site_office: !vault |{vault('198.51.100.0/24')}\n"
+        "hostfw_allow_office:\n  - {port: 443, from: ['{{ site_office }}']}\n",
+    )
+
+    done = fleet.run("rollout", "-e", f"hostfw_directory={fleet.policies('web')}")
+
+    assert done.status != 0
+    assert "hostfw_allow_office" in done.text.partition("Say who runs what")[2]
+    assert "decrypt" in done.text
+    assert fleet.log("web1") == []
+
+
 def test_a_local_edit_is_told_before_it_is_overwritten(fleet):
     """Check mode tells it too, and what was there can be had back."""
     fleet.add("web1")

@@ -34,6 +34,8 @@ def test_a_first_rollout_that_stops_leaves_no_rule_behind(fleet, stop):
     assert fleet.tables("hfm-first") == [], done.text
     assert fleet.etc("hfm-first") == {}
     assert "hfm-first has no rules of hostfw in force, as before it came" in done.text
+    assert "hfm-first                no rules of hostfw are in force" in done.text
+    assert "changed by something else" not in done.text
 
 
 def test_after_that_the_next_rollout_is_a_first_one_again(fleet, stop):

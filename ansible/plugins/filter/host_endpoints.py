@@ -108,11 +108,11 @@ def _plain(value, name):
     return _checked(lambda: plain(value, name))
 
 
-def _allowed(variables, order, group_label_prefix="group/"):
-    """The policies of hostfw_allow and hostfw_allow_... of a host."""
-    said = merged(variables, "hostfw_allow", besides=("hostfw_allow_order",))
+def _allowed(variables, order, group_label_prefix="group/", after=()):
+    """The policies of hostfw_allow and hostfw_allow_... of a host, behind the resources of `after`."""
     try:
-        return allow.policies(allow.joined(plain(said, "hostfw_allow")), order, group_label_prefix)
+        said = merged(PlainVariables(variables), "hostfw_allow", besides=("hostfw_allow_order",))
+        return [*after, *allow.policies(allow.joined(said), order, group_label_prefix)]
     except (allow.AllowError, VaultedError) as error:
         raise AnsibleFilterError(str(error)) from error
 

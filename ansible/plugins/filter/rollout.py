@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.hostfw.hostfw.plugins.module_utils import configuration, foretold, overview, rollout
+from ansible_collections.hostfw.hostfw.plugins.module_utils import configuration, foretold, overview, paths, rollout
 
 _FEW = 5
 """Most hosts that a line names."""
@@ -89,6 +89,10 @@ def _with_ssh(settings, ports):
     return rollout.with_ssh(settings, ports)
 
 
+def _found_at(path, beside=""):
+    return paths.found_at(path, beside)
+
+
 def _failures(hosts, stopped_by):
     return rollout.failures(list(hosts), stopped_by)
 
@@ -106,6 +110,7 @@ class FilterModule:
             "rollout_seen": _seen,
             "rollout_report": _report,
             "known_by": _known_by,
+            "found_at": _found_at,
             "overview": _overview,
             "overview_text": _overview_text,
             "with_ssh": _with_ssh,

@@ -47,8 +47,8 @@ def manifests(resources):
 def gathered(hosts, variables):
     """The addresses in the facts of those hosts that need them and have them, in a form that can be kept.
 
-    A host needs none if the inventory says its addresses. `default` are the interfaces of the default routes,
-    `interfaces` the addresses of these and of those that the inventory names.
+    A host needs none if the inventory says its addresses. `default` are the interfaces of the default routes
+    and the one that Ansible connects to, `interfaces` the addresses of these and of those that the inventory names.
     """
     found = {}
     for host in hosts:
@@ -71,9 +71,8 @@ def _needs_facts(variables):
 
 
 def _kept_facts(variables, facts):
-    default = sorted(
-        {(facts.get(family) or {}).get("interface") for family in ("default_ipv4", "default_ipv6")} - {None}
-    )
+    routes = {(facts.get(family) or {}).get("interface") for family in ("default_ipv4", "default_ipv6")}
+    default = sorted((routes | set(_connected(variables, facts))) - {None})
     named = {variables.get("hostfw_interface")} | {
         entry.get("interface") for entry in variables.get("hostfw_endpoints") or []
     }
@@ -83,6 +82,14 @@ def _kept_facts(variables, facts):
         if addresses:
             interfaces[name] = _ordered(addresses)
     return {"default": default, "interfaces": interfaces}
+
+
+def _connected(variables, facts):
+    """The interfaces that have the address that Ansible connects to."""
+    address = _address(variables.get("ansible_host") or "")
+    for name in facts.get("interfaces") or [] if address is not None else []:
+        if str(address) in _of_interface(facts.get(fact_name(name)) or {}):
+            yield name
 
 
 def fact_name(interface):
@@ -165,7 +172,7 @@ def _named(text):
 
 
 def _addresses(variables, interface, facts):
-    """The addresses in the inventory, or else in the facts: of the interface, or of those with a default route.
+    """The addresses in the inventory, or else in the facts: of the interface, or of those of `gathered`.
 
     The address that Ansible connects to is one of them in the latter case, or where facts say nothing.
     """

@@ -15,10 +15,19 @@ def plain(value, name):
     ansible-core before 2.19 hands vaulted texts on undecrypted, with `data` that decrypts. `name` is what the message
     calls the value. Raises VaultedError.
     """
+    try:
+        return _plain(value, name)
+    except VaultedError:
+        raise
+    except Exception as error:
+        raise _named(error, name) from error
+
+
+def _plain(value, name):
     if isinstance(value, dict) or hasattr(value, "items"):
-        return {str(key): plain(value[key], f"{name}.{key}") for key in value}
+        return {str(key): _plain(value[key], f"{name}.{key}") for key in value}
     if isinstance(value, (list, tuple)):
-        return [plain(item, f"{name}[{place}]") for place, item in enumerate(value)]
+        return [_plain(item, f"{name}[{place}]") for place, item in enumerate(value)]
     if isinstance(value, bool) or value is None or type(value) in (int, float):
         return value
     if isinstance(value, int):
@@ -39,6 +48,15 @@ def _text(value, name):
     return str.__str__(found)
 
 
+def _named(error, name):
+    """The error that names the value, where Ansible could not decrypt what a template in it has, or else the same."""
+    said = f"{type(error).__name__} {error}".lower()
+    if "vault" not in said and "decrypt" not in said:
+        return error
+    why = _first_line(error.__cause__ or error)
+    return VaultedError(f"{name} has a vaulted value that cannot be decrypted: {why}")
+
+
 def _first_line(error):
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
@@ -51,7 +69,10 @@ class PlainVariables:
 
     def get(self, name, default=None):
         """The value of a variable. Raises VaultedError."""
-        value = self.variables.get(name, default)
+        try:
+            value = self.variables.get(name, default)
+        except Exception as error:
+            raise _named(error, name) from error
         return plain(value, name) if str(name).startswith("hostfw_") or name == "ansible_host" else value
 
     def __getitem__(self, name):

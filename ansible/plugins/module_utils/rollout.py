@@ -214,6 +214,8 @@ def _line(host):
         return f"{_name(host):<24} could not be reached: what it runs is not known"
     if info.get("installed") is False:
         return f"{_name(host):<24} hostfw is not installed"
+    if not info["in_force"] and not _is_of_another(host):
+        return f"{_name(host):<24} no rules of hostfw are in force"
     agrees = "as its files say" if info["agrees"] else "not as its files say"
     configuration, generation = info["configuration"][:12] or "-", info["generation"] or "-"
     changed = ", changed by something else meanwhile" if _is_of_another(host) else ""
@@ -223,6 +225,8 @@ def _line(host):
 def _is_of_another(host):
     """True if a host kept the change of this run and has another configuration now."""
     applied, moved, info = host.get("hostfw_applied") or {}, host.get("hostfw_moved") or {}, _reported(host)
+    if host.get("hostfw_bare_again"):
+        return bool(info) and info["in_force"]
     if not info or not applied.get("configuration") or applied.get("failed") or "files" not in moved:
         return False
     return applied.get("inspection") != {} and info["configuration"] != applied["configuration"]

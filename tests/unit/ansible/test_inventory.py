@@ -55,6 +55,12 @@ def _endpoint(**variables: object) -> Mapping[str, Mapping[str, object]]:
             ["192.0.2.7", "192.0.2.8", "192.0.2.9", "2001:db8::7"],
         ),
         (
+            "with the others of that interface",
+            {"ansible_facts": {"interfaces": ["lo", "bond0.7", "eth9"], "bond0_7": _FACTS["bond0_7"]}}
+            | {"ansible_host": "192.0.2.8"},
+            ["192.0.2.7", "192.0.2.8", "2001:db8::7"],
+        ),
+        (
             "facts of one interface",
             {"ansible_facts": _FACTS, "ansible_host": "192.0.2.9", "hostfw_interface": "docker0"},
             ["172.17.0.1"],

@@ -44,6 +44,20 @@ def test_what_cannot_be_decrypted_is_refused_by_name(value: object) -> None:
     assert "AES256" not in str(raised.value)
 
 
+class _Templated(dict[str, object]):
+    """Variables that Ansible makes when they are asked for: here of a vaulted part without its secret."""
+
+    def get(self, key: str, default: object = None) -> object:
+        """Fail as ansible-core 2.16 does."""
+        raise RuntimeError(f"An unhandled exception occurred. Attempting to decrypt {key} but no secrets ({default})")
+
+
+def test_a_template_of_a_vaulted_value_is_refused_by_the_name_of_its_variable() -> None:
+    """Ansible names neither the variable nor the vaulted one in it."""
+    with pytest.raises(plain.VaultedError, match="^hostfw_allow_office has a vaulted value that cannot be decrypted: "):
+        plain.PlainVariables(_Templated()).get("hostfw_allow_office")
+
+
 def test_variables_of_others_are_not_looked_into() -> None:
     """A vaulted password that hostfw does not use stands in nobody's way."""
     variables = plain.PlainVariables({"password": _Vaulted(""), "hostfw_labels": {"a": _Vaulted("x")}})

@@ -110,7 +110,7 @@ def test_a_host_without_hostfw_is_reported_as_one() -> None:
 
 def test_a_report_says_what_is_known_of_every_host() -> None:
     """Those that were lost, those that another run has changed, and those that were left out are lines too."""
-    info = {"agrees": True, "configuration": "c" * 64, "generation": "g1"}
+    info = {"agrees": True, "in_force": True, "configuration": "c" * 64, "generation": "g1"}
     applied = {"configuration": "c" * 64, "inspection": {"result": "applied"}}
     hosts = [
         _host("b", hostfw_reported={"unreachable": True}),
@@ -128,6 +128,23 @@ def test_a_report_says_what_is_known_of_every_host() -> None:
         "could not be reached for the report: b\n"
         "changed by something else meanwhile, and not what this run put there: c"
     )
+
+
+def test_a_host_without_rules_is_reported_as_one() -> None:
+    """It never had any, or it went back to none: nothing else has changed it then."""
+    info = {"agrees": True, "in_force": False, "configuration": "e" * 64, "generation": ""}
+    forth = {"hostfw_applied": {"configuration": "c", "inspection": {}}, "hostfw_moved": {"files": ["web.yaml"]}}
+    hosts = [
+        _host("a", hostfw_reported=info),
+        _host("b", hostfw_reported=info, hostfw_bare_again=True, **forth),
+        _host("c", hostfw_reported=info | {"in_force": True}, hostfw_bare_again=True, **forth),
+    ]
+
+    lines = rollout.report(hosts, []).splitlines()
+
+    assert lines[:2] == [f"{name:<24} no rules of hostfw are in force" for name in "ab"]
+    assert "changed by something else meanwhile" in lines[2]
+    assert rollout.failures(hosts, []).endswith("not what this run put there: c")
 
 
 def test_failures_are_told_once_each_with_their_hosts() -> None:
