@@ -52,6 +52,7 @@ class Resync:
         self._hastened = asyncio.Event()
         self._interest: tuple[Generation, Interest] | None = None
         self._is_urgent = asyncio.Event()
+        self._same_network = False
         self._has_failed = False
         self._ports: set[Port] = set()
         self._ports_noted = asyncio.Event()
@@ -66,6 +67,7 @@ class Resync:
             self.look_once_settled()
         if not news:
             return
+        self._same_network = False
         if self._is_of_interest(news):
             self.look()
         else:
@@ -92,12 +94,16 @@ class Resync:
 
     def look(self) -> None:
         """Compare with the host as it is, soon."""
+        self._same_network = False
         self._debounce = self._debounce.noted(monotonic())
         self._noted.set()
         self._hastened.set()
 
     def note_workloads(self, news: FolderNews) -> None:
-        """Take in changes of the files about workloads: those that are whole are looked at without waiting for more."""
+        """Take in changes of the files about workloads: those that are whole are looked at without waiting for more.
+
+        The network is not: what the kernel tells of it is noted as well.
+        """
         if news is FolderNews.WHOLE:
             self._debounce = self._debounce.noted(monotonic() - QUIET_S)
             self._noted.set()
@@ -151,10 +157,13 @@ class Resync:
     async def _resync(self, *, likely: bool) -> bool:
         """Do what is due; gives False if it is to be tried again. A change of rules is `likely` or not."""
         before = self._writer.current
-        work = partial(_resync, writer=self._writer, likely=likely)
+        work = partial(_resync, writer=self._writer, likely=likely, same_network=self._same_network)
+        # Whatever the kernel tells from now on is looked at the next time.
+        self._same_network = True
         outcome = None if before is None else await self._writer.write(work)
         ended: Failed | None = None
         if not isinstance(outcome, Applied):
+            self._same_network = False
             # What has expired ends, whatever becomes of the rest.
             ended = await self._writer.write(partial(_end_expired, writer=self._writer))
         self._troubles.note(Part.EXPIRIES, "" if ended is None else f"what has expired stays: {ended.message}")
@@ -167,10 +176,10 @@ class Resync:
         return not isinstance(outcome, Failed)
 
 
-def _resync(engine: Engine, writer: WriterThread, *, likely: bool) -> ResyncOutcome | None:
+def _resync(engine: Engine, writer: WriterThread, *, likely: bool, same_network: bool) -> ResyncOutcome | None:
     """Of what is in force at the moment at which it is our turn, not of what was when the interface came."""
     current: Generation | None = writer.current
-    return None if current is None else engine.resync(current, likely=likely)
+    return None if current is None else engine.resync(current, likely=likely, same_network=same_network)
 
 
 def _end_expired(engine: Engine, writer: WriterThread) -> Failed | None:

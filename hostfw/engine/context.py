@@ -82,13 +82,25 @@ class _Observing:
 
     def __init__(self) -> None:
         self._last: LastReading | None = None
+        self._facts: HostFacts | None = None
+
+    def observed(self) -> HostFacts | None:
+        """The facts of the last time; None before."""
+        return self._facts
 
     def observe(self, node: str | None) -> HostFacts:
         """The facts of now."""
         from hostfw.host.network.interfaces.links import LastReading, observe
 
         self._last = LastReading() if self._last is None else self._last
-        return observe(node, last=self._last)
+        # What fails leaves no facts that could be taken for those of now.
+        self._facts = None
+        facts = self._facts = observe(node, last=self._last)
+        return facts
+
+
+def _never_observed() -> None:
+    return None
 
 
 def _baseline() -> Baseline:
@@ -230,18 +242,27 @@ class Host:
     read_sets: Callable[[], KernelTables] = tables.read_sets
     read_members: Callable[[Iterable[SetName]], Mapping[SetName, tuple[Member, ...]]] = members.read_members
     workloads: Callable[[], Running] = _none_running
+    observed: Callable[[], HostFacts | None] = _never_observed
     filter_bridges: Callable[[Path, Collection[str]], None] = _filter_bridges
     release_bridges: Callable[[Path, Collection[str]], object] = _release_bridges
     packet_prices: "Callable[[], Prices]" = _packet_prices
 
-    def facts(self, node: str | None) -> HostFacts:
-        """The facts of the host at this moment; `node` is the name that a setting gives it. Raises HostError."""
+    def facts(self, node: str | None, *, same_network: bool = False) -> HostFacts:
+        """The facts of the host at this moment; `node` is the name that a setting gives it. Raises HostError.
+
+        With `same_network` the kernel has told of no change since it was observed, and is not asked again.
+        """
         # Workloads first: the interface of one that is known by then is there as well.
         running = self.workloads()
-        observed = self.observe(node)
+        observed = self.observed() if same_network else None
+        if observed is None or (node is not None and observed.node != node):
+            observed = self.observe(node)
         return replace(observed, now=self.now(), workloads=running.workloads, workload_problems=running.problems)
 
     def below(self, run_dir: Path) -> "Host":
         """The same host, with the workloads that files below a run directory name; it remembers its last reading."""
-        observing = _Observing().observe if self.observe is _observe else self.observe
-        return replace(self, observe=observing, workloads=WorkloadReader(run_dir).read)
+        host = replace(self, workloads=WorkloadReader(run_dir).read)
+        if self.observe is not _observe:
+            return host
+        observing = _Observing()
+        return replace(host, observe=observing.observe, observed=observing.observed)

@@ -206,12 +206,14 @@ class Engine:
         """Take over at the start of the service: what was accepted, or still waits, is put into force and known."""
         return self._write(resume)
 
-    def resync(self, generation: Generation, *, likely: bool = True) -> Applied | Refused | Failed:
+    def resync(
+        self, generation: Generation, *, likely: bool = True, same_network: bool = False
+    ) -> Applied | Refused | Failed:
         """Put the same configuration into force for the host as it is now, and accept that if it is accepted.
 
-        It is `likely` or not that rules change by it.
+        It is `likely` or not that rules change by it. `same_network` is as of `Host.facts`.
         """
-        return self._write(lambda writer: resync(writer, generation), likely=likely)
+        return self._write(lambda writer: resync(writer, generation, same_network=same_network), likely=likely)
 
     def note_masters(self, generation: Generation, ports: frozenset[Port]) -> Failed | None:
         """Govern like its port each bridge, bond or VRF that a governed interface became a port of; None if done."""

@@ -139,22 +139,22 @@ def builds(directories: Directories, host: Host, cache: EngineCache | None = Non
     return isinstance(build(candidate, facts, cache.generation if cache else None), Generation)
 
 
-def resync(writer: Writer, generation: Generation) -> Applied | Refused | Failed:
+def resync(writer: Writer, generation: Generation, *, same_network: bool = False) -> Applied | Refused | Failed:
     """Put the configuration of a generation into force for the host as it is now, and accept that if it is accepted.
 
-    It is the same generation if nothing differs, or if it turns out that another one is in force.
+    It is the same generation if nothing differs, or if it turns out that another one is in force. `same_network` is as
+    of `Host.facts`.
     """
     if is_of_another(writer.directories.run, writer.cache, generation.id):
         resumed = resume(writer)
         return resumed if isinstance(resumed, Failed) else Applied(generation, Change())
-    facts = writer.host.facts(generation.candidate.settings.node)
+    facts = writer.host.facts(generation.candidate.settings.node, same_network=same_network)
     before = standing(writer.directories, writer.host, cached_governance(writer.cache))
     built = build(generation.candidate, facts, writer.cache.generation if writer.cache else None, before)
     if isinstance(built, Refused):
         return built
-    governance = record_after(built, writer.host)
-    number = standing_number(writer.directories)
     if built.id == generation.id:
+        governance, number = record_after(built, writer.host), standing_number(writer.directories)
         # Interfaces of a HostEndpoint that names them come and go without a change to the ruleset.
         if built is not generation:
             writer.observer.active(built)
@@ -179,7 +179,7 @@ def resync(writer: Writer, generation: Generation) -> Applied | Refused | Failed
         return Applied(built, enforced.change, enforced.warnings, unsaved=keep_on_trial(writer, built))
     accepted, _ = accepted_now(state, writer.cache)
     is_accepted = accepted is not None and accepted.configuration == built.candidate.configuration
-    unsaved = accept_as(writer, accepted_of(built, writer), governance) if is_accepted else ()
+    unsaved = accept_as(writer, accepted_of(built, writer), record_after(built, writer.host)) if is_accepted else ()
     return Applied(built, enforced.change, enforced.warnings, unsaved=unsaved)
 
 

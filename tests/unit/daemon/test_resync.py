@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from hostfw.engine.context import Host
+from hostfw.host.errors import HostError
 from hostfw.host.network.interfaces.link_events import LinkNews
 from hostfw.host.nftables.writing.script_runner import Nftables
-from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.host.workloads.reader import FOLDER, WorkloadReader
+from hostfw.model.host.facts import HostFacts, Interface, Running
 from hostfw.model.values import Family, host_cidr
 from tests.unit.daemon.test_service import UPLINKS, World, live, serving, until
 
@@ -20,7 +22,9 @@ BURST_S = 0.4
 class CountedWorld(World):
     """A world in which observations of the host and workers of nft are counted."""
 
-    observations = workers = 0
+    observations = workers = readings = 0
+    observed: HostFacts | None = None
+    unreadable = False
 
     def host(self) -> Host:
         """The host, counting."""
@@ -28,9 +32,31 @@ class CountedWorld(World):
 
         def observe(node: str | None) -> HostFacts:
             self.observations += 1
-            return host.observe(node)
+            self.observed = host.observe(node)
+            return self.observed
 
-        return replace(host, observe=observe)
+        return replace(host, observe=observe, observed=lambda: self.observed)
+
+    def read_workloads(self) -> Running:
+        """No workloads, counted; where they are `unreadable` it fails once."""
+        self.readings += 1
+        if self.unreadable:
+            self.unreadable = False
+            raise HostError("the workloads cannot be read")
+        return Running()
+
+    def write_workload(self, text: str) -> None:
+        """Write a file about workloads aside and rename it, as a hook does."""
+        folder = self.directories.run / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "new").write_text(text)
+        (folder / "new").rename(folder / "one.yaml")
+
+    async def has_read(self) -> None:
+        """Wait until workloads were read, and what that leads to is done."""
+        await until(lambda: self.readings)
+        await asyncio.sleep(0.05)
+        self.readings = 0
 
     def worker(self, *arguments: object, **named: object) -> Nftables:
         """A worker, counted."""
@@ -97,5 +123,35 @@ def test_one_that_somebody_asks_about_is_seen_to_at_once_among_the_others(
             world.plug_in("eth7")
             await until(lambda: world.told("interface eth7 is governed"))
             assert time.monotonic() - began < 5
+
+    live(story())
+
+
+def test_a_workload_has_the_network_observed_only_after_the_kernel_told_of_a_change(
+    world: CountedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a change of no interest as well; and after a look that failed it is observed in any case."""
+    monkeypatch.setattr("hostfw.daemon.resync.LATER_S", 30.0)
+    monkeypatch.setattr(WorkloadReader, "read", lambda _: world.read_workloads())
+
+    async def story() -> None:
+        async with serving(world):
+            world.write_workload("---")
+            await world.settled()
+            world.readings = 0
+            for number in range(2):
+                world.write_workload(f"--- # {number}")
+                await world.has_read()
+            assert world.observations == 0
+
+            world.links[-1].tell(of_no_interest(1))
+            for number in range(2, 4):
+                world.write_workload(f"--- # {number}")
+                await world.has_read()
+            assert world.observations == 1
+
+            world.unreadable = True
+            world.write_workload("--- # 4")
+            await until(lambda: world.observations == 2)
 
     live(story())
