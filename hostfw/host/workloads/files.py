@@ -25,6 +25,8 @@ from hostfw.model.sources import Source
 MOST_FILES = 16_384
 """Most files that are read: more than a host runs, and far less than would hold up the service."""
 
+MOST_BYTES = 1024 * 1024
+"""Most bytes of a file: some two thousand workloads, which are decoded in a few seconds."""
 
 _SETTLED_NS = 2_000_000_000
 """The age of a change from which on another one has another time, whatever the file system's clock ticks in."""
@@ -68,7 +70,7 @@ class WorkloadFiles:
             one = self._known.get(name)
             if one is None or stamp is None or one.stamp != stamp:
                 path = self.folder / name
-                source = read_file(path, owner)
+                source = read_file(path, owner, MOST_BYTES)
                 if isinstance(source, Problem):
                     # One that was there a moment ago and has gone is none.
                     if os.path.lexists(path):

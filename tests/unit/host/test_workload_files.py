@@ -79,6 +79,19 @@ def test_a_file_that_is_nobodys_cannot_be_left_out_by_a_list_of_files(folder: Pa
     assert IGNORE_FILE not in first.hint
 
 
+def test_a_file_that_is_too_big_counts_for_nothing(folder: Path) -> None:
+    """Its labels would be decoded for half a minute; the others count."""
+    labels = ", ".join(f"l{number}: x" for number in range(100_000))
+    (folder / "big.yaml").write_text(DB.replace("name: db", f"name: db, labels: {{{labels}}}"))
+    (folder / "web.yaml").write_text(WEB)
+    running = _read(folder)
+
+    assert _names(running) == ["default/web"]
+    (problem,) = running.problems
+    assert str(problem.position.path) == str(folder / "big.yaml")
+    assert (problem.message, problem.expected) == ("is too big", "at most 1 MiB")
+
+
 def test_links_are_not_followed(folder: Path, tmp_path: Path) -> None:
     """The files that they lead to may be anybody's."""
     (tmp_path / "web.yaml").write_text(WEB)
@@ -111,9 +124,9 @@ def test_files_that_are_as_they_were_are_not_read_again(folder: Path, monkeypatc
     read: list[str] = []
     real = read_file
 
-    def noted(path: Path, owner: int | None) -> Source | Problem:
+    def noted(path: Path, owner: int | None, most_bytes: int) -> Source | Problem:
         read.append(path.name)
-        return real(path, owner)
+        return real(path, owner, most_bytes)
 
     monkeypatch.setattr("hostfw.host.workloads.files.read_file", noted)
     (folder / "web.yaml").write_text(WEB)

@@ -64,9 +64,9 @@ def folders_of(paths: Sequence[Path]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(os.path.realpath(folder) for folder in folders))
 
 
-def read_file(path: Path, owner: int | None) -> Source | Problem:
+def read_file(path: Path, owner: int | None, most_bytes: int | None = None) -> Source | Problem:
     """The text of one file; a problem says where it is not UTF-8, and nothing else of what it holds."""
-    return _read(_File(path), owner, quote=False)
+    return _read(_File(path), owner, most_bytes, quote=False)
 
 
 def leads_out(path: Path, within: Sequence[str]) -> Problem:
@@ -272,18 +272,19 @@ def left_out(name: str) -> bool:
     return name.startswith(".") or name.endswith(("~", ".rpmnew")) or ".dpkg-" in name
 
 
-def _read(file: _File, owner: int | None, *, quote: bool = True) -> Source | Problem:
+def _read(file: _File, owner: int | None, most_bytes: int | None = None, *, quote: bool = True) -> Source | Problem:
+    most_bytes = MAX_FILE_BYTES if most_bytes is None else most_bytes
     path = str(file.path)
     if not path.isprintable():
         return file_problem(file.path, "name holds characters that cannot be printed", hint="rename the file")
     try:
-        data = file.stream.read(MAX_FILE_BYTES + 1) if file.stream else _read_regular(file.path, owner)
+        data = file.stream.read(most_bytes + 1) if file.stream else _read_regular(file.path, owner, most_bytes)
     except OSError as error:
         return file_problem(file.path, f"cannot be read: {reason(error)}")
     if isinstance(data, Problem):
         return data
-    if len(data) > MAX_FILE_BYTES:
-        return file_problem(file.path, "is too big", expected=f"at most {MAX_FILE_BYTES >> 20} MiB")
+    if len(data) > most_bytes:
+        return file_problem(file.path, "is too big", expected=f"at most {most_bytes >> 20} MiB")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -293,7 +294,7 @@ def _read(file: _File, owner: int | None, *, quote: bool = True) -> Source | Pro
     return Source(path, text)
 
 
-def _read_regular(path: Path, owner: int | None) -> bytes | Problem:
+def _read_regular(path: Path, owner: int | None, most_bytes: int) -> bytes | Problem:
     # Looked at before it is opened, since opening a device may act; and again after, since it may have been replaced.
     seen = path.stat()
     if kind := _special(seen):
@@ -306,16 +307,16 @@ def _read_regular(path: Path, owner: int | None) -> bytes | Problem:
         info = os.fstat(descriptor)
         if kind := _special(info):
             return file_problem(path, f"is {kind}, not a file")
-        return distrust(path, info, owner) or _all_of(file, info.st_size)
+        return distrust(path, info, owner) or _all_of(file, info.st_size, most_bytes)
 
 
-def _all_of(file: BinaryIO, size: int) -> bytes:
-    """The content of a file, up to the size limit. To read that much at once would allocate it each time."""
-    data = file.read(min(size, MAX_FILE_BYTES) + 1)
+def _all_of(file: BinaryIO, size: int, most_bytes: int) -> bytes:
+    """The content of a file, up to a byte more than it may have. To read that much at once would allocate it each time."""
+    data = file.read(min(size, most_bytes) + 1)
     if len(data) <= size:
         return data
     # It has grown since its size was told.
-    return data + file.read(MAX_FILE_BYTES + 1 - len(data))
+    return data + file.read(most_bytes + 1 - len(data))
 
 
 def _special(info: os.stat_result) -> str:
