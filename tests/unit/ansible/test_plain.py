@@ -54,7 +54,7 @@ class _Templated(dict[str, object]):
 
 def test_a_template_of_a_vaulted_value_is_refused_by_the_name_of_its_variable() -> None:
     """Ansible names neither the variable nor the vaulted one in it."""
-    with pytest.raises(plain.VaultedError, match="^hostfw_allow_office has a vaulted value that cannot be decrypted: "):
+    with pytest.raises(plain.VaultedError, match=r"^hostfw_allow_office has a vaulted value that cannot be decrypted"):
         plain.PlainVariables(_Templated()).get("hostfw_allow_office")
 
 

@@ -311,7 +311,7 @@ def _read_regular(path: Path, owner: int | None, most_bytes: int) -> bytes | Pro
 
 
 def _all_of(file: BinaryIO, size: int, most_bytes: int) -> bytes:
-    """The content of a file, up to a byte more than it may have. To read that much at once would allocate it each time."""
+    """The content of a file, up to a byte more than it may have: to read so many at once would allocate them."""
     data = file.read(min(size, most_bytes) + 1)
     if len(data) <= size:
         return data
