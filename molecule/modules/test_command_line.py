@@ -22,6 +22,18 @@ def test_a_false_on_the_command_line_is_false(host):
     assert (host.state("web1") / "staging/web.yaml").exists()
 
 
+def test_repositories_are_not_asked_for_what_is_there(host):
+    """They may be down, or out of reach for a host that policy governs; new policy does not wait for them."""
+    done = host.run(
+        "role",
+        *("-e", f"hostfw_directory={host.policies('web')}", "-e", "hostfw_install=true"),
+        *("-e", "hostfw_package_name=hostfw-that-no-repository-has"),
+    )
+
+    assert done.status == 0, done.text
+    assert "web.yaml" in host.etc("web1")
+
+
 def test_a_path_is_that_of_the_directory_where_the_person_stands(host):
     """As every command takes one: the directory of the policies, the checks and the report."""
     host.policies("web")

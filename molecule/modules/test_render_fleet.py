@@ -139,6 +139,24 @@ def test_a_test_that_does_not_hold_fails_the_run_and_is_reported(fleet, render):
     assert "web1 (192.0.2.71) -> db1 (192.0.2.72):tcp/5432 is denied" in (fleet.top / "review.md").read_text()
 
 
+def test_a_mistake_in_a_test_is_the_report(fleet, render):
+    """With its file, line and column, for whoever reads the pull request; and in the last message of the run."""
+    (fleet.top / "tests.yaml").write_text(TEST.replace("connections:", "cases:"))
+
+    done = render(
+        5432,
+        "proposed",
+        hostfw_render_tests=str(fleet.top / "tests.yaml"),
+        hostfw_render_report=[str(fleet.top / "review.md"), str(fleet.top / "review.json")],
+    )
+
+    assert done.status != 0
+    said = 'tests.yaml:5:3: unknown field "cases" in spec'
+    assert said in (fleet.top / "review.md").read_text()
+    assert any(said in line for line in json.loads((fleet.top / "review.json").read_text())["problems"])
+    assert "connections is missing" in done.text.partition("TASK [hostfw.hostfw.hostfw : Fail where")[2]
+
+
 def test_what_it_did_not_make_it_does_not_replace(fleet, render):
     """A mistyped directory."""
     (fleet.top / "precious").mkdir()
