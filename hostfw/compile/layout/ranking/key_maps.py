@@ -3,8 +3,9 @@
 A list of ten thousand rules has tens of thousands of keys; a rule that comes or goes touches a few of them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import itemgetter
 
 from hostfw.compile.layout.ranking.ways import Placement, Shape, Spot
@@ -41,11 +42,18 @@ class KeyMaps:
         shapes = sorted({target[1] for target in into.values() if target})
         maps = cls(into, width, ranked, {shape: {} for shape in shapes})
         crowded: dict[Shape, dict[LookupKey, list[Entry]]] = {shape: {} for shape in shapes}
-        for shape, key, one in maps._entries(ranked):
-            there = maps.of[shape]
-            alone = there.setdefault(key, one)
-            if alone is not one:
-                crowded[shape].setdefault(key, list(alone)).extend(one)
+        for shape, keys, one in maps._entries(ranked):
+            there, behind, (entry,) = maps.of[shape], crowded[shape], one
+            # Wide ranges of ports come to millions of these.
+            for key in keys:
+                alone = there.setdefault(key, one)
+                if alone is one:
+                    continue
+                several = behind.get(key)
+                if several is None:
+                    behind[key] = [alone[0], entry]
+                else:
+                    several.append(entry)
         for shape, keys in crowded.items():
             maps.of[shape].update((key, tuple(entries)) for key, entries in keys.items())
         return maps
@@ -56,19 +64,21 @@ class KeyMaps:
         gone = {rank: rule for rank, rule in before.items() if ranked.get(rank) != rule}
         come = {rank: rule for rank, rule in ranked.items() if before.get(rank) != rule}
         touched: dict[Shape, set[LookupKey]] = {shape: set() for shape in self.of}
-        for shape, key, _ in self._entries(gone):
-            touched[shape].add(key)
+        for shape, keys, _ in self._entries(gone):
+            touched[shape].update(keys)
         for rank in gone:
             self.few.pop(rank, None)
         for shape, keys in touched.items():
             there = self.of[shape]
             for key in keys:
                 there[key] = tuple([entry for entry in there[key] if entry[2] not in gone])
-        for shape, key, one in self._entries(come):
-            touched[shape].add(key)
-            entries = [*self.of[shape].get(key, ()), *one]
-            entries.sort(key=_RANK, reverse=True)
-            self.of[shape][key] = tuple(entries)
+        for shape, keys_of_it, one in self._entries(come):
+            touched[shape].update(keys_of_it)
+            there = self.of[shape]
+            for key in keys_of_it:
+                entries = [*there.get(key, ()), *one]
+                entries.sort(key=_RANK, reverse=True)
+                there[key] = tuple(entries)
         for shape, keys in touched.items():
             there = self.of[shape]
             for key in keys:
@@ -76,38 +86,44 @@ class KeyMaps:
                     del there[key]
         return touched
 
-    def _entries(self, ranked: Ranked) -> Iterator[tuple[Shape, LookupKey, Entries]]:
-        """The map and key of each way to some rules; those without a map are put down as few."""
+    def _entries(self, ranked: Ranked) -> Iterator[tuple[Shape, Collection[LookupKey], Entries]]:
+        """The map of each way to some rules, its keys there, and the entry; those without a map are put down as few."""
         for rank, (_, ways) in ranked.items():
             for way in ways:
                 alone: Entries = ((way, None, rank),)
                 if len(way.keys) == 1 and (found := next(iter(way.keys.items())))[0] in self.of:
                     shape, keys = found
                     if self.into[shape] == (shape, shape):
-                        for key in keys:
-                            yield shape, key, alone
+                        yield shape, keys, alone
                         continue
                 yield from self._widened(way, rank, alone)
 
-    def _widened(self, way: Placement, rank: int, alone: Entries) -> Iterator[tuple[Shape, LookupKey, Entries]]:
+    def _widened(
+        self, way: Placement, rank: int, alone: Entries
+    ) -> Iterator[tuple[Shape, Collection[LookupKey], Entries]]:
         """The same of one way, each key cut to a shorter prefix, written out as longer ones, or both."""
-        seen: set[tuple[Shape, LookupKey]] = set()
+        seen: dict[Shape, dict[LookupKey, None]] = {}
         for shape, keys in way.keys.items():
             target = self.into[shape]
             if target is None:
                 self.few.setdefault(rank, []).extend((way, (shape, key), rank) for key in keys)
                 continue
             shorter, longer = target
+            if shorter == shape:
+                # A /23 and a /24 in it may come to the same key.
+                seen.setdefault(longer, {}).update(dict.fromkeys(self._written(shape, keys, longer)))
+                continue
             for whole in keys:
-                one, key = alone, whole
-                if shorter != shape:
-                    one, key = ((way, (shape, whole), rank),), cut((shape, whole), shorter, self.width)
-                for same in (key,) if longer == shorter else written_out((shorter, key), longer, self.width):
-                    # A /23 and a /24 in it may come to the same key.
-                    if one is not alone or (longer, same) not in seen:
-                        yield longer, same, one
-                        if one is alone:
-                            seen.add((longer, same))
+                key = cut((shape, whole), shorter, self.width)
+                yield longer, list(self._written(shorter, (key,), longer)), ((way, (shape, whole), rank),)
+        for longer, every in seen.items():
+            yield longer, every, alone
+
+    def _written(self, shape: Shape, keys: Iterable[LookupKey], longer: Shape) -> Iterable[LookupKey]:
+        """The keys of a map that say what some of a shorter one say."""
+        if shape == longer:
+            return keys
+        return chain.from_iterable(written_out((shape, key), longer, self.width) for key in keys)
 
 
 def met(entries: Entries) -> Entries:
