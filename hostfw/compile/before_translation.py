@@ -75,8 +75,8 @@ class BeforeTranslation:
             case Vmap(tuple() as fields, name):
                 before = tuple(Field(_ORIGINAL.get(field.key, field.key), field.length) for field in fields)
                 return Vmap(before, self._map(name, protocol))
-            case Vmap(Key() as key, name, length):
-                return Vmap(_ORIGINAL.get(key, key), self._map(name, protocol), length)
+            case Vmap(Key() as key, name, length, mask):
+                return Vmap(_ORIGINAL.get(key, key), self._map(name, protocol), length, mask)
             case Goto() | Jump():
                 return self._verdict(statement, protocol)
             case _:

@@ -136,7 +136,16 @@ _ON_LINK = frozenset((Key.SOURCE_ON_LINK, Key.DESTINATION_ON_LINK))
 def _vmap_key_text(statement: Vmap, family: TableFamily) -> str:
     if isinstance(statement.key, tuple):
         return " . ".join(_lookup_key_text(field.key, field.length, family) for field in statement.key)
+    if statement.mask is not None:
+        return _masked_key_text(statement.key, statement.mask, family)
     return _lookup_key_text(statement.key, statement.length, family)
+
+
+def _masked_key_text(key: Key, mask: int, family: TableFamily) -> str:
+    if key is Key.SCRATCH:
+        return f"{key} & {mark_text(mask)}"
+    text = str(mask) if key in _PORTS else address_text(ip_version(family), mask)
+    return f"{_key_text(key, family)} & {text}"
 
 
 def _lookup_key_text(key: Key, length: int | None, family: TableFamily) -> str:

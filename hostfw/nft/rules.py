@@ -277,13 +277,15 @@ class Field:
 class Vmap:
     """Looks a key up in a verdict map; a packet without an element goes on with the next rule.
 
-    The key is one part of the packet, or the concatenation of several. For an address or a port alone, `length` is the
-    number of its first bits that count.
+    The key is one part of the packet, or the concatenation of several. For an address or a port
+    alone, `length` is the number of its first bits that count, and for these or the scratch half of the mark `mask` has
+    those that do.
     """
 
     key: Key | tuple[Field, ...]
     map: str
     length: int | None = None
+    mask: int | None = None
 
     @property
     def keys(self) -> tuple[Key, ...]:

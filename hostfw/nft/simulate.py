@@ -23,7 +23,6 @@ from hostfw.nft.rules import (
     Below,
     CounterRef,
     Drop,
-    Field,
     Forget,
     Goto,
     Jump,
@@ -218,16 +217,14 @@ class _Walk:
                     self.readdressed = original
                 case Reject():
                     yield Fate.REJECT
-                case Vmap(key, name, length):
-                    yield from self._looked_up(key, name, length)
+                case Vmap():
+                    yield from self._looked_up(statement)
                 case Accept() | Drop() | Return() | Goto() | Jump():
                     yield _as_step(statement)
 
-    def _looked_up(
-        self, key: Key | tuple[Field, ...], name: str, length: int | None
-    ) -> Iterator[Fate | Return | Goto | Jump]:
+    def _looked_up(self, lookup: Vmap) -> Iterator[Fate | Return | Goto | Jump]:
         self.lookups += 1
-        contents = self._maps[name]
+        contents, key = self._maps[lookup.map], lookup.key
         value: Element | None
         if isinstance(key, tuple):
             fields = [self._field(one.key, one.length) for one in key]
@@ -235,7 +232,9 @@ class _Walk:
             if len(value) < len(key):
                 return
         else:
-            value = self._field(key, length)
+            value = self._field(key, lookup.length)
+            if lookup.mask is not None and isinstance(value, int):
+                value &= lookup.mask
         if value is None:
             return
         if contents.interval:

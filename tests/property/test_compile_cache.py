@@ -192,7 +192,7 @@ def test_a_memory_changes_nothing(steps: list[tuple[tuple[Edit, ...], HostFacts]
 
 _CUTS = replace(DEFAULT_COSTS, linear_rules=1, linear_ports=1, linear_prefixes=1, inline_cidrs=1)
 """A layout that cuts wherever it can."""
-_RANKS = replace(_CUTS, copies=0, rules_a_lookup=0, crowd=1, lookups=3, widened=1000)
+_RANKS = replace(_CUTS, copies=0, rules_a_lookup=0, crowd=1, lookups=3, widened=1000, whole_map=4, part_of_map=4)
 """One that finds rules by rank wherever it can."""
 _both = pytest.mark.parametrize(
     "costs", [pytest.param(_CUTS, id="cuts", marks=pytest.mark.slow), pytest.param(_RANKS, id="ranks")]

@@ -31,7 +31,7 @@ from hostfw.compile.layout.cuts import cut as layout
 from hostfw.compile.layout.cuts.cells import port_runs
 from hostfw.compile.layout.nft_rules import matches
 from hostfw.compile.layout.parts import Place, by_prefix, in_parts
-from hostfw.compile.layout.ranking import key_maps, lookups, ranked, ways, widths
+from hostfw.compile.layout.ranking import key_maps, lookups, map_parts, ranked, ways, widths
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.compile.targets import Targets
@@ -375,6 +375,16 @@ def _parts_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(dispatch, "in_parts", told)
 
 
+def _parts_of_maps_mixed_up(patch: pytest.MonkeyPatch) -> None:
+    right = map_parts._parts
+
+    def told(of: map_parts.Elements, place: int, mask: int) -> Iterable[object]:
+        parts = right(of, place, mask)
+        return [(key, those) for (key, _), (_, those) in zip(parts, [*parts[1:], parts[0]], strict=True)]
+
+    patch.setattr(map_parts, "_parts", told)
+
+
 MUTANTS: tuple[tuple[str, Mutate], ...] = (
     ("the end of a tier denies nothing", _no_end_of_tier),
     ("a Pass only counts", _lost_pass),
@@ -415,6 +425,7 @@ MUTANTS: tuple[tuple[str, Mutate], ...] = (
     ("the last port of a range is not found", _runs_one_port_short),
     ("a Pass that is found allows", _pass_allows),
     ("what a part of the interfaces does not know meets nothing more", _parts_end),
+    ("the parts of a map are mixed up", _parts_of_maps_mixed_up),
 )
 
 

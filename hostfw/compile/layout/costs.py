@@ -30,7 +30,8 @@ class CostModel:
     of a port or an address before they are found by both. `shortened`: compares behind one key of a map, of about 12 ns
     each, that are worth a lookup less, and `shortened_inline` those that nf_tables evaluates inline, of 5 ns.
     `compares_a_lookup`: compares of a whole map that are. `lookups`: maps of a list before those of a shorter prefix
-    are written out in those of a longer one, which may take `widened` times as many elements again.
+    are written out in those of a longer one, which may take `widened` times as many elements again. `whole_map`: the
+    elements of a map that is one; more are in parts of at most `part_of_map`, of which a change writes one anew.
 
     `shared_rules`: rules at the end of programs of several endpoints before they are laid out once for all of them.
 
@@ -66,6 +67,8 @@ class CostModel:
     compares_a_lookup: int = 4
     lookups: int = 2
     widened: int = 8
+    whole_map: int = 4096
+    part_of_map: int = 512
     keys_a_rule: int = 16
     shared_rules: int = 48
     dispatched_together: int = 128

@@ -36,8 +36,10 @@ LOOKUPS_EVERYWHERE = CostModel(
     shared_rules=1,
     dispatched_together=2,
 )
-RANKED_EVERYWHERE = replace(LOOKUPS_EVERYWHERE, copies=0, rules_a_lookup=0, crowd=1, lookups=3, widened=1000)
-"""No cut is worth its copies: every list is found by ranks, by as many criteria at once as there are."""
+RANKED_EVERYWHERE = replace(
+    LOOKUPS_EVERYWHERE, copies=0, rules_a_lookup=0, crowd=1, lookups=3, widened=1000, whole_map=1, part_of_map=2
+)
+"""No cut is worth its copies: every list is found by ranks, by as many criteria as there are, in parts of maps."""
 RANKED_BY_ONE = replace(RANKED_EVERYWHERE, crowd=100, keys_a_rule=3, elements=0)
 """As ranks, by the first criterion that has few keys, the others tested; a rule of more keys is tried."""
 LISTS_EVERYWHERE = CostModel(10_000, 100, 100, 64, 100, 100, dispatched_together=1)

@@ -7,19 +7,23 @@ from random import Random
 
 import pytest
 
-from bench.inputs.mixtures import SHAPES, changed, drawn_mixture, plan_of
+from bench.inputs.mixtures import SHAPES, changed, drawn_mixture, packets, plan_of
 from hostfw.compile.incremental.memo import CompileCache
+from hostfw.compile.layout.costs import DEFAULT_COSTS
 from hostfw.compile.layout.cuts import by_port
 from hostfw.compile.layout.cuts.by_address import Prefixes, ShortLists
 from hostfw.compile.layout.cuts.by_port import NotCut, cut_again, cut_by_port
 from hostfw.compile.layout.ranking.lookups import Lookups
+from hostfw.compile.layout.ranking.map_parts import dividing_bits
 from hostfw.compile.layout.ranking.ways import Variant
 from hostfw.compile.plan_programs import Programs
 from hostfw.compile.program import ProgramRule
 from hostfw.compile.ruleset import compile_plan
-from hostfw.model.plan import Plan, PlannedDirection, PlannedPolicy
+from hostfw.explain.verdict import explain
+from hostfw.model.plan import Plan, PlannedDirection, PlannedPolicy, PlannedSide
 from hostfw.model.settings import DenyAction
-from hostfw.model.values import TCP, Action, Direction, Family
+from hostfw.model.values import TCP, Action, Cidr, Direction, Family
+from hostfw.nft.simulate import simulate
 
 
 def _policies(plan: Plan) -> list[PlannedPolicy]:
@@ -85,6 +89,19 @@ def test_one_rule_costs_the_keys_that_it_stands_at(monkeypatch: pytest.MonkeyPat
 
     assert fresh > 10_000
     assert written < fresh / 20, (written, fresh)
+
+
+def test_one_rule_has_few_elements_of_long_maps_written_again() -> None:
+    """Only the part of each map that it stands in, and the short map that leads to the parts."""
+    plan, cache = plan_of({"net": 3, "port": 1}, 6000), CompileCache()
+    before = compile_plan(plan, cache=cache)
+
+    after = compile_plan(changed(plan, 2500), cache=cache)
+
+    known = {(table.family, one.name) for table in before.tables for one in table.maps}
+    written = [one for table in after.tables for one in table.maps if (table.family, one.name) not in known]
+    assert sum(len(one.elements) for table in after.tables for one in table.maps) > 10_000
+    assert 0 < sum(len(one.elements) for one in written) < 3000, [(one.name, len(one.elements)) for one in written]
 
 
 def test_one_rule_has_no_other_looked_at_for_cuts_that_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,3 +238,71 @@ def _rules(plan: Plan) -> list[ProgramRule]:
     return [
         rule for segment in programs.local(plan.endpoints[0].ingress, Direction.INGRESS).segments for rule in segment
     ]
+
+
+_NETS = [0x0A000000 + (number << 8) for number in range(4096)]
+_ROWS: tuple[tuple[str, list[int], int, int, int], ...] = (
+    ("neighbours", _NETS, 24, 512, 15),
+    ("as many as a part has", _NETS[:512], 24, 512, 0),
+    ("one more, of which one is apart", [*_NETS[:512], 0x14000000], 24, 512, 4),
+    ("one net with many ports", [0x0A000000] * 600, 24, 512, 0),
+    ("two such nets", [0x0A000000] * 600 + [0x0A000100] * 600, 24, 512, 24),
+    ("many far from each other, and some close", [*_NETS[:1024], *(n << 24 for n in range(16, 200))], 24, 512, 4),
+)
+
+
+@pytest.mark.parametrize("row", _ROWS, ids=[name for name, *_ in _ROWS])
+def test_keys_are_divided_by_the_first_bits_that_suffice(row: tuple[str, list[int], int, int, int]) -> None:
+    """So many bits of an IPv4 address, 0 for a map that stays whole."""
+    _, values, bits, most, expected = row
+
+    assert dividing_bits(values, 32, bits, most) == expected
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_parts_are_no_bigger_than_asked_unless_there_were_too_many(seed: int) -> None:
+    """Or unless keys are equal in all bits that count."""
+    random = Random(seed)
+    values = sorted(random.sample(range(1 << 16), random.randint(2, 3000)))
+    most = random.choice((2, 16, 64, 512))
+
+    length = dividing_bits(values, 16, 16, most)
+
+    parts: dict[int, int] = {}
+    for value in values:
+        parts[value >> 16 - length] = parts.get(value >> 16 - length, 0) + 1
+    if length:
+        assert len(parts) > 1
+        assert max(parts.values()) <= most or len(parts) <= max(16, len(values) // 64)
+    else:
+        assert len(values) <= most or len(values) < 3000
+
+
+def test_what_a_part_of_a_map_does_not_know_meets_shorter_prefixes() -> None:
+    """Of hosts and the nets around them, in the same part: the host alone is denied, if its rule comes first."""
+    plan = plan_of({"net": 1}, 80)
+    (endpoint,) = plan.endpoints
+    (tier,) = endpoint.ingress.tiers
+    policies = tuple(_of_host_or_net(policy, number) for number, policy in enumerate(tier.policies))
+    ingress = replace(endpoint.ingress, tiers=(replace(tier, policies=policies),))
+    plan = replace(plan, endpoints=(replace(endpoint, ingress=ingress),))
+    packet = packets(plan, 1)[0]
+    parts = replace(DEFAULT_COSTS, copies=0, rules_a_lookup=0, whole_map=4, part_of_map=4)
+    costs = replace(parts, written_out=0, shortened=0, shortened_inline=0, compares_a_lookup=0)
+
+    ruleset = compile_plan(plan, costs)
+
+    assert any("/by-saddr/parts." in one.name for table in ruleset.tables for one in table.maps)
+    for number in range(40):
+        for last in (7, 9):
+            sent = replace(packet, source=0x0A000000 | number << 8 | last)
+            assert simulate(ruleset, sent).accepted is explain(plan, sent).allowed is (last == 9), (number, last)
+
+
+def _of_host_or_net(policy: PlannedPolicy, number: int) -> PlannedPolicy:
+    (rule,) = policy.rules
+    address = 0x0A000000 | number // 2 << 8
+    host = number % 2 == 0
+    side = PlannedSide(nets=(Cidr(Family.V4, address | 7, 32) if host else Cidr(Family.V4, address, 24),))
+    action = Action.DENY if host else Action.ALLOW
+    return replace(policy, rules=(replace(rule, action=action, source=side),))

@@ -14,12 +14,13 @@ from operator import itemgetter
 
 from hostfw.compile.incremental.memo import Memo
 from hostfw.compile.layout.ranking.key_maps import Entries, KeyMaps, LookupKey, Maps, Ranked, holds, met
+from hostfw.compile.layout.ranking.map_parts import MapLookup
 from hostfw.compile.layout.ranking.ways import PORT_BITS, Shape, Spot
 from hostfw.compile.layout.ranking.widths import PORTS, width_of
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.values import Cidr, Family, PortRange, mask_of
 from hostfw.nft.objects import Element, ElementType
-from hostfw.nft.rules import Below, Field, Goto, Jump, Key, Match, Note, Return, Rule, Verdict, Vmap
+from hostfw.nft.rules import Below, Field, Goto, Jump, Key, Match, Note, Return, Rule, Verdict
 
 Part = tuple[Key, int]
 """A part of a packet, and how many of its first bits count."""
@@ -200,7 +201,10 @@ class Lookups:
 
     def _group(self, group: Sequence[Shape], behind: Mapping[Shape, _Behind]) -> Rule:
         """The lookup in one map, or the jump to the lookups in the maps of a group, which are given longest first."""
-        rules = [self._lookup(shape, behind[shape].elements) for shape in group]
+        lead = Goto if len(group) > 1 else Jump
+        rules: list[Rule] = []
+        for shape in reversed(group):
+            rules = self._lookup(shape, lead).rules(self.builder, behind[shape].elements, rules)
         if len(group) == 1:
             return rules[0]
         return Rule((), (Jump(self.builder.chain(f"{self.purpose}/by-{group[0][0][0]}", rules)),))
@@ -262,14 +266,10 @@ class Lookups:
     def _words(self, shape: Shape) -> str:
         return "-".join(key.value if bits == self._width(key) else f"{key}{bits}" for key, bits in shape)
 
-    def _lookup(self, shape: Shape, elements: Sequence[tuple[Element, Verdict]]) -> Rule:
-        title = f"{self.purpose}/by-{self._words(shape)}"
-        types = tuple(ElementType.PORT if key in PORTS else ElementType.ADDRESS for key, _ in shape)
-        if len(shape) > 1:
-            name = self.builder.verdict_map(title, types, tuple(elements))
-            return Rule((), (Vmap(tuple(Field(key, bits) for key, bits in shape), name),))
-        ((key, bits),) = shape
-        return Rule((), (Vmap(key, self.builder.verdict_map(title, types[0], tuple(elements)), bits),))
+    def _lookup(self, shape: Shape, lead: type[Jump | Goto]) -> MapLookup:
+        """The lookup in the map of a shape."""
+        fields = tuple(Field(key, bits) for key, bits in shape)
+        return MapLookup(f"{self.purpose}/by-{self._words(shape)}", fields, lead)
 
 
 def gates_of(maps: Mapping[Shape, Mapping[LookupKey, object]]) -> dict[Shape, Part]:

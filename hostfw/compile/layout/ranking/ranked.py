@@ -14,7 +14,7 @@ same rules as a list.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from operator import itemgetter
 
 from hostfw.compile.incremental.memo import Memo
@@ -26,13 +26,13 @@ from hostfw.compile.layout.ranking.in_order import InOrder
 from hostfw.compile.layout.ranking.key_maps import Maps, Ranked
 from hostfw.compile.layout.ranking.listed import KnownRules, Listed, tried
 from hostfw.compile.layout.ranking.lookups import Lookups
+from hostfw.compile.layout.ranking.map_parts import MapLookup
 from hostfw.compile.layout.ranking.ranks import MOST, chunks, ranks
 from hostfw.compile.layout.ranking.ways import Placement
 from hostfw.compile.layout.rule_list import RuleList
 from hostfw.compile.program import Allow, Deny, Exempt, Limited, Segment
 from hostfw.compile.table_builder import TableBuilder
-from hostfw.nft.objects import ElementType
-from hostfw.nft.rules import Accept, Below, Goto, Jump, Key, Match, Note, Return, Rule, Vmap
+from hostfw.nft.rules import Accept, Below, Field, Goto, Jump, Key, Match, Note, Return, Rule
 
 _LEAST_LOOKUPS = 3
 """Lookups of a list that has one map: in the map, behind it, and of the rank that was noted."""
@@ -105,6 +105,7 @@ class RankedList:
             return self._list(group, cell)
         taken = in_order.chain(group, memo, number)
         always = [one for one in group if one.is_last]
+        others = [rule for one in always for rule in self.rule_list.tried([(one.rule, Tests())], cell)]
         first = next(place for place, one in enumerate(group) if not one.goes_on)
         ends = list(self._ends(purpose, ranked))
         at_once = {} if any(one.goes_on for one in islice(group, first, None)) else self._at_once(ranked, ends)
@@ -116,8 +117,7 @@ class RankedList:
             *self._scanned(purpose, [one for one, those in zip(ranked, ways, strict=True) if not those]),
             *looked_up_in,
             *self._before(purpose, group[first:], of[first:], cell),
-            self._decision(purpose, ends),
-            *chain.from_iterable(self.rule_list.tried([(one.rule, Tests())], cell) for one in always),
+            *self._decision(purpose, ends, others),
         ]
 
     def _lookups(self, purpose: str, found: Ranked, into: Maps, memo: Memo) -> list[Rule]:
@@ -193,10 +193,10 @@ class RankedList:
             rank: end for (one, _), (rank, end) in zip(ranked, ends, strict=True) if isinstance(one.rule.effect, final)
         }
 
-    def _decision(self, purpose: str, ends: Sequence[tuple[int, Goto]]) -> Rule:
-        """The lookup of the rank that was noted, and from there to the rule."""
-        name = self.builder.verdict_map(f"{purpose}/ranks", ElementType.MARK, tuple(sorted(ends, key=itemgetter(0))))
-        return Rule((), (Vmap(Key.SCRATCH, name),))
+    def _decision(self, purpose: str, ends: Sequence[tuple[int, Goto]], others: Sequence[Rule]) -> list[Rule]:
+        """The lookup of the rank that was noted, and from there to the rule; then what packets without a rank meet."""
+        lookup = MapLookup(f"{purpose}/ranks", (Field(Key.SCRATCH, None),), Goto)
+        return lookup.rules(self.builder, sorted(ends, key=itemgetter(0)), others)
 
     def _end(self, purpose: str, one: Listed) -> Goto:
         """The chain of a rule that has been found: it leaves the mark as it was, and does what the rule says."""
