@@ -5,7 +5,6 @@ switch is the one transaction at which packets meet the change; from then on it 
 removes what is no longer used, reads back and writes down.
 """
 
-import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,9 +17,10 @@ from typing import NamedTuple
 
 from bench.inputs import configurations, mixture_files
 from bench.inputs.mixtures import SHAPES
-from bench.measuring.measure import ROUNDS, heading, row
+from bench.measuring.measure import ROUNDS, children_cpu_s, heading, memory_row, resident_mib, row
 from hostfw.build.cache import EngineCache
 from hostfw.build.candidate import check_candidate
+from hostfw.daemon.collector import Collector
 from hostfw.engine.apply.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
@@ -33,6 +33,8 @@ from lab.namespace import inside, namespace
 SIZES = (100, 1000, 10_000)
 FEED = 1_000_000
 _MORE = 10
+_CHANGES = 7
+"""Policies of all shapes that come one after the other; by then what is kept of each change is seen in memory."""
 _FEED = """\
 apiVersion: hostfw.io/v1
 kind: Feed
@@ -78,16 +80,13 @@ class Living:
     root: Path
     switches: list[Switch] = field(default_factory=list)
     cache: EngineCache = field(default_factory=EngineCache)
+    collector: Collector = field(default_factory=Collector)
     began_s: float = 0.0
 
     def reload_s(self, *, changes: bool = True) -> float:
         """The time of a reload, in seconds, with or without changes; the collector is off, as in the service."""
-        gc.disable()
-        try:
+        with self.collector.off():
             return self._reload_s(changes=changes)
-        finally:
-            gc.freeze()
-            gc.enable()
 
     def _reload_s(self, *, changes: bool) -> float:
         directories = Directories(*(self.root / name for name in ("etc", "var", "run")))
@@ -143,10 +142,13 @@ def lines() -> Iterator[str]:
     for size in SIZES:
         with living(size, mixed=True) as engine:
             first_s = engine.reload_s()
-            changes = [_one_of_all_shapes(engine, number) for number in range(ROUNDS)]
+            first_mib = resident_mib()
+            changes = [_one_of_all_shapes(engine, number) for number in range(_CHANGES)]
             yield row(f"{size} policies, one changed", median(one.whole_s for one in changes), first_s)
             yield row("  until it is in force", median(one.in_force_s for one in changes), first_s)
             yield row("  its processor time", median(one.cpu_s for one in changes), first_s)
+            yield row("  that of nft", median(one.nft_cpu_s for one in changes), first_s)
+            yield memory_row("  memory of the process", resident_mib(), first_mib)
     with living(SIZES[0], FEED) as engine:
         first_s = engine.reload_s()
         more_s = median(_more_addresses_s(engine, number) for number in range(ROUNDS))
@@ -154,12 +156,13 @@ def lines() -> Iterator[str]:
 
 
 class Changed(NamedTuple):
-    """Times of a reload, until the change is in force, of the switch alone, and of this processor, in seconds."""
+    """Times of a reload, until the change is in force, of the switch alone, of this process and of nft, in seconds."""
 
     whole_s: float
     in_force_s: float
     switch_s: float
     cpu_s: float
+    nft_cpu_s: float
 
 
 def one_policy(engine: Living, number: int) -> Changed:
@@ -177,11 +180,11 @@ def _one_of_all_shapes(engine: Living, number: int) -> Changed:
 
 
 def _reloaded(engine: Living) -> Changed:
-    before, began_s = len(engine.switches), process_time()
+    before, began_s, began_nft_s = len(engine.switches), process_time(), children_cpu_s()
     whole_s = engine.reload_s()
-    cpu_s = process_time() - began_s
+    cpu_s, nft_cpu_s = process_time() - began_s, children_cpu_s() - began_nft_s
     (switch,) = engine.switches[before:]
-    return Changed(whole_s, switch.ended_s - engine.began_s, switch.ended_s - switch.began_s, cpu_s)
+    return Changed(whole_s, switch.ended_s - engine.began_s, switch.ended_s - switch.began_s, cpu_s, nft_cpu_s)
 
 
 def _more_addresses_s(engine: Living, number: int) -> float:

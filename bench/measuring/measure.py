@@ -5,7 +5,8 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from os import getpid
-from resource import RUSAGE_CHILDREN, getrusage
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, getpagesize, getrusage
 from statistics import median
 from time import perf_counter
 
@@ -28,6 +29,19 @@ def command_cpu_s(command: Sequence[str]) -> float:
     subprocess.run(command, check=True, capture_output=True, env=compiled())
     after = getrusage(RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def children_cpu_s() -> float:
+    """The processor time of the child processes of this thread, alive or not, in seconds."""
+    ended = getrusage(RUSAGE_CHILDREN)
+    living = Path("/proc/thread-self/children").read_text().split()
+    run_ns = sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in living)
+    return ended.ru_utime + ended.ru_stime + run_ns / 1e9
+
+
+def resident_mib() -> float:
+    """The memory of this process, in MiB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * getpagesize() / (1 << 20)
 
 
 @contextmanager
@@ -58,6 +72,11 @@ def medians(*candidates: Callable[[], float], rounds: int = ROUNDS) -> list[floa
 def row(title: str, ours_s: float, theirs_s: float) -> str:
     """One line of a table: both times and their ratio."""
     return f"{title:28}{ours_s * 1000:12.1f} ms{theirs_s * 1000:12.1f} ms{ours_s / theirs_s:10.2f}"
+
+
+def memory_row(title: str, now_mib: float, first_mib: float) -> str:
+    """The same of memory."""
+    return f"{title:28}{now_mib:11.1f} MiB{first_mib:11.1f} MiB{now_mib / first_mib:10.2f}"
 
 
 def heading(title: str, ours: str, theirs: str) -> str:
