@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cores import CORES, MissingError, core
 
-from conftest import COLLECTION, PYTHON, Play, environment
+from conftest import COLLECTION, POLICY, PYTHON, Play, environment
 
 README = (COLLECTION / "README.md").read_text()
 DEFAULTS = (COLLECTION / "roles/hostfw/defaults/main.yml").read_text()
@@ -163,6 +163,20 @@ def test_a_role_alone_with_the_free_strategy_is_the_same(fleet, tools):
         assert sorted(fleet.etc(name)) == ["hostfw.yaml", "inventory-endpoints.yaml", "web.yaml"]
         assert fleet.etc(name)["inventory-endpoints.yaml"] == fleet.etc("web1")["inventory-endpoints.yaml"]
         assert len([line for line in fleet.log(name) if line.startswith("accepted")]) == 1
+
+
+def test_a_local_edit_is_told_before_it_is_overwritten(fleet, tools):
+    """Each line of ansible-core has its own way with warnings."""
+    fleet.tools = tools
+    fleet.add("web1")
+    directory = f"hostfw_directory={fleet.policies('web')}"
+    assert fleet.run("role", "-e", directory).status == 0
+    (fleet.state("web1") / "etc/web.yaml").write_text(POLICY.format(name="web", port=1001))
+
+    done = fleet.run("role", "-e", directory)
+
+    assert done.status == 0, done.text
+    assert "was edited since the last run: ~ web.yaml" in " ".join(done.text.split())
 
 
 def test_every_option_of_the_page_is_executed():

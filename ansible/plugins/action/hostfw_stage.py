@@ -8,6 +8,9 @@ import base64
 import json
 
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+_display = Display()
 
 
 class ActionModule(ActionBase):
@@ -35,7 +38,8 @@ class ActionModule(ActionBase):
         # The archive, once more for every host.
         found.pop("invocation", None)
         if found.get("edited"):
-            found.setdefault("warnings", []).append(_edited(task_vars, arguments, found["edited"]))
+            # Among the warnings of the result it would be lost: ansible-core 2.21 shows none that an action adds there.
+            _display.warning(_edited(task_vars, arguments, found["edited"]))
         return {**result, **found}
 
 
