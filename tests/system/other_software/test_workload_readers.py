@@ -1,6 +1,7 @@
 """Readers of workloads beside the real engines, on whole hosts: what they write is what runs, and policy follows it."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -288,6 +289,35 @@ def test_a_guest_of_libvirt_is_known_once_libvirt_gave_it_an_address(libvirt: Ho
     host.run(["virsh", "net-update", "default", "delete", "ip-dhcp-host", _ENTRY, "--live"])
     sleep(1)
     assert _comes(host, "shop/db-1")["shop/db-1"]["spec"] == expected
+    host.run(["virsh", "destroy", "db_1"])
+    _comes(host)
+
+
+_FILTER = '<filter name="known"><rule action="accept" direction="inout" priority="500"><all/></rule></filter>'
+_HOOK = Path(__file__).parents[3] / "examples/libvirt-hook/qemu"
+_FILTERED = """\
+<filterref filter="known"><parameter name="IP" value="192.168.122.50"/></filterref>
+"""
+_GOVERNED = 'workloads: {bridges: ["virbr0"]}\n'
+
+
+def test_the_hook_of_libvirt_names_a_guest_while_it_runs(libvirt: Host) -> None:
+    """The example as it is, run by libvirt with its own XML: behind its bridge the guest is known by its port."""
+    host = libvirt
+    host.run(["systemctl", "disable", "--now", "hostfw-workloads@libvirt"])
+    host.run(["mkdir", "-p", "/etc/libvirt/hooks"])
+    host.write("/etc/libvirt/hooks/qemu", _HOOK.read_text(), 0o755)
+    host.run(["systemctl", "restart", "libvirtd"])
+    host.write("/root/filter.xml", _FILTER)
+    host.run(["virsh", "nwfilter-define", "/root/filter.xml"])
+    host.write("/root/guest.xml", _GUEST.replace('<model type="e1000"/>', f'<model type="e1000"/>{_FILTERED}'))
+    host.write("/etc/hostfw/hostfw.yaml", _GOVERNED)
+    host.run(["hostfwctl", "apply", "--accept-loss"])
+    host.run(["systemctl", "start", "hostfw"])
+    host.run(["virsh", "create", "/root/guest.xml"])
+    _comes(host, "vms/db-1-0")
+    listed = host.run(["hostfwctl", "workloads"]).stdout
+    assert re.search(r"^vms/db-1-0 +vnet0 +192\.168\.122\.50 .*governed$", listed, re.MULTILINE), listed
     host.run(["virsh", "destroy", "db_1"])
     _comes(host)
 
