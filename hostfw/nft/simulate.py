@@ -252,9 +252,13 @@ class _Walk:
         value = self._value(key)
         if length is None or not isinstance(value, int):
             return value
+        return value & self._mask(key, length)
+
+    def _mask(self, key: Key, length: int) -> int:
+        """The mask of the first bits of a port or an address."""
         if key in _PORTS:
-            return value & (1 << _PORT_BITS) - (1 << _PORT_BITS - length)
-        return value & mask_of(ip_version(self.table.family), length)
+            return (1 << _PORT_BITS) - (1 << _PORT_BITS - length)
+        return mask_of(ip_version(self.table.family), length)
 
     def _holds(self, match: Match) -> bool:
         """True if a test holds; a rule that cannot load what it tests does not match, negated or not."""
@@ -270,7 +274,7 @@ class _Walk:
         match match.value:
             case SetRef(name, length):
                 if length is not None:
-                    value = _first_bits(value, mask_of(ip_version(self.table.family), length))
+                    value = _first_bits(value, self._mask(match.key, length))
                 self.lookups += 1
                 return self._in_set(name, value)
             case Beginning(beginning):
