@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from bench.inputs import configurations, mixture_files
 from bench.inputs.mixtures import SHAPES
-from bench.measuring.measure import ROUNDS, children_cpu_s, heading, memory_row, resident_mib, row
+from bench.measuring.measure import ROUNDS, children_cpu_s, heading, rss_row, resident_mib, row
 from hostfw.build.cache import EngineCache
 from hostfw.build.candidate import check_candidate
 from hostfw.daemon.collector import Collector
@@ -148,7 +148,7 @@ def lines() -> Iterator[str]:
             yield row("  until it is in force", median(one.in_force_s for one in changes), first_s)
             yield row("  its processor time", median(one.cpu_s for one in changes), first_s)
             yield row("  that of nft", median(one.nft_cpu_s for one in changes), first_s)
-            yield memory_row("  memory of the process", resident_mib(), first_mib)
+            yield rss_row("  memory of the process", resident_mib(), first_mib)
     with living(SIZES[0], FEED) as engine:
         first_s = engine.reload_s()
         more_s = median(_more_addresses_s(engine, number) for number in range(ROUNDS))

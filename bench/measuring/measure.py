@@ -74,7 +74,7 @@ def row(title: str, ours_s: float, theirs_s: float) -> str:
     return f"{title:28}{ours_s * 1000:12.1f} ms{theirs_s * 1000:12.1f} ms{ours_s / theirs_s:10.2f}"
 
 
-def memory_row(title: str, now_mib: float, first_mib: float) -> str:
+def rss_row(title: str, now_mib: float, first_mib: float) -> str:
     """The same of memory."""
     return f"{title:28}{now_mib:11.1f} MiB{first_mib:11.1f} MiB{now_mib / first_mib:10.2f}"
 

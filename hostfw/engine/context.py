@@ -250,7 +250,7 @@ class Host:
     def facts(self, node: str | None, *, same_network: bool = False) -> HostFacts:
         """The facts of the host at this moment; `node` is the name that a setting gives it. Raises HostError.
 
-        With `same_network` the kernel has told of no change since it was observed, and is not asked again.
+        With `same_network` the kernel has reported no change since it was observed, and is not asked again.
         """
         # Workloads first: the interface of one that is known by then is there as well.
         running = self.workloads()
