@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from bench.inputs import configurations, mixture_files
 from bench.inputs.mixtures import SHAPES
-from bench.measuring.measure import ROUNDS, children_cpu_s, heading, rss_row, resident_mib, row
+from bench.measuring.measure import ROUNDS, children_cpu_s, heading, resident_mib, row, rss_row
 from hostfw.build.cache import EngineCache
 from hostfw.build.candidate import check_candidate
 from hostfw.daemon.collector import Collector

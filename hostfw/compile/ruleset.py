@@ -41,6 +41,7 @@ from itertools import chain
 from hostfw.compile.bridge_table import bridge_table
 from hostfw.compile.dispatch import Dispatch
 from hostfw.compile.incremental.memo import CompileCache
+from hostfw.compile.incremental.objects_in_use import ForgottenObjectError
 from hostfw.compile.layout.costs import DEFAULT_COSTS, CostModel
 from hostfw.compile.layout.nft_rules.log_limits import LOG_RECORDS, SUPPRESSED
 from hostfw.compile.multicast_answers import questions
@@ -92,16 +93,23 @@ def compile_plan(plan: Plan, costs: CostModel = DEFAULT_COSTS, cache: CompileCac
     """
     known = CompileCache() if cache is None else cache
     shared = costs.shared_by(_number_of_rules(plan))
-    known.begin(shared, plan.settings)
     try:
-        tables = [_table(plan, TableBuilder(family, shared, known.objects[family]), known) for family in FAMILIES]
-        of_bridges = bridge_table(plan, shared)
+        return _compiled(plan, shared, known)
+    except ForgottenObjectError:
+        return _compiled(plan, shared, known)
+
+
+def _compiled(plan: Plan, costs: CostModel, cache: CompileCache) -> Ruleset:
+    cache.begin(costs, plan.settings)
+    try:
+        tables = [_table(plan, TableBuilder(family, costs, cache.objects[family]), cache) for family in FAMILIES]
+        of_bridges = bridge_table(plan, costs)
         ruleset = Ruleset((*tables, *([of_bridges] if of_bridges is not None else ())))
     except BaseException:
         # Half a plan is nothing to go on from.
-        known.forget()
+        cache.forget()
         raise
-    known.end()
+    cache.end()
     return ruleset
 
 

@@ -6,9 +6,10 @@ as much as these lead to.
 
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeVar
 
 from hostfw.compile.layout.shared_suffix import Returning
 from hostfw.model.alike import alike_ends
@@ -28,11 +29,25 @@ class Kind(StrEnum):
 
 Reference = tuple[Kind, str]
 _LEADING = (Jump, Goto)
+_Object = TypeVar("_Object", Set, VerdictMap, Chain)
+
+
+class ForgottenObjectError(Exception):
+    """Something that is kept leads to an object that nothing led to in the last plan: all has to be made anew."""
+
+
+class _ByName(dict[str, _Object]):
+    """Objects by their names."""
+
+    def __missing__(self, name: str) -> _Object:
+        raise ForgottenObjectError(name)
 
 
 @dataclass(slots=True)
 class ObjectsInUse:
-    """The objects of a table.
+    """The objects of a table: those of the last plan, and what was made since for the next one.
+
+    What a plan has no use for any more is forgotten with it. Maps of ten thousand elements would add up to gigabytes.
 
     `before_translation` has, for the protocol of packets and the name of a chain or map, the one that does the same
     with the destination that they had before NAT: both are named after their content, so it stays true, and
@@ -42,9 +57,9 @@ class ObjectsInUse:
     """
 
     family: Family
-    sets: dict[str, Set] = field(default_factory=dict)
-    maps: dict[str, VerdictMap] = field(default_factory=dict)
-    chains: dict[str, Chain] = field(default_factory=dict)
+    sets: dict[str, Set] = field(default_factory=_ByName)
+    maps: dict[str, VerdictMap] = field(default_factory=_ByName)
+    chains: dict[str, Chain] = field(default_factory=_ByName)
     before_translation: dict[int | None, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     last_translated: dict[Hashable, tuple[str, str]] = field(default_factory=dict)
     last_maps: dict[Hashable, str] = field(default_factory=dict)
@@ -85,6 +100,7 @@ class ObjectsInUse:
         self._last_maps_in_use |= {_purpose(name): name for name in come}
         self._declared, self._base_chains = declared, base_chains
         self._sort(touched)
+        self._forget([(kind, name) for kind, name in touched if name not in self._uses[kind]])
         return Table(
             self.family,
             tuple(self._in_order[Kind.COUNTER]),
@@ -93,6 +109,25 @@ class ObjectsInUse:
             tuple([self.chains[name] for name in self._in_order[Kind.CHAIN]]),
             base_chains,
         )
+
+    def _forget(self, gone: Sequence[Reference]) -> None:
+        """Forget objects that the table has no use for any more, and what is known of them."""
+        chains, maps = ({name for of, name in gone if of is kind} for kind in (Kind.CHAIN, Kind.MAP))
+        for kind, name in gone:
+            if kind is Kind.SET:
+                self.sets.pop(name, None)
+        for name in chains:
+            del self.chains[name]
+        for name in maps:
+            del self.maps[name]
+        for known in self.before_translation.values():
+            for name in (*chains, *maps):
+                known.pop(name, None)
+        if maps:
+            pairs = self.last_translated.items()
+            self.last_translated = {like: pair for like, pair in pairs if maps.isdisjoint(pair)}
+            self.last_maps = {like: name for like, name in self.last_maps.items() if name not in maps}
+        self.returning.forget(chains, maps)
 
     def _hold(
         self, references: Iterable[Reference], touched: set[Reference], taken_over: "dict[str, _TakenOver]"

@@ -50,6 +50,13 @@ class Returning:
         """True if a packet that matches may return from the chain of the rule."""
         return any(map(self._of_statement, rule.statements))
 
+    def forget(self, chains: Iterable[str], maps: Iterable[str]) -> None:
+        """Forget what is known of chains and maps that are no more."""
+        for name in chains:
+            self._chains.pop(name, None)
+        for name in maps:
+            self._maps.pop(name, None)
+
     def _of_statement(self, statement: Statement) -> bool:
         match statement:
             case Return():

@@ -9,6 +9,7 @@ import pytest
 
 from bench.inputs.mixtures import SHAPES, changed, drawn_mixture, packets, plan_of
 from hostfw.compile.incremental.memo import CompileCache
+from hostfw.compile.incremental.objects_in_use import ForgottenObjectError
 from hostfw.compile.layout.costs import DEFAULT_COSTS
 from hostfw.compile.layout.cuts import by_port
 from hostfw.compile.layout.cuts.by_address import Prefixes, ShortLists
@@ -102,6 +103,35 @@ def test_one_rule_has_few_elements_of_long_maps_written_again() -> None:
     written = [one for table in after.tables for one in table.maps if (table.family, one.name) not in known]
     assert sum(len(one.elements) for table in after.tables for one in table.maps) > 10_000
     assert 0 < sum(len(one.elements) for one in written) < 3000, [(one.name, len(one.elements)) for one in written]
+
+
+def test_what_a_plan_has_no_use_for_is_forgotten_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is edited, and without anything that has to be made anew because it was forgotten too soon."""
+    whole, cache, random = plan_of(dict.fromkeys(SHAPES, 1), 300), CompileCache(), Random(7)
+    compile_plan(whole, cache=cache)
+    monkeypatch.setattr(ForgottenObjectError, "__init__", _nothing_is_missing)
+    for _ in range(3):
+        for plan in _edits(whole, random):
+            ruleset = compile_plan(plan, cache=cache)
+            for table in ruleset.tables:
+                objects = cache.objects[table.family]  # type: ignore[index]
+                assert objects.made <= len(table.sets) + len(table.maps) + len(table.chains) + 16
+
+
+def test_what_is_missing_has_all_made_anew() -> None:
+    """Were something forgotten too soon, the ruleset would be the right one, and cost the time of the first."""
+    plan, cache = plan_of(dict.fromkeys(SHAPES, 1), 60), CompileCache()
+    compile_plan(plan, cache=cache)
+    for objects in cache.objects.values():
+        for name in list(objects.chains):
+            del objects.chains[name]
+    other = changed(plan, 30)
+
+    assert compile_plan(other, cache=cache) == compile_plan(other)
+
+
+def _nothing_is_missing(_: ForgottenObjectError, name: str) -> None:
+    raise AssertionError(name)
 
 
 def test_one_rule_has_no_other_looked_at_for_cuts_that_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
