@@ -85,8 +85,10 @@ class _Observing:
         self._facts: HostFacts | None = None
 
     def observed(self) -> HostFacts | None:
-        """The facts of the last time; None before."""
-        return self._facts
+        """The facts of the last time, with what the kernel sends no message about as it is now; None before."""
+        from hostfw.host.network.interfaces.links import observed_again
+
+        return None if self._facts is None else observed_again(self._facts)
 
     def observe(self, node: str | None) -> HostFacts:
         """The facts of now."""

@@ -24,6 +24,7 @@ Everything is read raw (`host.rtnetlink`), by one reader.
 import os
 import socket
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -88,6 +89,11 @@ def observe(node: str | None = None, nft: str | None = None, last: LastReading |
         nft=nft_version() if nft is None else nft,
         bridge_netfilter=BRIDGE_NETFILTER.exists(),
     )
+
+
+def observed_again(facts: HostFacts) -> HostFacts:
+    """Facts of a moment ago, with all that may have changed since without a message of the kernel's about links."""
+    return replace(facts, link_groups=link_groups(), bridge_netfilter=BRIDGE_NETFILTER.exists())
 
 
 def link_groups(files: Sequence[Path] = LINK_GROUP_FILES) -> tuple[tuple[str, int], ...]:

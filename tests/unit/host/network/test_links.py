@@ -10,7 +10,9 @@ import pytest
 from hostfw.host.netlink.parsed import Parsed
 from hostfw.host.netlink.rtnetlink import IFA_F_PERMANENT, Hop, Link, LinkAddress, Route
 from hostfw.host.network.dhcp.dhcp_leases import EndlessLease, endless_leases
+from hostfw.host.network.interfaces import links
 from hostfw.host.network.interfaces.links import LastReading, Network, interfaces_of, link_groups
+from hostfw.model.host.facts import HostFacts
 from hostfw.model.values import Cidr, Family, Learned, address_text, host_cidr, parse_address, parse_cidr
 
 
@@ -264,3 +266,16 @@ def test_a_message_that_was_in_the_last_dump_is_not_parsed_again() -> None:
     assert parsed.of([b"b", b"none", b"c"]) == [b"B", b"C"]
     assert parsed.of([b"a"]) == [b"A"]
     assert seen == [b"a", b"none", b"b", b"c", b"a"]
+
+
+def test_what_the_kernel_sends_no_message_about_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module that was unloaded, though no link has changed."""
+    module = tmp_path / "bridge-nf-call-iptables"
+    monkeypatch.setattr(links, "BRIDGE_NETFILTER", module)
+    before = HostFacts(node="web", bridge_netfilter=True)
+
+    assert links.observed_again(before) == replace(before, link_groups=link_groups(), bridge_netfilter=False)
+    module.touch()
+    assert links.observed_again(before).bridge_netfilter
