@@ -46,7 +46,9 @@ def note(directories: Directories, host: Host, event: Event, entry: Mapping[str,
 def note_refused(directories: Directories, host: Host, refused: Refused) -> Refused:
     """Note that a configuration was refused."""
     wrong = errors(refused.problems)
-    first = f"{wrong[0].position.file_line}: {wrong[0].message}" if wrong else ""
+    # What the host lacks stands in no file.
+    place = f"{wrong[0].position.file_line}: " if wrong and wrong[0].position.path else ""
+    first = f"{place}{wrong[0].message}" if wrong else ""
     more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
     event = Event(EventKind.REFUSED, host.now(), reason=f"{first}{more}")
     note(directories, host, event, generation_refused(refused.problems))

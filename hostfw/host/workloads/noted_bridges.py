@@ -8,8 +8,16 @@ from hostfw.host.store.codec import load_json, saving, to_json_of_many
 
 _NOTED = "bridges.json"
 
+BRIDGE_NETFILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+"""A file that is there with the module br_netfilter, in each network namespace."""
+
 Calls = tuple[bool, bool]
 """The flags of a bridge: True if packets between its ports meet the hooks of IPv4, and of IPv6."""
+
+
+def has_bridge_netfilter() -> bool:
+    """True if packets between the ports of a bridge can meet the hooks of IPv4 and IPv6 at all."""
+    return BRIDGE_NETFILTER.exists()
 
 
 def noted_bridges(run_dir: Path) -> dict[str, Calls]:

@@ -26,7 +26,7 @@ from hostfw.host.store.configuration.feed_files import read_own_feeds
 from hostfw.host.store.configuration.files import read_configuration
 from hostfw.host.store.generations.generations import Accepted
 from hostfw.host.store.generations.last_event import Event, EventKind
-from hostfw.host.workloads.noted_bridges import noted_bridges
+from hostfw.host.workloads.noted_bridges import has_bridge_netfilter, noted_bridges
 from hostfw.model.kinds.metadata import EXPIRES
 from hostfw.model.sources import Configuration
 from hostfw.model.time.moments import moment_text
@@ -97,7 +97,7 @@ def run(options: Options, console: Console) -> ExitCode:
                 lines.append(line("Feed", trouble, Style.WARNING))
         bridges = ", ".join(sorted(noted_bridges(options.run_dir)))
         if bridges:
-            lines.append(line("Bridges", f"what is between ports of {bridges} meets policy, by a flag of each bridge"))
+            lines.append(_bridges(bridges))
         if is_pending:
             where = options.config_dir
             lines.append(line("Pending", f"{where} has changes that are not in force; `hostfwctl diff` shows them"))
@@ -129,6 +129,14 @@ def _end_expired(options: Options) -> None:
     from hostfw.cli.engine import open_engine
 
     open_engine(options).end_expired()
+
+
+def _bridges(names: str) -> Line:
+    """The line about what is between the ports of bridges of workloads."""
+    if has_bridge_netfilter():
+        return line("Bridges", f"what is between ports of {names} meets policy, by a flag of each bridge")
+    why = "this kernel runs without br_netfilter; `modprobe br_netfilter` loads it"
+    return line("Bridges", f"what is between ports of {names} meets no policy: {why}", Style.WARNING)
 
 
 def _lines(

@@ -54,6 +54,7 @@ from hostfw.host.network.dhcp.dhcp_clients import links_being_asked_for, links_w
 from hostfw.host.network.dhcp.dhcp_leases import EndlessLease, endless_leases
 from hostfw.host.nftables.nft_version import nft_version
 from hostfw.host.time.clock import monotonic
+from hostfw.host.workloads.noted_bridges import has_bridge_netfilter
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.values import FAMILIES, Cidr, Family, Learned, host_cidr, mask_of
 
@@ -87,13 +88,13 @@ def observe(node: str | None = None, nft: str | None = None, last: LastReading |
         link_groups=link_groups(),
         kernel=os.uname().release,
         nft=nft_version() if nft is None else nft,
-        bridge_netfilter=BRIDGE_NETFILTER.exists(),
+        bridge_netfilter=has_bridge_netfilter(),
     )
 
 
 def observed_again(facts: HostFacts) -> HostFacts:
     """Facts of a moment ago, with all that may have changed since without a message of the kernel's about links."""
-    return replace(facts, link_groups=link_groups(), bridge_netfilter=BRIDGE_NETFILTER.exists())
+    return replace(facts, link_groups=link_groups(), bridge_netfilter=has_bridge_netfilter())
 
 
 def link_groups(files: Sequence[Path] = LINK_GROUP_FILES) -> tuple[tuple[str, int], ...]:
@@ -106,9 +107,6 @@ def link_groups(files: Sequence[Path] = LINK_GROUP_FILES) -> tuple[tuple[str, in
         return tuple(sorted(dict(_group_lines(text)).items()))
     return ()
 
-
-BRIDGE_NETFILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
-"""A file that is there with the module br_netfilter, in each network namespace."""
 
 SETTLED_S = 10.0
 """Time that a DHCP client has to write down its lease: an older address without an end is what it looks like."""

@@ -12,6 +12,7 @@ from hostfw.host.netlink.rtnetlink import IFA_F_PERMANENT, Hop, Link, LinkAddres
 from hostfw.host.network.dhcp.dhcp_leases import EndlessLease, endless_leases
 from hostfw.host.network.interfaces import links
 from hostfw.host.network.interfaces.links import LastReading, Network, interfaces_of, link_groups
+from hostfw.host.workloads import noted_bridges
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.values import Cidr, Family, Learned, address_text, host_cidr, parse_address, parse_cidr
 
@@ -273,7 +274,7 @@ def test_what_the_kernel_sends_no_message_about_is_looked_at_again(
 ) -> None:
     """A module that was unloaded, though no link has changed."""
     module = tmp_path / "bridge-nf-call-iptables"
-    monkeypatch.setattr(links, "BRIDGE_NETFILTER", module)
+    monkeypatch.setattr(noted_bridges, "BRIDGE_NETFILTER", module)
     before = HostFacts(node="web", bridge_netfilter=True)
 
     assert links.observed_again(before) == replace(before, link_groups=link_groups(), bridge_netfilter=False)

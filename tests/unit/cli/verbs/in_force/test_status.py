@@ -17,6 +17,7 @@ from hostfw.control.messages import ServiceReport
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.store.generations.active import note_begun
+from hostfw.host.workloads import noted_bridges
 from hostfw.model.host.facts import HostFacts, Interface
 from lab.fakes.fake_kernel.kernel import FakeKernel
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
@@ -78,6 +79,20 @@ Governs:       1 policy, 1 endpoint on 1 interface
 {NO_SERVICE}""",
         "",
     )
+
+
+def test_bridges_meet_no_policy_without_the_module(
+    host: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The flag of a bridge says nothing once br_netfilter is unloaded."""
+    module = tmp_path / "bridge-nf-call-iptables"
+    monkeypatch.setattr(noted_bridges, "BRIDGE_NETFILTER", module)
+    host.hostfwctl("apply")
+    noted_bridges.note_bridges(host.directory / "run", {"br0": (False, False)})
+
+    assert "br0 meets no policy: this kernel runs without br_netfilter" in host.hostfwctl("status").out
+    module.touch()
+    assert "br0 meets policy, by a flag" in host.hostfwctl("status").out
 
 
 def test_files_that_were_not_applied_are_pending(host: Machine) -> None:
