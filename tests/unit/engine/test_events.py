@@ -1,4 +1,4 @@
-"""What is noted of configurations that did not come into force."""
+"""The notes about configurations that did not come into force."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ PLACES = [
 def test_the_reason_of_a_refusal_has_its_place_if_there_is_one(
     tmp_path: Path, name: str, place: Position, reason: str
 ) -> None:
-    """What the kernel lacks stands in no file."""
+    """A problem of the kernel is in no file."""
     directories = Directories(*(tmp_path / folder for folder in ("etc", "var", "run")))
     note_refused(directories, replace(Host(), announce=lambda _: None), Refused((Problem(place, "no"),)))
 
